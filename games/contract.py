@@ -1,0 +1,139 @@
+"""The game contract: what a peer, the recorder and the server's audit need of an environment.
+
+A :class:`Game` is a deterministic simulation. Its next state is a pure function of its state and of the
+joint input; its first state is a pure function of its parameters and the seed. Wall time, process-wide
+random generators and anything else outside :meth:`Game.save` must not matter.
+
+Actions cross the contract in their *encoded* form: one ``bytes`` object of fixed width per player (see
+:mod:`games.codec`). They are hashable, comparable, and go over the wire and into the record as they are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from games.codec import Codec, codec_for
+
+JointInput = tuple[bytes, ...]
+"""One encoded action per player, in the order of :attr:`GameSpec.agents`."""
+
+Observation = Any
+"""One agent's observation: a member of its observation space."""
+
+
+class Outcome(NamedTuple):
+    """What one step gave, per agent in the order of :attr:`GameSpec.agents`.
+
+    A game must hand out a fresh (or immutable) outcome every step: the recorder keeps it.
+    """
+
+    rewards: tuple[float, ...]
+    terminated: tuple[bool, ...]
+    truncated: tuple[bool, ...]
+    infos: tuple[Mapping[str, Any], ...]
+    terminal: bool
+    """The episode is over: no agent goes on after this step."""
+
+
+@dataclass(frozen=True)
+class GameSpec:
+    """What two peers must agree on before they may play each other."""
+
+    id: str
+    version: str
+    agents: tuple[str, ...]
+    """Names in player order. Player ``i`` drives ``agents[i]``."""
+    action_spaces: tuple[spaces.Space[Any], ...]
+    observation_spaces: tuple[spaces.Space[Any], ...]
+    default_actions: tuple[Any, ...]
+    """What a player who does nothing does."""
+    fps: int
+    """Frames per second the game is meant to be played at."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Everything the game was built with, defaults filled in. JSON values only."""
+    codecs: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
+    default_inputs: JointInput = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        codecs = tuple(codec_for(space) for space in self.action_spaces)
+        object.__setattr__(self, "codecs", codecs)
+        defaults = tuple(c.encode(a) for c, a in zip(codecs, self.default_actions, strict=True))
+        object.__setattr__(self, "default_inputs", defaults)
+
+    @property
+    def players(self) -> int:
+        """How many players the game seats."""
+        return len(self.agents)
+
+
+class Game(ABC):
+    """One instance of a game. Not thread-safe; one owner.
+
+    Life: :meth:`reset`, then any order of :meth:`step`, :meth:`save`, :meth:`load`, :meth:`observe`.
+    """
+
+    spec: GameSpec
+
+    @abstractmethod
+    def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
+        """Go to the first state of an episode. ``0 <= seed < 2**63``. Returns one info per agent."""
+
+    @abstractmethod
+    def step(self, inputs: JointInput) -> Outcome:
+        """Advance one frame. ``inputs`` were checked against the codecs by whoever took them in."""
+
+    @abstractmethod
+    def save(self) -> Any:
+        """The whole state as an opaque snapshot that later steps never touch."""
+
+    @abstractmethod
+    def load(self, snapshot: Any) -> None:
+        """Go back to a snapshot. It stays usable: it may be loaded again."""
+
+    @abstractmethod
+    def state_bytes(self, snapshot: Any) -> bytes:
+        """The canonical bytes of a snapshot: equal states give equal bytes, on any machine."""
+
+    @abstractmethod
+    def observe(self) -> tuple[Observation, ...]:
+        """One observation per agent for the present state, freshly built: the caller keeps it.
+
+        Must not change the state. It may be called any number of times for a state, or never.
+        """
+
+    def observe_at(self, snapshot: Any) -> tuple[Observation, ...]:
+        """The observations of a saved state; the present state is left as it is."""
+        present = self.save()
+        self.load(snapshot)
+        try:
+            return self.observe()
+        finally:
+            self.load(present)
+
+    def digest(self, snapshot: Any) -> int:
+        """Unsigned 64-bit XXH3 of :meth:`state_bytes`: what peers compare while they play."""
+        return xxhash.xxh3_64_intdigest(self.state_bytes(snapshot))
+
+    def state_fields(self, snapshot: Any) -> Mapping[str, Any]:
+        """A snapshot as named parts, for telling a person where two states differ."""
+        return {"state": self.state_bytes(snapshot).hex()}
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The present state as an ``(height, width, 3)`` picture, or None if the game draws none."""
+        return None
+
+    def render_text(self) -> str | None:
+        """The present state as lines of text, or None if the game has no text form."""
+        return None
+
+    def close(self) -> None:
+        """Let go of windows, files and other resources. The game is not used afterwards."""
+        return None
