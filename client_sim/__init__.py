@@ -1,0 +1,1 @@
+"""The peer: rollback core, recorder, wire peer, transports, bots and simulator."""

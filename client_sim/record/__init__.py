@@ -1,0 +1,1 @@
+"""The two buffers of a peer, speculative and canonical, and the episode recorder."""

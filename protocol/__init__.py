@@ -1,0 +1,1 @@
+"""Messages, packets, episode schema and digests: what peers and server agree on."""

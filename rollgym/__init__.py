@@ -1,0 +1,1 @@
+"""Front door: the public API, the rollgym command and offline dataset tools."""

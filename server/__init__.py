@@ -1,0 +1,1 @@
+"""The experiment server: lobby, matches, data relay, ingest, store and admin."""

@@ -1,0 +1,3 @@
+"""The test suite: one folder an area."""
+
+from __future__ import annotations
