@@ -1,0 +1,196 @@
+"""Control messages between a client and the server, over Socket.IO with msgpack.
+
+The Socket.IO event name says the type; the event's single argument is the message as a map with string keys.
+Every client message is answered through the event's acknowledgement: ``{"ok": true, ...}`` or
+``{"ok": false, "error": {...}}`` with an :class:`ErrorReply`. ``docs/protocol.md`` has the tables.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+NAMESPACE = "/"
+
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Text = Annotated[str, Meta(max_length=1024)]
+
+
+class GameIdentity(Struct, frozen=True, forbid_unknown_fields=True):
+    """What peers and server must have in common. Spaces are described as JSON (see ``games.spaces``)."""
+
+    id: Name
+    version: Name
+    parameters: dict[str, Any]
+    agents: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=16)]
+    action_spaces: Annotated[tuple[dict[str, Any], ...], Meta(max_length=16)]
+    observation_spaces: Annotated[tuple[dict[str, Any], ...], Meta(max_length=16)]
+
+
+class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a match is played. The server decides; both peers and the audit use the same values."""
+
+    episodes: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    fps: Annotated[float, Meta(gt=0, le=1000)] = 60.0
+    """Frames per second."""
+    frame_limit: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
+    """Truncate every episode at this many frames; None leaves the end to the game."""
+    input_delay: Annotated[int, Meta(ge=0, le=120)] = 2
+    """Frames between deciding an input and the frame it is for."""
+    max_prediction: Annotated[int, Meta(ge=0, le=3600)] = 8
+    """Frames a peer may simulate with predicted inputs; 0 is lockstep."""
+    save_every: Annotated[int, Meta(ge=1, le=256)] = 1
+    """A snapshot at every k-th frame."""
+    checksum_interval: Annotated[int, Meta(ge=1, le=3600)] = 10
+    """Frames between the states whose checksums peers exchange while they play."""
+    disconnect_timeout: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    """Seconds without any packet after which a peer holds another for gone."""
+    start_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Seconds a peer waits for its partner's first packet."""
+    on_desync: Literal["stop", "continue"] = "stop"
+    """What a peer does when states differ: end the match, or go on and mark the episode."""
+
+
+class Join(Struct, frozen=True, forbid_unknown_fields=True):
+    """``join``: a client asks to be paired. Acknowledged with ``{"ok": true, "participant": ...}``."""
+
+    protocol: int
+    game: GameIdentity
+    participant: Name | None = None
+    """The client's own name for itself; the server makes one up if there is none. A label, never an identity."""
+    software: Annotated[dict[Name, Text], Meta(max_length=32)] = {}
+
+
+class Leave(Struct, frozen=True, forbid_unknown_fields=True):
+    """``leave``: the client stops waiting, or leaves its match."""
+
+    reason: Text = ""
+
+
+class Finished(Struct, frozen=True, forbid_unknown_fields=True):
+    """``finished``: the client has played and uploaded everything it will."""
+
+    episodes: Annotated[int, Meta(ge=0)]
+
+
+class MatchStart(Struct, frozen=True, forbid_unknown_fields=True):
+    """``match_start`` from the server: you are paired."""
+
+    match: Name
+    player: Annotated[int, Meta(ge=0, le=15)]
+    """Your index; agent ``game.agents[player]`` is yours."""
+    participants: tuple[Name, ...]
+    """Every player's label, in player order."""
+    seed: Annotated[int, Meta(ge=0)]
+    """The match seed; ``protocol.seeds`` derives each episode's."""
+    settings: PlaySettings
+    ticket: Name
+    """Secret. Opens the relay and authorises uploads: ``Authorization: Bearer <ticket>``."""
+    relay: Name
+    """Path of the relay WebSocket on this server."""
+    upload: Name
+    """Path for uploads on this server; ``{episode}`` stands for the episode number."""
+
+
+class PeerLeft(Struct, frozen=True, forbid_unknown_fields=True):
+    """``peer_left`` from the server: another player's connection ended."""
+
+    match: Name
+    player: int
+    reason: Text = ""
+
+
+class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
+    """``verdict`` from the server: what became of an episode."""
+
+    match: Name
+    episode: int
+    verdict: Literal["verified", "diverged", "single", "partial"]
+    detail: Text = ""
+
+
+class MatchOver(Struct, frozen=True, forbid_unknown_fields=True):
+    """``match_over`` from the server: all verdicts are in, or the match was given up."""
+
+    match: Name
+    reason: Text = ""
+
+
+class ErrorReply(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Why something was refused. Also the JSON body of a refused HTTP request."""
+
+    code: Name
+    message: Text
+    field: Text = ""
+    expected: Any = None
+    actual: Any = None
+
+
+CLIENT_EVENTS: dict[str, type[Struct]] = {"join": Join, "leave": Leave, "finished": Finished}
+SERVER_EVENTS: dict[str, type[Struct]] = {
+    "match_start": MatchStart,
+    "peer_left": PeerLeft,
+    "verdict": Verdict,
+    "match_over": MatchOver,
+    "error": ErrorReply,
+}
+
+M = TypeVar("M", bound=Struct)
+
+
+class MessageError(ValueError):
+    """A message that is not of its type. The text names the field and what was expected."""
+
+
+def parse(kind: type[M], payload: object) -> M:
+    """A validated message of type ``kind`` from what Socket.IO delivered."""
+    try:
+        return msgspec.convert(payload, kind, strict=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise MessageError(str(error)) from error
+
+
+def dump(message: Struct) -> dict[str, Any]:
+    """A message as plain maps and lists, ready for Socket.IO."""
+    plain: dict[str, Any] = msgspec.to_builtins(message)
+    return plain
+
+
+class Difference(Struct, frozen=True):
+    """Where two structures first differ: a path such as ``parameters.points`` and both values."""
+
+    field: str
+    first: Any
+    second: Any
+
+
+def first_difference(first: Any, second: Any, path: str = "") -> Difference | None:
+    """The first place, in the first one's order, where two plain structures or messages differ."""
+    if isinstance(first, Struct):
+        first = dump(first)
+    if isinstance(second, Struct):
+        second = dump(second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in [*first, *(k for k in second if k not in first)]:
+            here = f"{path}.{key}" if path else str(key)
+            if key not in first or key not in second:
+                return Difference(here, first.get(key, "(missing)"), second.get(key, "(missing)"))
+            found = first_difference(first[key], second[key], here)
+            if found is not None:
+                return found
+        return None
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        for index in range(max(len(first), len(second))):
+            here = f"{path}[{index}]"
+            if index >= len(first) or index >= len(second):
+                both = [list(x)[index] if index < len(x) else "(missing)" for x in (first, second)]
+                return Difference(here, both[0], both[1])
+            found = first_difference(first[index], second[index], here)
+            if found is not None:
+                return found
+        return None
+    if first == second and isinstance(first, bool) == isinstance(second, bool):
+        return None
+    return Difference(path, first, second)

@@ -1,0 +1,219 @@
+"""Packets between peers: small, binary, self-contained, safe to lose, repeat and reorder.
+
+Every packet carries the episode it belongs to, so that a late one can not touch the next episode. Who sent it
+is not in the packet: the transport says so, from the connection's ticket. All integers are little-endian.
+See ``docs/protocol.md`` for the byte tables.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from protocol.version import PROTOCOL_VERSION
+
+MAX_PACKET = 1200
+"""Bytes. Fits one datagram on any path (IPv6 minimum 1280 less headers)."""
+
+MAX_PLAYERS = 16
+
+NO_ECHO = 0xFFFF
+"""``echo_age`` of a packet that echoes nothing."""
+
+_MAGIC = 0xB7
+_HEAD = Struct("<BBBI")  # magic, version, type, episode
+_HELLO, _INPUT, _END, _END_ACK, _BYE = 1, 2, 3, 4, 5
+
+
+class PacketError(ValueError):
+    """Bytes that are not a packet. ``reason`` says which check failed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Hello(NamedTuple):
+    """I am here and ready for this episode. ``heard``: your hello has reached me."""
+
+    episode: int
+    heard: bool
+
+
+class Input(NamedTuple):
+    """All inputs the receiver has not acknowledged, and what the sender knows.
+
+    ``inputs`` holds frames ``start, start+1, ...``; each entry joins the inputs of the sender's local players in
+    player order. ``known[p]`` is the last frame up to which the sender has every input of player ``p``
+    (-1: none), ``gone[p]`` whether it holds that player for disconnected; so ``known`` acknowledges.
+    Times are in tenths of a millisecond of the sender's own clock, modulo 2**32.
+    """
+
+    episode: int
+    start: int
+    inputs: tuple[bytes, ...]
+    current: int
+    advantage: int
+    known: tuple[int, ...]
+    gone: tuple[bool, ...]
+    sent: int
+    echo: int
+    echo_age: int
+    checksum_frame: int
+    checksum: int
+
+
+class End(NamedTuple):
+    """The sender's canonical buffer holds this episode's terminal frame ``frames - 1``."""
+
+    episode: int
+    frames: int
+    digest: bytes
+
+
+class EndAck(NamedTuple):
+    """The receiver's :class:`End` for this episode has arrived."""
+
+    episode: int
+    frames: int
+
+
+class Bye(NamedTuple):
+    """The sender leaves the match. ``reason`` is one of :data:`BYE_REASONS`."""
+
+    episode: int
+    reason: int
+
+
+BYE_REASONS = ("finished", "left", "desync", "timeout", "error")
+
+Packet = Hello | Input | End | EndAck | Bye
+
+_INPUT_BODY = Struct("<IHHihIIHiQB")
+# start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, players
+_STATUS = Struct("<iB")
+_STATUSES = [Struct("<" + "iB" * n) for n in range(MAX_PLAYERS + 1)]
+_END_BODY = Struct("<I32s")
+_END_ACK_BODY = Struct("<I")
+
+INPUT_OVERHEAD = _HEAD.size + _INPUT_BODY.size
+"""Bytes of an :class:`Input` packet without statuses and inputs."""
+
+
+def inputs_that_fit(players: int, width: int) -> int:
+    """How many frames of inputs of ``width`` bytes fit into one packet."""
+    return max(1, (MAX_PACKET - INPUT_OVERHEAD - players * _STATUS.size) // max(1, width))
+
+
+def encode(packet: Packet) -> bytes:
+    """The bytes of a packet. Its fields must be in range: a peer only builds packets from its own state."""
+    if type(packet) is Input:
+        status: list[int] = []
+        for last, gone in zip(packet.known, packet.gone, strict=True):
+            status.append(last)
+            status.append(gone)
+        inputs = packet.inputs
+        return b"".join(
+            (
+                _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _INPUT, packet.episode),
+                _INPUT_BODY.pack(
+                    packet.start,
+                    len(inputs),
+                    len(inputs[0]) if inputs else 0,
+                    packet.current,
+                    packet.advantage,
+                    packet.sent,
+                    packet.echo,
+                    packet.echo_age,
+                    packet.checksum_frame,
+                    packet.checksum,
+                    len(packet.known),
+                ),
+                _STATUSES[len(packet.known)].pack(*status),
+                *inputs,
+            )
+        )
+    if type(packet) is End:
+        return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _END, packet.episode) + _END_BODY.pack(packet.frames, packet.digest)
+    if type(packet) is EndAck:
+        return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _END_ACK, packet.episode) + _END_ACK_BODY.pack(packet.frames)
+    if type(packet) is Hello:
+        return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _HELLO, packet.episode) + bytes((packet.heard,))
+    assert type(packet) is Bye
+    return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _BYE, packet.episode) + bytes((packet.reason,))
+
+
+def decode(data: bytes) -> Packet:
+    """The packet in ``data``. Raises :class:`PacketError`, and nothing else, whatever the bytes."""
+    size = len(data)
+    if size > MAX_PACKET:
+        raise PacketError(f"packet of {size} bytes: at most {MAX_PACKET}")
+    if size < _HEAD.size:
+        raise PacketError(f"packet of {size} bytes: at least {_HEAD.size}")
+    magic, version, kind, episode = _HEAD.unpack_from(data)
+    if magic != _MAGIC:
+        raise PacketError(f"first byte {magic:#x}: expected {_MAGIC:#x}")
+    if version != PROTOCOL_VERSION:
+        raise PacketError(f"protocol version {version}: expected {PROTOCOL_VERSION}")
+    if kind == _INPUT:
+        return _decode_input(data, episode)
+    body = size - _HEAD.size
+    if kind == _END:
+        _expect(body, _END_BODY.size, "end")
+        frames, digest = _END_BODY.unpack_from(data, _HEAD.size)
+        return End(episode, frames, digest)
+    if kind == _END_ACK:
+        _expect(body, _END_ACK_BODY.size, "end ack")
+        return EndAck(episode, _END_ACK_BODY.unpack_from(data, _HEAD.size)[0])
+    if kind == _HELLO:
+        _expect(body, 1, "hello")
+        if data[-1] > 1:
+            raise PacketError(f"hello flag {data[-1]}: expected 0 or 1")
+        return Hello(episode, bool(data[-1]))
+    if kind == _BYE:
+        _expect(body, 1, "bye")
+        if data[-1] >= len(BYE_REASONS):
+            raise PacketError(f"bye reason {data[-1]}: expected 0..{len(BYE_REASONS) - 1}")
+        return Bye(episode, data[-1])
+    raise PacketError(f"packet type {kind}: expected 1..5")
+
+
+def _expect(size: int, wanted: int, name: str) -> None:
+    if size != wanted:
+        raise PacketError(f"{name} body of {size} bytes: expected {wanted}")
+
+
+def _decode_input(data: bytes, episode: int) -> Input:
+    if len(data) < INPUT_OVERHEAD:
+        raise PacketError(f"input packet of {len(data)} bytes: at least {INPUT_OVERHEAD}")
+    body = _INPUT_BODY.unpack_from(data, _HEAD.size)
+    start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, players = body
+    if players > MAX_PLAYERS:
+        raise PacketError(f"{players} players: at most {MAX_PLAYERS}")
+    if (width == 0) != (count == 0):
+        raise PacketError(f"{count} inputs of {width} bytes")
+    at = INPUT_OVERHEAD + players * _STATUS.size
+    if len(data) != at + count * width:
+        raise PacketError(f"input packet of {len(data)} bytes: expected {at + count * width}")
+    status = _STATUSES[players].unpack_from(data, INPUT_OVERHEAD)
+    if current < 0 or checksum_frame < -1:
+        raise PacketError(f"current frame {current}, checksum frame {checksum_frame}: out of range")
+    known, gone = status[0::2], status[1::2]
+    for last, flag in zip(known, gone, strict=True):
+        if last < -1 or flag > 1:
+            raise PacketError(f"player status ({last}, {flag}): out of range")
+    inputs = tuple([data[i : i + width] for i in range(at, at + count * width, width)]) if count else ()
+    return Input(
+        episode,
+        start,
+        inputs,
+        current,
+        advantage,
+        known,
+        tuple(map(bool, gone)),
+        sent,
+        echo,
+        echo_age,
+        checksum_frame,
+        checksum,
+    )
