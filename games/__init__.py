@@ -1,1 +1,1 @@
-"""The game contract, the built-in games and adapters to environments made elsewhere."""
+"""Deterministic games behind one contract, and the adapters that bring others in."""
