@@ -1,5 +1,7 @@
 """Version numbers that go over the wire and into files."""
 
+from __future__ import annotations
+
 PROTOCOL_VERSION = 1
 """Control messages and packets. Peers and server of different versions refuse each other."""
 
