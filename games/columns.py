@@ -1,0 +1,118 @@
+"""Frames to columns: the one place where played or re-simulated frames become the canonical part of an export.
+
+The recorder of a peer and the replay audit of the server both go through here, so the same episode gives the
+same columns, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from games.contract import GameSpec, JointInput, Observation, Outcome
+from games.spaces import flattener, leaves
+from protocol.episode import Canonical, Column, Info
+from protocol.values import pack_value
+
+
+class CanonicalBuilder:
+    """Append-only and contiguous: :meth:`start` once, then :meth:`append` per frame in order.
+
+    Values are kept by reference until :meth:`build`; nobody may change them after handing them over.
+    """
+
+    def __init__(self, spec: GameSpec) -> None:
+        self._spec = spec
+        self._inputs: list[JointInput] = []
+        self._sources: list[Sequence[int]] = []
+        self._outcomes: list[Outcome] = []
+        self._observations: list[tuple[Observation, ...]] = []
+        self._digests: list[int] = []
+        self._infos: list[tuple[Mapping[str, Any], ...]] = []
+
+    @property
+    def frames(self) -> int:
+        """How many frames have been appended: the next frame's number."""
+        return len(self._outcomes)
+
+    def start(self, infos: tuple[Mapping[str, Any], ...], observations: tuple[Observation, ...], digest: int) -> None:
+        """What ``reset`` gave: the row before frame 0."""
+        if self._infos:
+            raise ValueError("the episode was started already")
+        self._infos.append(infos)
+        self._observations.append(observations)
+        self._digests.append(digest)
+
+    def append(
+        self,
+        inputs: JointInput,
+        sources: Sequence[int],
+        outcome: Outcome,
+        observations: tuple[Observation, ...],
+        digest: int,
+    ) -> None:
+        """The next frame: its joint input (and where each came from), its outcome, and the state it led to."""
+        if not self._infos:
+            raise ValueError("the episode was not started")
+        self._inputs.append(inputs)
+        self._sources.append(sources)
+        self._outcomes.append(outcome)
+        self._observations.append(observations)
+        self._digests.append(digest)
+        self._infos.append(outcome.infos)
+
+    def observations(self, row: int) -> tuple[Observation, ...]:
+        """The observations of a row: 0 is the one of ``reset``."""
+        return self._observations[row]
+
+    def build(self) -> Canonical:
+        """All rows as columns. May be called at any time after :meth:`start`."""
+        agents, rows = len(self._spec.agents), len(self._outcomes)
+        columns = {
+            "frame": Column.of(np.arange(rows, dtype=np.uint32)),
+            "rewards": self._per_agent([o.rewards for o in self._outcomes], np.float64),
+            "terminations": self._per_agent([o.terminated for o in self._outcomes], np.bool_),
+            "truncations": self._per_agent([o.truncated for o in self._outcomes], np.bool_),
+            "input_source": Column.of(np.array(self._sources, dtype=np.uint8).reshape(rows, agents)),
+            "state_digest": Column.of(np.array(self._digests, dtype=np.uint64)),
+        }
+        for player, agent in enumerate(self._spec.agents):
+            joined = b"".join([inputs[player] for inputs in self._inputs])
+            width = self._spec.codecs[player].width
+            columns[f"actions/{agent}"] = Column("|u1", (rows, width), joined)
+        columns.update(observation_columns(self._spec, self._observations))
+        return Canonical(columns, self._info_entries())
+
+    def _per_agent(self, values: list[tuple[Any, ...]], dtype: type) -> Column:
+        return Column.of(np.array(values, dtype=dtype).reshape(len(values), len(self._spec.agents)))
+
+    def _info_entries(self) -> list[Info]:
+        entries = []
+        for row, infos in enumerate(self._infos):
+            for agent, info in enumerate(infos):
+                if info:
+                    entries.extend(Info(row, agent, key, pack_value(info[key])) for key in sorted(info))
+        return entries
+
+
+def observation_columns(
+    spec: GameSpec, rows: Sequence[tuple[Observation, ...]], *, prefix: str = "observations", agents: Sequence[int] = ()
+) -> dict[str, Column]:
+    """Observation columns of ``len(rows)`` rows: one per agent and leaf of its space.
+
+    Each row holds one observation per agent of ``agents`` (all of the spec's if empty), in that order.
+    """
+    columns: dict[str, Column] = {}
+    for at, agent in enumerate(agents or range(len(spec.agents))):
+        space = spec.observation_spaces[agent]
+        flatten = flattener(space)
+        flat = [flatten(row[at]) for row in rows]
+        for index, leaf in enumerate(leaves(space)):
+            name = f"{prefix}/{spec.agents[agent]}" + (f"/{leaf.path}" if leaf.path else "")
+            block = np.empty((len(flat), *leaf.shape), dtype=leaf.dtype)
+            for row, values in enumerate(flat):
+                block[row] = values[index]
+            columns[name] = Column.of(block)
+    return columns
