@@ -17,6 +17,7 @@ from gymnasium import spaces
 from games.contract import Game, GameSpec, JointInput, Outcome
 from games.info import FrozenInfo
 from games.parameters import Parameter, resolve
+from games.xorshift import start_rng
 
 State = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
 """frame, rng, hits, then x, y, vx, vy, score of player 0 and of player 1."""
@@ -28,7 +29,6 @@ TOP_SPEED = 8
 HIT_DISTANCE = 32
 SCORE_REWARD = 1.0
 HIT_REWARD = 0.25
-REFERENCE_RNG = 0x9E3779B9
 
 FIELDS = ("frame", "rng", "hits", "x0", "y0", "vx0", "vy0", "score0", "x1", "y1", "vx1", "vy1", "score1")
 _pack = struct.Struct("<3I10i").pack
@@ -77,18 +77,6 @@ _EVENTS = {
     for hit in (False, True)
     for over in (False, True)
 }
-
-
-def start_rng(seed: int) -> int:
-    """The first value of the random generator, never 0. Seed 0 is the reference game's."""
-    if seed == 0:
-        return REFERENCE_RNG
-    # splitmix64 (Steele, Lea, Flood 2014) spreads neighbouring seeds; its high half is folded into the low one.
-    z = (seed + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-    z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-    z = ((z ^ z >> 27) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-    z ^= z >> 31
-    return (z ^ z >> 32) & 0xFFFFFFFF or REFERENCE_RNG
 
 
 def fnv1a_64(data: bytes) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from games.drift import REFERENCE_RNG, Drift, benchmark_input, start_rng
+from games.drift import Drift, benchmark_input
 from games.errors import GameError
+from games.xorshift import REFERENCE_RNG, start_rng
 
 BYTES = [bytes([b]) for b in range(16)]
 
