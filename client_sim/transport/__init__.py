@@ -1,0 +1,3 @@
+"""How packets travel between peers: each transport delivers datagrams, and none of them blocks the sender."""
+
+from __future__ import annotations
