@@ -1,0 +1,113 @@
+"""The two buffers. Speculative rows may change; canonical rows never do.
+
+The only way into the canonical buffer is :meth:`CanonicalBuffer.append`, one frame at a time, in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from client_sim.rollback.errors import InvariantViolation
+from games.columns import CanonicalBuilder
+from games.contract import JointInput, Observation, Outcome
+from protocol.episode import Canonical
+
+
+class Row:
+    """A frame as it was last simulated. ``observations`` are of the state it led to, if somebody built them."""
+
+    __slots__ = ("inputs", "observations", "outcome")
+
+    def __init__(self, inputs: JointInput, outcome: Outcome) -> None:
+        self.inputs = inputs
+        self.outcome = outcome
+        self.observations: tuple[Observation, ...] | None = None
+
+
+class SpeculativeBuffer:
+    """Rows of frames that are simulated but not final: ``first .. end - 1``, without gaps."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self._rows: deque[Row] = deque()
+
+    @property
+    def end(self) -> int:
+        """The frame after the newest row."""
+        return self.first + len(self._rows)
+
+    def add(self, frame: int, row: Row) -> None:
+        """The next frame's row."""
+        if frame != self.end:
+            raise InvariantViolation(f"frame {frame} recorded where frame {self.end} was due")
+        self._rows.append(row)
+
+    def clear_from(self, frame: int) -> None:
+        """Forget rows from ``frame`` on: they are about to be simulated again."""
+        if frame < self.first:
+            raise InvariantViolation(f"rollback to frame {frame}, but frames below {self.first} are canonical")
+        while self.end > frame:
+            self._rows.pop()
+
+    def take_first(self, frame: int) -> Row:
+        """Remove and return the row of the lowest frame, which must be ``frame``."""
+        if frame != self.first or not self._rows:
+            raise InvariantViolation(f"frame {frame} promoted, but the speculative rows are {self.first}..{self.end - 1}")
+        self.first += 1
+        return self._rows.popleft()
+
+    def row(self, frame: int) -> Row:
+        """The row of a frame that is in the buffer."""
+        return self._rows[frame - self.first]
+
+    def rows(self) -> Sequence[Row]:
+        """All rows, lowest frame first."""
+        return tuple(self._rows)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._rows.clear()
+
+
+class CanonicalBuffer:
+    """Confirmed frames, contiguous from 0, append-only."""
+
+    def __init__(self, builder: CanonicalBuilder) -> None:
+        self._builder = builder
+
+    @property
+    def frames(self) -> int:
+        """How many frames are canonical."""
+        return self._builder.frames
+
+    def start(
+        self, infos: tuple[Mapping[str, Any], ...], observations: tuple[Observation, ...], digest: int
+    ) -> None:
+        """What ``reset`` gave."""
+        self._builder.start(infos, observations, digest)
+
+    def append(
+        self,
+        frame: int,
+        row: Row,
+        inputs: JointInput,
+        sources: Sequence[int],
+        observations: tuple[Observation, ...],
+        digest: int,
+    ) -> None:
+        """Frame ``frame`` is a fact: ``inputs`` are real, and ``row`` was simulated with exactly those."""
+        if frame != self._builder.frames:
+            raise InvariantViolation(f"frame {frame} became canonical where frame {self._builder.frames} was due")
+        if row.inputs != inputs:
+            raise InvariantViolation(f"frame {frame} became canonical, but was simulated with {row.inputs}, not {inputs}")
+        self._builder.append(row.inputs, sources, row.outcome, observations, digest)
+
+    def observations(self, row: int) -> tuple[Observation, ...]:
+        """The observations of a row: 0 is the one of ``reset``, ``f + 1`` what frame ``f`` led to."""
+        return self._builder.observations(row)
+
+    def build(self) -> Canonical:
+        """All rows as columns."""
+        return self._builder.build()

@@ -1,0 +1,97 @@
+"""One player's inputs: facts from frame 0 on, without gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from client_sim.rollback.errors import InputConflict, InputGap
+
+REAL = 0
+IDLE = 1
+
+_TRIM_AT = 512
+"""Entries beyond what is needed before the front is cut: rare enough to cost nothing per frame."""
+
+HISTORY = 64
+"""How many of the newest inputs a predictor can rely on."""
+
+
+class InputQueue:
+    """Contiguous inputs of one player, trimmed at the front when nothing can need them.
+
+    ``last`` is the newest known frame, -1 for none. A *closed* queue belongs to a player who is gone: every later
+    frame holds the default input, marked idle.
+    """
+
+    __slots__ = ("base", "closed", "default", "last", "sources", "values")
+
+    FOREVER = 1 << 60
+
+    def __init__(self, default: bytes) -> None:
+        self.default = default
+        self.base = 0
+        self.values: list[bytes] = []
+        self.sources = bytearray()
+        self.last = -1
+        self.closed: int | None = None
+
+    @property
+    def next(self) -> int:
+        """The first frame without an input."""
+        return self.base + len(self.values)
+
+    def value(self, frame: int) -> bytes:
+        """The known input for a frame that is neither trimmed nor beyond ``last``."""
+        at = frame - self.base
+        if at < 0:
+            raise IndexError(frame)
+        return self.values[at] if at < len(self.values) else self._beyond(frame)
+
+    def source(self, frame: int) -> int:
+        """:data:`REAL` if the owner sent it, :data:`IDLE` if it was filled in."""
+        at = frame - self.base
+        if at < 0:
+            raise IndexError(frame)
+        return self.sources[at] if at < len(self.sources) else IDLE
+
+    def _beyond(self, frame: int) -> bytes:
+        if self.closed is None:
+            raise IndexError(frame)
+        return self.default
+
+    def append(self, value: bytes, source: int = REAL) -> None:
+        """The input for frame ``next``."""
+        self.values.append(value)
+        self.sources.append(source)
+        self.last = self.base + len(self.values) - 1
+
+    def check(self, player: int, start: int, values: Sequence[bytes]) -> int:
+        """How many of ``values``, for frames ``start ..``, are known already.
+
+        Raises :class:`InputGap` or :class:`InputConflict`. Trimmed frames are taken on trust: they were
+        confirmed, simulated and acknowledged.
+        """
+        following = self.next
+        if start > following:
+            raise InputGap(player, start, following)
+        known = min(following - start, len(values))
+        first = max(start, self.base)
+        for frame in range(first, start + known):
+            if self.values[frame - self.base] != values[frame - start]:
+                raise InputConflict(player, frame, self.values[frame - self.base], values[frame - start])
+        return known
+
+    def close(self, after: int) -> None:
+        """The player is gone; ``after`` is the last frame with an input of his. Later ones known are dropped."""
+        del self.values[after + 1 - self.base :]
+        del self.sources[after + 1 - self.base :]
+        self.closed = after
+        self.last = self.FOREVER
+
+    def trim(self, before: int) -> None:
+        """Frames below ``before`` are needed no more (the newest :data:`HISTORY` stay for predictors)."""
+        cut = min(before, self.base + len(self.values) - HISTORY) - self.base
+        if cut > _TRIM_AT:
+            del self.values[:cut]
+            del self.sources[:cut]
+            self.base += cut

@@ -1,0 +1,368 @@
+"""The rollback session of one peer and one episode: play without waiting, and correct what was guessed wrong.
+
+After GGPO (Cannon, 2009) and GGRS, with two differences. Frames are handed to a recorder when, and only when, they
+can not change any more. And a session stops at a terminal frame that is still speculative, ready to play on if a
+rollback takes it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from client_sim.rollback.checksums import ChecksumBook, Desync
+from client_sim.rollback.errors import (
+    InputTooFarAhead,
+    InputWidth,
+    InvariantViolation,
+    NotReady,
+    SettingsError,
+    UnknownPlayer,
+)
+from client_sim.rollback.input_queue import InputQueue
+from client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
+from client_sim.rollback.prediction import Predictor, repeat_last
+from client_sim.rollback.snapshots import SnapshotStore
+from client_sim.rollback.statistics import Statistics
+
+MAX_AHEAD = 1 << 14
+"""Frames beyond the present for which another player's inputs are taken in: bounds memory, and is far more than a
+peer that was away for minutes will find waiting."""
+
+
+class Progress(Enum):
+    """What a session can do next."""
+
+    READY = "ready"
+    """:meth:`Session.step` will simulate a frame."""
+    STALLED = "stalled"
+    """The prediction window is used up; inputs must arrive first."""
+    TERMINAL = "waiting at a terminal frame"
+    """The newest frame ended the episode, but is not canonical yet."""
+    OVER = "over"
+    """The terminal frame is canonical."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How a session plays. All peers of a match use the same values, except that ``input_delay`` may differ."""
+
+    input_delay: int = 2
+    """Frames between deciding an input and the frame it is for."""
+    max_prediction: int = 8
+    """Frames that may be simulated with predicted inputs. 0: lockstep."""
+    save_every: int = 1
+    """Keep a snapshot of every k-th frame (and of the rollback anchor). More re-simulation, less saving."""
+    checksum_interval: int = 10
+    """Frames between the states that are compared with other peers; 0: none."""
+
+    def __post_init__(self) -> None:
+        for field, low in (("input_delay", 0), ("max_prediction", 0), ("save_every", 1), ("checksum_interval", 0)):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise SettingsError(field, value, f"an integer of at least {low}")
+        if self.checksum_interval % self.save_every:
+            raise SettingsError("checksum_interval", self.checksum_interval, f"a multiple of save_every = {self.save_every}")
+
+
+class Session:
+    """Plays one episode. The simulation must be in the episode's first state and belongs to the session from then on.
+
+    Life: any number of :meth:`add_inputs` as packets arrive; then per tick :meth:`settle`, and :meth:`step` if
+    that said ``READY``. When it says ``OVER``, the episode is.
+
+    ``players`` default inputs are given as ``defaults``; their lengths are the players' input widths. ``local`` are
+    the players whose inputs are decided here, the others' come in through :meth:`add_inputs`.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        defaults: Sequence[bytes],
+        local: Collection[int],
+        settings: SessionSettings | None = None,
+        *,
+        recorder: Recorder | None = None,
+        predictor: Predictor = repeat_last,
+    ) -> None:
+        self.settings = settings or SessionSettings()
+        self.local = tuple(sorted(local))
+        for player in self.local:
+            if not 0 <= player < len(defaults):
+                raise UnknownPlayer(player, f"0..{len(defaults) - 1}")
+        self.remote = tuple(player for player in range(len(defaults)) if player not in self.local)
+        self.queues = [InputQueue(default) for default in defaults]
+        self.delays = {player: self.settings.input_delay for player in self.local}
+        self.stats = Statistics()
+        self.checksums = ChecksumBook(len(defaults))
+        self.current = 0
+        self.canonical = 0
+        """Frames promoted so far: all below this are canonical."""
+        self._simulation = simulation
+        self._recorder = recorder
+        self._predict = predictor
+        self._snapshots = SnapshotStore(self.settings.save_every)
+        self._snapshots.put(0, simulation.save())
+        self._used: list[JointInput] = []
+        self._used_base = 0
+        self._first_incorrect: int | None = None
+        self._terminal: int | None = None
+        if recorder is None:
+            self._digest_every = self.settings.checksum_interval
+        else:
+            self._digest_every = self.settings.save_every
+
+    # -- what is known -------------------------------------------------------------------------------------------
+
+    @property
+    def confirmed(self) -> int:
+        """The highest frame up to which every player's input is known; -1 for none."""
+        return min([queue.last for queue in self.queues])
+
+    @property
+    def terminal_frame(self) -> int | None:
+        """The newest simulated frame if it ended the episode (perhaps only speculatively)."""
+        return self._terminal
+
+    @property
+    def rollback_pending(self) -> int | None:
+        """The lowest mispredicted frame that has not been corrected yet."""
+        return self._first_incorrect
+
+    def add_inputs(self, player: int, start: int, values: Sequence[bytes]) -> int:
+        """Take in a remote player's inputs for frames ``start ..``; ones that are known already may be among them.
+
+        Returns how many were new. Raises :class:`UnknownPlayer`, :class:`InputWidth`, :class:`InputGap`,
+        :class:`InputConflict` or :class:`InputTooFarAhead`, in which case nothing was taken in.
+        """
+        if player not in self.remote:
+            raise UnknownPlayer(player, f"one of the remote players {self.remote}")
+        queue = self.queues[player]
+        if queue.closed is not None:
+            return 0
+        if start < 0:
+            raise InputTooFarAhead(player, start, self.current + MAX_AHEAD)
+        width = len(queue.default)
+        for value in values:
+            if len(value) != width:
+                raise InputWidth(player, value, width)
+        known = queue.check(player, start, values)
+        if known == len(values):
+            return 0
+        last = start + len(values) - 1
+        if last > self.current + MAX_AHEAD:
+            raise InputTooFarAhead(player, last, self.current + MAX_AHEAD)
+        for frame in range(start + known, last + 1):
+            value = values[frame - start]
+            queue.append(value)
+            if frame < self.current:
+                self._verify(player, frame, value)
+        return len(values) - known
+
+    def _verify(self, player: int, frame: int, value: bytes) -> None:
+        if self._used[frame - self._used_base][player] == value:
+            return
+        self.stats.mispredictions += 1
+        if self._recorder is not None:
+            self._recorder.mispredicted(frame, player)
+        if self._first_incorrect is None or frame < self._first_incorrect:
+            self._first_incorrect = frame
+
+    def disconnect(self, player: int, after: int) -> None:
+        """Player ``player`` is gone; all survivors agreed that ``after`` is the last frame with an input of his.
+
+        From then on the default input stands in for him, marked idle, as if it were real.
+        Raises :class:`UnknownPlayer`; or :class:`InputTooFarAhead` if ``after`` is not known here or is canonical
+        beyond repair.
+        """
+        if player not in self.remote:
+            raise UnknownPlayer(player, f"one of the remote players {self.remote}")
+        queue = self.queues[player]
+        if queue.closed is not None:
+            return
+        if not self.canonical - 1 <= after <= queue.last:
+            raise InputTooFarAhead(player, after, queue.last)
+        queue.close(after)
+        for frame in range(after + 1, self.current):
+            self._verify(player, frame, queue.default)
+
+    def take_desyncs(self) -> list[Desync]:
+        """Desyncs found since the last call."""
+        return self.checksums.take()
+
+    # -- a tick --------------------------------------------------------------------------------------------------
+
+    def settle(self) -> Progress:
+        """Act on everything that has arrived. Steps 2 to 7 of a tick; step 1 was :meth:`add_inputs`.
+
+        May be called as often as one likes; without new inputs it changes nothing.
+        """
+        # 2. Compare checksums before anything newly confirmed is acted on: acting may discard what they refer to.
+        self.checksums.compare()
+        # 3. Correct the past before promoting it: a frame whose input was mispredicted must be simulated again first.
+        if self._first_incorrect is not None:
+            self._roll_back(self._first_incorrect)
+        # 4. Promote: now every frame up to here was simulated with exactly the real inputs.
+        confirmed = self.confirmed
+        final = min(confirmed, self.current - 1)
+        if final >= self.canonical:
+            self._promote(final)
+            # 5. Discard only after promotion, which reads snapshots, and never past the anchor: the first frame
+            #    that a late input can still change.
+            self._discard(final + 1)
+        # 6. A terminal frame is the end only when it is canonical; until then a rollback may take it away.
+        if self._terminal is not None:
+            return Progress.OVER if self.canonical > self._terminal else Progress.TERMINAL
+        # 7. Last, because everything above may have moved the confirmed frame.
+        return Progress.READY if self._may_simulate() else Progress.STALLED
+
+    def _may_simulate(self) -> bool:
+        # The local input for the present frame is about to be known, so only remote players count. After the step
+        # the frames above `known` are predicted ones, `current - known` of them.
+        known = min([self.queues[player].last for player in self.remote], default=self.current)
+        return self.current - known <= self.settings.max_prediction
+
+    def step(self, inputs: Sequence[bytes]) -> None:
+        """Step 8: register the local inputs (one per local player, in order) and simulate the present frame.
+
+        With an input delay of ``d`` they are for frame ``current + d``. Raises :class:`NotReady` unless
+        :meth:`settle` would say ``READY``, or :class:`InputWidth`; nothing has changed then.
+        """
+        if self._first_incorrect is not None or self._terminal is not None or not self._may_simulate():
+            raise NotReady(self._progress().value)
+        self.register(inputs)
+        frame = self.current
+        queues, predict = self.queues, self._predict
+        known = self.confirmed
+        if frame <= known:
+            joint = tuple([queue.value(frame) for queue in queues])
+        else:
+            joint = tuple([queue.value(frame) if frame <= queue.last else predict(queue, frame) for queue in queues])
+            self.stats.lag += frame - known
+        self.stats.frames += 1
+        outcome = self._simulation.step(joint)
+        self._used.append(joint)
+        self.current = frame + 1
+        saved = (frame + 1) % self.settings.save_every == 0
+        if saved:
+            self._snapshots.put(frame + 1, self._simulation.save())
+        if outcome.terminal:
+            self._terminal = frame
+        if self._recorder is not None:
+            self._recorder.simulated(frame, joint, frame > known, outcome, saved)
+
+    def register(self, inputs: Sequence[bytes]) -> None:
+        """Fix the local inputs decided at the present frame, for ``input_delay`` frames later.
+
+        Part of :meth:`step`. In lockstep it must happen before the other players' inputs can be waited for, so there
+        it is called first; the first call for a frame counts, later ones change nothing: an input is a fact.
+        """
+        if len(inputs) != len(self.local):
+            raise UnknownPlayer(len(inputs), f"inputs for the {len(self.local)} local players")
+        for player, value in zip(self.local, inputs, strict=True):
+            if not isinstance(value, bytes) or len(value) != len(self.queues[player].default):
+                raise InputWidth(player, value, len(self.queues[player].default))
+        for player, value in zip(self.local, inputs, strict=True):
+            queue = self.queues[player]
+            target = self.current + self.delays[player]
+            if queue.next > target:
+                continue  # the delay was lowered: this frame's input is decided already
+            while queue.next < target:
+                # The first frames of an episode, or the delay was raised: hold the newest input.
+                queue.append(queue.values[-1] if queue.values else queue.default)
+            queue.append(value)
+
+    def _progress(self) -> Progress:
+        if self._terminal is not None:
+            return Progress.OVER if self.canonical > self._terminal else Progress.TERMINAL
+        return Progress.READY if self._may_simulate() else Progress.STALLED
+
+    # -- the past ------------------------------------------------------------------------------------------------
+
+    def _roll_back(self, target: int) -> None:
+        if target < self.canonical:
+            raise InvariantViolation(f"rollback to frame {target}, but {self.canonical} frames are canonical")
+        start, snapshot = self._snapshots.latest(target)
+        wrong = self._used[target - self._used_base]
+        player = next(
+            p for p, q in enumerate(self.queues) if target <= q.last and q.value(target) != wrong[p]
+        )
+        event = Rollback(self.current, target, player, wrong[player], self.queues[player].value(target))
+        recorder, stats = self._recorder, self.stats
+        if recorder is not None:
+            recorder.rolling_back(event)
+        stats.rollbacks += 1
+        stats.depths[event.depth] += 1
+        self._simulation.load(snapshot)
+        self._snapshots.cut(start)
+        self._first_incorrect = None
+        self._terminal = None
+        self.current = self._resimulate(start, target, self.current)
+
+    def _resimulate(self, start: int, target: int, end: int) -> int:
+        """Simulate frames ``start .. end - 1`` again; those below ``target`` were right and are not reported.
+
+        Returns the frame to go on from: ``end``, or less if the corrected episode ends earlier.
+        """
+        simulation, recorder = self._simulation, self._recorder
+        step, save, put = simulation.step, simulation.save, self._snapshots.put
+        queues, predict, used, base = self.queues, self._predict, self._used, self._used_base
+        every, known = self.settings.save_every, self.confirmed
+        for frame in range(start, end):
+            if frame < target:
+                joint = used[frame - base]
+            elif frame <= known:
+                joint = tuple([queue.value(frame) for queue in queues])
+                used[frame - base] = joint
+            else:
+                joint = tuple(
+                    [queue.value(frame) if frame <= queue.last else predict(queue, frame) for queue in queues]
+                )
+                used[frame - base] = joint
+            outcome = step(joint)
+            after = frame + 1
+            # With sparse saving the anchor is kept as well: it is where the next rollback most likely starts.
+            saved = after % every == 0 or frame == known
+            if saved:
+                put(after, save())
+            if frame >= target and recorder is not None:
+                recorder.simulated(frame, joint, frame > known, outcome, saved)
+            if outcome.terminal:
+                # Frames beyond belong to no episode any more.
+                self._terminal = frame
+                del used[after - base :]
+                self.stats.resimulated += after - start
+                return after
+        self.stats.resimulated += end - start
+        return end
+
+    def _promote(self, final: int) -> None:
+        interval, every, recorder = self.settings.checksum_interval, self._digest_every, self._recorder
+        queues = self.queues
+        for frame in range(self.canonical, final + 1):
+            after = frame + 1
+            snapshot: Any = None
+            digest = 0
+            if every and after % every == 0:
+                snapshot = self._snapshots.get(after)
+                if snapshot is None:
+                    raise InvariantViolation(f"the snapshot of frame {after} is missing at its promotion")
+                digest = self._simulation.digest(snapshot)
+                if interval and after % interval == 0:
+                    self.checksums.own(after, digest)
+            if recorder is not None:
+                inputs = tuple([queue.value(frame) for queue in queues])
+                sources = tuple([queue.source(frame) for queue in queues])
+                recorder.promoted(frame, inputs, sources, snapshot, digest)
+            self.canonical = after
+
+    def _discard(self, anchor: int) -> None:
+        self._snapshots.discard(anchor)
+        oldest = self._snapshots.latest(anchor)[0]
+        for queue in self.queues:
+            queue.trim(oldest)
+        if oldest - self._used_base > 512:
+            del self._used[: oldest - self._used_base]
+            self._used_base = oldest
