@@ -174,7 +174,7 @@ def write_episode(
     try:
         layout = Layout(
             header,
-            None if canonical is None else _put_canonical(table, canonical),
+            None if canonical is None else _put_canonical(table, canonical, header.game.agents),
             None if own is None else _put_own(table, own),
             dict(extra),
         )
@@ -356,7 +356,9 @@ def _from_arrow(table: pa.Table, place: StoredColumn) -> Column:
 
 
 def stored_values(table: pa.Table, place: StoredColumn) -> NDArray[Any]:
-    """The values of a stored column in one flat array of dtype ``place.stored``. ``ValueError`` if some are null."""
+    """The values of a stored column in one flat array of dtype ``place.stored``. ``ValueError`` if they do not fit."""
+    for dtype in (place.dtype, place.stored):
+        Column(dtype, (0,), b"").array()  # numpy would parse anything; this refuses what is not a plain type
     values = _combined(table, place.column)
     if place.where == "list":
         values = values.slice(0, 1).flatten()
@@ -385,7 +387,7 @@ def _combined(table: pa.Table, name: str) -> pa.Array:
 # --- the canonical part -----------------------------------------------------------------------------------------
 
 
-def _put_canonical(table: _Table, canonical: Canonical) -> CanonicalLayout:
+def _put_canonical(table: _Table, canonical: Canonical, agents: tuple[str, ...]) -> CanonicalLayout:
     columns = {name: table.put(name, column) for name, column in canonical.columns.items()}
     groups: dict[tuple[int, str], tuple[list[int], list[bytes]]] = {}
     for info in canonical.infos:
@@ -401,7 +403,7 @@ def _put_canonical(table: _Table, canonical: Canonical) -> CanonicalLayout:
         at = np.full(table.rows, -1, dtype=np.int64)
         at[rows] = np.arange(len(rows))
         taken = dense.take(pa.array(at, mask=at < 0))
-        infos.append(StoredInfo(table.add(f"infos/{agent}/{key}", taken), agent, key, kind))
+        infos.append(StoredInfo(table.add(f"infos/{agents[agent]}/{key}", taken), agent, key, kind))
     return CanonicalLayout(columns, infos, None)
 
 
