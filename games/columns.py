@@ -89,7 +89,7 @@ class CanonicalBuilder:
         return Column.of(np.array(values, dtype=dtype).reshape(len(values), len(self._spec.agents)))
 
     def _info_entries(self) -> list[Info]:
-        entries = []
+        entries: list[Info] = []
         for row, infos in enumerate(self._infos):
             for agent, info in enumerate(infos):
                 if info:

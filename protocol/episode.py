@@ -318,16 +318,12 @@ def _check_own(header: Header, own: Own) -> None:
             continue
         if name != "seen_frame" and not name.startswith("seen/") or seen is None:
             raise ExportError(f"own.columns.{name}", "not a column of this schema")
-        _check_column(
-            f"own.columns.{name}", column, "<u4" if name == "seen_frame" else None, seen.shape[0], None
-        )
+        _check_column(f"own.columns.{name}", column, "<u4" if name == "seen_frame" else None, seen.shape[0], None)
     if own.tail is not None and not len(own.tail.inputs) == len(own.tail.real) == len(own.tail.rewards):
         raise ExportError("own.tail", "inputs, real and rewards differ in length")
 
 
-def _check_column(
-    place: str, column: Column, dtype: str | None, rows: int, row_shape: tuple[int, ...] | None
-) -> None:
+def _check_column(place: str, column: Column, dtype: str | None, rows: int, row_shape: tuple[int, ...] | None) -> None:
     if dtype is not None and column.dtype != dtype:
         raise ExportError(place, f"dtype {column.dtype}: expected {dtype}")
     if column.shape[0] != rows:

@@ -15,3 +15,14 @@ def episode_seed(match_seed: int, episode: int) -> int:
     """
     text = f"rollgym/episode-seed/{match_seed}/{episode}".encode("ascii")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little") % SEED_LIMIT
+
+
+def match_seed(experiment_seed: int, match: int) -> int:
+    """The seed of an experiment's match ``match`` (counted from 0). ``0 <= result < SEED_LIMIT``.
+
+    The first match has the experiment's own seed, so that a single match can be repeated by naming that number.
+    """
+    if match == 0:
+        return experiment_seed % SEED_LIMIT
+    text = f"rollgym/match-seed/{experiment_seed}/{match}".encode("ascii")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little") % SEED_LIMIT

@@ -54,7 +54,9 @@ class SpeculativeBuffer:
     def take_first(self, frame: int) -> Row:
         """Remove and return the row of the lowest frame, which must be ``frame``."""
         if frame != self.first or not self._rows:
-            raise InvariantViolation(f"frame {frame} promoted, but the speculative rows are {self.first}..{self.end - 1}")
+            raise InvariantViolation(
+                f"frame {frame} promoted, but the speculative rows are {self.first}..{self.end - 1}"
+            )
         self.first += 1
         return self._rows.popleft()
 
@@ -82,9 +84,7 @@ class CanonicalBuffer:
         """How many frames are canonical."""
         return self._builder.frames
 
-    def start(
-        self, infos: tuple[Mapping[str, Any], ...], observations: tuple[Observation, ...], digest: int
-    ) -> None:
+    def start(self, infos: tuple[Mapping[str, Any], ...], observations: tuple[Observation, ...], digest: int) -> None:
         """What ``reset`` gave."""
         self._builder.start(infos, observations, digest)
 
@@ -101,7 +101,9 @@ class CanonicalBuffer:
         if frame != self._builder.frames:
             raise InvariantViolation(f"frame {frame} became canonical where frame {self._builder.frames} was due")
         if row.inputs != inputs:
-            raise InvariantViolation(f"frame {frame} became canonical, but was simulated with {row.inputs}, not {inputs}")
+            raise InvariantViolation(
+                f"frame {frame} became canonical, but was simulated with {row.inputs}, not {inputs}"
+            )
         self._builder.append(row.inputs, sources, row.outcome, observations, digest)
 
     def observations(self, row: int) -> tuple[Observation, ...]:

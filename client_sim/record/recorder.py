@@ -127,7 +127,8 @@ class EpisodeRecorder:
             if row.observations is None:
                 row.observations = self._game.observe()
             observations = row.observations
-            self._seen[frame] = observations[self.player]
+            # A frame can be observed again after a rollback took a terminal frame away; its input was decided first.
+            self._seen.setdefault(frame, observations[self.player])
         return observations[self.player]
 
     def build(self) -> Canonical:

@@ -64,7 +64,9 @@ class SessionSettings:
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise SettingsError(field, value, f"an integer of at least {low}")
         if self.checksum_interval % self.save_every:
-            raise SettingsError("checksum_interval", self.checksum_interval, f"a multiple of save_every = {self.save_every}")
+            raise SettingsError(
+                "checksum_interval", self.checksum_interval, f"a multiple of save_every = {self.save_every}"
+            )
 
 
 class Session:
@@ -262,7 +264,7 @@ class Session:
         if len(inputs) != len(self.local):
             raise UnknownPlayer(len(inputs), f"inputs for the {len(self.local)} local players")
         for player, value in zip(self.local, inputs, strict=True):
-            if not isinstance(value, bytes) or len(value) != len(self.queues[player].default):
+            if len(value) != len(self.queues[player].default):
                 raise InputWidth(player, value, len(self.queues[player].default))
         for player, value in zip(self.local, inputs, strict=True):
             queue = self.queues[player]
@@ -286,9 +288,7 @@ class Session:
             raise InvariantViolation(f"rollback to frame {target}, but {self.canonical} frames are canonical")
         start, snapshot = self._snapshots.latest(target)
         wrong = self._used[target - self._used_base]
-        player = next(
-            p for p, q in enumerate(self.queues) if target <= q.last and q.value(target) != wrong[p]
-        )
+        player = next(p for p, q in enumerate(self.queues) if target <= q.last and q.value(target) != wrong[p])
         event = Rollback(self.current, target, player, wrong[player], self.queues[player].value(target))
         recorder, stats = self._recorder, self.stats
         if recorder is not None:

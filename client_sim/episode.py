@@ -1,0 +1,141 @@
+"""One episode at one peer: the session, its recorder, the local policy, and the inputs others still lack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from client_sim.record.export import make_export
+from client_sim.record.recorder import EpisodeRecorder
+from client_sim.rollback.session import Progress, Session, SessionSettings
+from games.contract import Game
+from games.policies import Policy
+from protocol.episode import Export, Header, Status
+from protocol.messages import GameIdentity, MatchStart
+from protocol.seeds import episode_seed
+
+
+def session_settings(start: MatchStart) -> SessionSettings:
+    """The session's part of the match settings."""
+    play = start.settings
+    return SessionSettings(play.input_delay, play.max_prediction, play.save_every, play.checksum_interval)
+
+
+class Episode:
+    """Plays one episode for the local player. No clock, no packets: see ``client_sim.peer``."""
+
+    def __init__(
+        self, start: MatchStart, game: Game, game_identity: GameIdentity, policy: Policy, number: int, now: float
+    ) -> None:
+        self.number = number
+        self.seed = episode_seed(start.seed, number)
+        self.began = now
+        self.ticks = 0
+        self.stalls = 0
+        self._start = start
+        self._identity = game_identity
+        self._game = game
+        self._policy = policy
+        self._encode = game.spec.codecs[start.player].encode
+        infos = game.reset(self.seed)
+        policy.reset(self.seed)
+        self.recorder = EpisodeRecorder(game, infos, start.player)
+        self.session = Session(
+            game, game.spec.default_inputs, (start.player,), session_settings(start), recorder=self.recorder
+        )
+        self._idle = (game.spec.default_inputs[start.player],)
+        self._unsent: list[bytes] = []
+        self._unsent_from = 0
+
+    # -- play ----------------------------------------------------------------------------------------------------
+
+    def settle(self) -> Progress:
+        """Act on what has arrived."""
+        return self.session.settle()
+
+    def step(self, now: float, rtt: float, advantage: float) -> None:
+        """Ask the policy and simulate the present frame. The session must be ready."""
+        self.recorder.tick(now - self.began, rtt, advantage)
+        self.session.step((self._decide(),) if self._undecided() else self._idle)
+        self._take_sent()
+
+    def register(self) -> None:
+        """Lockstep: fix the input of a frame that can not be simulated before the others' inputs are here."""
+        if self._undecided():
+            self.session.register((self._decide(),))
+            self._take_sent()
+
+    def _undecided(self) -> bool:
+        """No input was decided at the present frame yet: not in lockstep, not before a rollback came back to it."""
+        session = self.session
+        return session.queues[self._start.player].next <= session.current + session.delays[self._start.player]
+
+    def _decide(self) -> bytes:
+        frame = self.session.current
+        return self._encode(self._policy.act(self.recorder.observe(frame), frame))
+
+    def _take_sent(self) -> None:
+        queue = self.session.queues[self._start.player]
+        for frame in range(self._unsent_from + len(self._unsent), queue.last + 1):
+            self._unsent.append(queue.value(frame))
+
+    # -- what others still lack ----------------------------------------------------------------------------------
+
+    @property
+    def last_input(self) -> int:
+        """The last frame with a local input."""
+        return self._unsent_from + len(self._unsent) - 1
+
+    def inputs_after(self, acked: int, most: int) -> tuple[int, tuple[bytes, ...]]:
+        """Local inputs after frame ``acked``: the first one's frame, and at most ``most`` of them."""
+        at = acked + 1 - self._unsent_from
+        return acked + 1, tuple(self._unsent[at : at + most])
+
+    def forget_inputs(self, acked: int) -> None:
+        """Every other peer has the local inputs up to frame ``acked``."""
+        cut = acked + 1 - self._unsent_from
+        if cut > 256:
+            del self._unsent[:cut]
+            self._unsent_from += cut
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def export(
+        self, status: Status, now: float, wall: float, policy: dict[str, Any], software: dict[str, str]
+    ) -> Export:
+        """The export of what is canonical now. ``wall``: Unix seconds at ``now``."""
+        frames = self.recorder.canonical.frames
+        header = Header(
+            match=self._start.match,
+            episode=self.number,
+            match_seed=self._start.seed,
+            seed=self.seed,
+            game=self._identity,
+            settings=self._start.settings,
+            participants=self._start.participants,
+            frames=frames,
+            status=status,
+        )
+        return make_export(
+            header,
+            self.recorder,
+            self.session,
+            stats=self.statistics(now),
+            policy=policy,
+            software=software,
+            started_at=wall - (now - self.began),
+            ended_at=wall,
+        )
+
+    def statistics(self, now: float) -> dict[str, Any]:
+        """Counters of this episode so far."""
+        seconds = now - self.began
+        stats = self.session.stats.as_dict()
+        stats.update(
+            confirmed_frames=self.session.canonical,
+            ticks=self.ticks,
+            stalls=self.stalls,
+            stall_share=self.stalls / self.ticks if self.ticks else 0.0,
+            seconds=seconds,
+            fps=self.session.canonical / seconds if seconds > 0 else 0.0,
+        )
+        return stats

@@ -1,0 +1,72 @@
+"""What a peer knows of one other peer: acknowledgements, round trip, time sync, how the episode's end stands."""
+
+from __future__ import annotations
+
+from client_sim.rollback.time_sync import TimeSync
+from protocol.packets import NO_ECHO, End, Input
+
+_CLOCK = 1 << 32
+_TICKS = 10_000
+"""Packet timestamps count tenths of a millisecond."""
+
+RTT_SMOOTHING = 0.125
+"""Weight of a new sample, as in TCP (RFC 6298)."""
+
+
+def timestamp(now: float) -> int:
+    """A packet's timestamp for a time in seconds."""
+    return int(now * _TICKS) % _CLOCK
+
+
+class Link:
+    """One other peer, seen from here."""
+
+    def __init__(self, player: int, now: float) -> None:
+        self.player = player
+        self.sync = TimeSync()
+        self.met = False
+        """Anything at all was heard."""
+        self.heard_us = False
+        """The other has heard us, so it needs no more hellos."""
+        self.last_heard = now
+        self.gone: str | None = None
+        """Why it left, if it did."""
+        self.said_bye = False
+        self.rtt = float("nan")
+        self._echo = 0
+        self._echo_at: float | None = None
+        self.refused = 0
+        self.refusal = ""
+        self.start_episode()
+
+    def start_episode(self) -> None:
+        """Forget what belonged to the last episode."""
+        self.sync = TimeSync()
+        self.acked = -1
+        """The last frame of our inputs that the other has."""
+        self.current = 0
+        self.end: End | None = None
+        self.end_acked = False
+
+    def echo(self, now: float) -> tuple[int, int]:
+        """The other's newest timestamp and how long ago it came, for the next packet to it."""
+        if self._echo_at is None:
+            return 0, NO_ECHO
+        return self._echo, min(int((now - self._echo_at) * _TICKS), NO_ECHO - 1)
+
+    def hear(self, packet: Input, now: float, local_current: int) -> None:
+        """Take in the timing of a packet of the present episode."""
+        if packet.echo_age != NO_ECHO and packet.echo_age != NO_ECHO - 1:
+            sample = ((timestamp(now) - packet.echo - packet.echo_age) % _CLOCK) / _TICKS
+            if sample < 60.0:
+                self.rtt = sample if self.rtt != self.rtt else self.rtt + RTT_SMOOTHING * (sample - self.rtt)
+        self._echo, self._echo_at = packet.sent, now
+        if packet.current >= self.current:
+            # An overtaken packet says nothing about the present.
+            self.current = packet.current
+            self.sync.hear(local_current - packet.current, packet.advantage)
+
+    def refuse(self, reason: str) -> None:
+        """Count something that made no sense."""
+        self.refused += 1
+        self.refusal = reason

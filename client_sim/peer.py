@@ -1,0 +1,504 @@
+"""The wire peer: plays a match with other peers over packets that may be lost, repeated, reordered and late.
+
+A state machine without I/O and without a clock. Whoever drives it (``client_sim.runtime`` with sockets,
+``client_sim.simulator`` in virtual time) hands in packets and the time, and sends what :meth:`Peer.poll` returns.
+
+Phases: *meeting* (hello until everybody was heard) -> for each episode *playing* -> *ending* (the terminal frame is
+canonical here; the end is re-sent until acknowledged, and inputs are re-sent as ever, because redundancy in later
+packets can not protect the last ones) -> *leaving* (bye, and still answering for a moment) -> done.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from client_sim.episode import Episode
+from client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
+from client_sim.link import Link, timestamp
+from client_sim.rollback.errors import RollbackError
+from client_sim.rollback.session import MAX_AHEAD, Progress
+from client_sim.rollback.time_sync import stretch
+from games.contract import Game
+from games.identity import identity
+from games.limits import limited
+from games.policies import Policy
+from protocol.episode import Export, Status
+from protocol.messages import MatchStart
+from protocol.packets import (
+    BYE_REASONS,
+    Bye,
+    End,
+    EndAck,
+    Hello,
+    Input,
+    PacketError,
+    decode,
+    encode,
+    inputs_that_fit,
+)
+
+HELLO_INTERVAL = 0.1
+"""Seconds between hellos, ends and byes that wait for an answer: a few per round trip of a slow link."""
+
+LEAVE_GRACE = 0.5
+"""Seconds of play after a partner's connection ended: packets it sent before may still be on their way."""
+
+LINGER = 1.5
+"""Seconds to keep answering after our own match is over, so that a partner who lost our last packets gets them."""
+
+PACKETS_PER_TICK = 4
+"""Packets of inputs to one peer in one tick. One is the rule; more only after a long silence."""
+
+CATCH_UP_AFTER = 4
+"""Known frames of everybody else, beyond what the input delay explains, that show this peer is behind: it then steps
+without waiting for its clock."""
+
+CATCH_UP_BATCH = 32
+"""Frames caught up in one poll, so that packets and signals are looked at in between."""
+
+CLOCK_DEBT = 4
+"""Frame periods of lateness that are made up for. A longer gap was a pause, and the clock starts anew."""
+
+
+class Phase(Enum):
+    """Where a peer stands in its match."""
+
+    MEETING = "meeting"
+    PLAYING = "playing"
+    ENDING = "ending"
+    LEAVING = "leaving"
+    DONE = "done"
+
+
+class Peer:
+    """One player's peer for one match.
+
+    ``now`` is monotonic seconds everywhere, ``wall`` Unix seconds at construction. Errors of the policy or the game
+    come out of :meth:`poll`; what other peers send never raises.
+    """
+
+    def __init__(
+        self,
+        start: MatchStart,
+        game: Game,
+        policy: Policy,
+        *,
+        policy_info: dict[str, Any],
+        software: dict[str, str],
+        now: float,
+        wall: float,
+    ) -> None:
+        self.start = start
+        self.player = start.player
+        self.links = {p: Link(p, now) for p in range(len(start.participants)) if p != start.player}
+        self.phase = Phase.MEETING
+        self.packets_sent = 0
+        self.bytes_sent = 0
+        self._game_identity = identity(game.spec)
+        self._game = limited(game, start.settings.frame_limit)
+        self._policy = policy
+        self._policy_info = policy_info
+        self._software = software
+        self._epoch = wall - now
+        self._period = 1.0 / start.settings.fps
+        self._next_tick = now
+        self._next_hello = now
+        self._deadline = now + start.settings.start_timeout
+        self._leave_at: float | None = None
+        self._leave_status: Status = "partner_left"
+        self._reason = ""
+        self._number = 0
+        self._episode: Episode | None = None
+        self._digest = b""
+        self._exports: list[Export] = []
+        self._events: list[PeerEvent] = []
+        self._fit = inputs_that_fit(len(start.participants), game.spec.codecs[start.player].width)
+
+    # -- what the driver calls -----------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Nothing more will be sent or played."""
+        return self.phase is Phase.DONE
+
+    @property
+    def episode(self) -> Episode | None:
+        """The present episode, or the last one."""
+        return self._episode
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Present totals: finished episodes, and the counters of the running one."""
+        running = self._episode.statistics(self._next_tick) if self._episode is not None else {}
+        rtts = [link.rtt for link in self.links.values()]
+        return {
+            "episode": self._number,
+            "frame": self._episode.session.current if self._episode is not None else 0,
+            "rtt": max(rtts, default=float("nan")),
+            "ahead": max((link.sync.ahead for link in self.links.values()), key=abs, default=0.0),
+            "packets_sent": self.packets_sent,
+            "bytes_sent": self.bytes_sent,
+            "refused": sum(link.refused for link in self.links.values()),
+            **running,
+        }
+
+    def next_wakeup(self, now: float) -> float:
+        """When :meth:`poll` is next due; infinity when done."""
+        if self.phase is Phase.DONE:
+            return float("inf")
+        if self.phase is Phase.MEETING:
+            return now if self._all_met() else self._next_hello
+        if self.phase is Phase.PLAYING and self._behind():
+            return now
+        return self._next_tick
+
+    def take_exports(self) -> list[Export]:
+        """Exports of episodes that ended since the last call."""
+        taken, self._exports = self._exports, []
+        return taken
+
+    def take_events(self) -> list[PeerEvent]:
+        """What happened since the last call."""
+        taken, self._events = self._events, []
+        return taken
+
+    def player_left(self, player: int, now: float) -> None:
+        """The server says that a player's connection ended."""
+        link = self.links.get(player)
+        if link is not None:
+            self._gone(link, "left", "partner_left", now + LEAVE_GRACE)
+
+    def stop(self, now: float) -> None:
+        """End the match here and now: the canonical prefix is exported, partners are told."""
+        if self.phase in (Phase.MEETING, Phase.PLAYING):
+            self._finish("aborted", "left", now)
+        elif self.phase is Phase.ENDING:
+            self._leave("left", now)
+
+    # -- what arrives --------------------------------------------------------------------------------------------
+
+    def receive(self, source: int, data: bytes, now: float) -> None:
+        """A packet from player ``source``, who the transport vouches for. Never raises for what is in it."""
+        link = self.links.get(source)
+        if link is None or self.phase is Phase.DONE:
+            return
+        try:
+            packet = decode(data)
+        except PacketError as error:
+            link.refuse(error.reason)
+            return
+        link.last_heard = now
+        link.met = True
+        kind = type(packet)
+        if kind is Input:
+            self._hear_input(link, packet, now)  # type: ignore[arg-type]
+        elif kind is End:
+            self._hear_end(link, packet)  # type: ignore[arg-type]
+        elif kind is EndAck:
+            if packet.episode == self._number:
+                link.end_acked = True
+        elif kind is Hello:
+            link.heard_us = link.heard_us or packet.heard  # type: ignore[union-attr]
+        else:
+            self._hear_bye(link, packet, now)  # type: ignore[arg-type]
+
+    def _hear_input(self, link: Link, packet: Input, now: float) -> None:
+        link.heard_us = True
+        episode = self._episode
+        if packet.episode != self._number or episode is None or self.phase not in (Phase.PLAYING, Phase.ENDING):
+            if packet.episode > self._number:
+                # Whoever plays a later episode has our end of this one, and our word that we have its own.
+                link.end_acked = True
+            return
+        session = episode.session
+        if len(packet.known) != len(self.start.participants):
+            link.refuse(f"status of {len(packet.known)} players: expected {len(self.start.participants)}")
+            return
+        acked = packet.known[self.player]
+        if acked > episode.last_input:
+            link.refuse(f"acknowledges frame {acked}: inputs end at {episode.last_input}")
+            return
+        try:
+            session.add_inputs(link.player, packet.start, packet.inputs)
+        except RollbackError as error:
+            link.refuse(str(error))
+            return
+        link.acked = max(link.acked, acked)
+        link.hear(packet, now, session.current)
+        if 0 <= packet.checksum_frame <= session.current + MAX_AHEAD:
+            session.checksums.theirs(link.player, packet.checksum_frame, packet.checksum)
+
+    def _hear_end(self, link: Link, packet: End) -> None:
+        if packet.episode == self._number and self.phase in (Phase.PLAYING, Phase.ENDING):
+            link.end = packet
+        elif packet.episode > self._number:
+            link.end_acked = True
+
+    def _hear_bye(self, link: Link, packet: Bye, now: float) -> None:
+        link.said_bye = True
+        reason = BYE_REASONS[packet.reason]
+        if reason == "finished":
+            link.end_acked = True
+            if self._number + 1 >= self.start.settings.episodes and self.phase is not Phase.PLAYING:
+                return
+            self._gone(link, reason, "partner_left", now + LEAVE_GRACE)
+        else:
+            self._gone(link, reason, "desync" if reason == "desync" else "partner_left", now + LEAVE_GRACE)
+
+    def _gone(self, link: Link, reason: str, status: Status, at: float) -> None:
+        if link.gone is not None or self.phase in (Phase.LEAVING, Phase.DONE):
+            return
+        link.gone = reason
+        self._events.append(PlayerGone(link.player, reason))
+        if self._leave_at is None or at < self._leave_at:
+            self._leave_at, self._leave_status = at, status
+
+    # -- time passes ---------------------------------------------------------------------------------------------
+
+    def poll(self, now: float) -> list[tuple[int, bytes]]:
+        """Do what is due at ``now``; the packets to send, as (player, bytes)."""
+        out: list[tuple[int, bytes]] = []
+        if self.phase is Phase.MEETING:
+            self._meet(now, out)
+        if self.phase is Phase.PLAYING:
+            self._play(now, out)
+        if self.phase is Phase.ENDING:
+            self._end(now, out)
+        if self.phase is Phase.LEAVING:
+            self._farewell(now, out)
+        return out
+
+    def _send(self, out: list[tuple[int, bytes]], player: int, packet: Hello | Input | End | EndAck | Bye) -> None:
+        data = encode(packet)
+        self.packets_sent += 1
+        self.bytes_sent += len(data)
+        out.append((player, data))
+
+    def _meet(self, now: float, out: list[tuple[int, bytes]]) -> None:
+        if self._all_met():
+            for link in self.links.values():
+                self._send(out, link.player, Hello(0, True))
+            self._begin(0, now)
+        elif now >= self._deadline:
+            self._finish("partner_silent", "timeout", now)
+        elif self._leave_at is not None and now >= self._leave_at:
+            self._finish(self._leave_status, "left", now)
+        elif now >= self._next_hello:
+            for link in self.links.values():
+                self._send(out, link.player, Hello(0, link.met))
+            self._next_hello = now + HELLO_INTERVAL
+
+    def _all_met(self) -> bool:
+        return all(link.met for link in self.links.values())
+
+    def _begin(self, number: int, now: float) -> None:
+        self._number = number
+        for link in self.links.values():
+            link.start_episode()
+            link.last_heard = now
+        self._episode = Episode(self.start, self._game, self._game_identity, self._policy, number, now)
+        self._next_tick = now
+        self._leave_at = self._leave_at if any(link.gone for link in self.links.values()) else None
+        self.phase = Phase.PLAYING
+        self._events.append(EpisodeStarted(number, self._episode.seed))
+
+    # -- playing -------------------------------------------------------------------------------------------------
+
+    def _play(self, now: float, out: list[tuple[int, bytes]]) -> None:
+        episode = self._present()
+        if now - self._next_tick > CLOCK_DEBT * self._period:
+            self._next_tick = now
+        ticked = False
+        budget = CATCH_UP_BATCH
+        progress = self._settle(episode, now)
+        while self.phase is Phase.PLAYING and (now >= self._next_tick or (budget > 0 and self._behind())):
+            if now >= self._next_tick:
+                ticked = True
+                episode.ticks += 1
+                self._next_tick += self._period * stretch(self._ahead())
+            budget -= 1
+            if progress is Progress.READY:
+                episode.step(now, self._rtt(), float(self._advantage(episode)))
+            elif progress is Progress.STALLED:
+                episode.stalls += 1
+                if self.start.settings.max_prediction == 0:
+                    episode.register()
+            elif progress is Progress.OVER:
+                break
+            progress = self._settle(episode, now)
+        if self.phase is not Phase.PLAYING:
+            return
+        if progress is Progress.OVER:
+            self._complete(episode, now)
+            return
+        if ticked or budget < CATCH_UP_BATCH:
+            self._send_inputs(episode, now, out)
+        self._watch(now)
+
+    def _present(self) -> Episode:
+        assert self._episode is not None
+        return self._episode
+
+    def _settle(self, episode: Episode, now: float) -> Progress:
+        progress = episode.settle()
+        for found in episode.session.take_desyncs():
+            self._events.append(
+                DesyncFound(episode.number, found.frame, found.player, f"{found.local:016x}", f"{found.remote:016x}")
+            )
+            if self.start.settings.on_desync == "stop":
+                self._finish("desync", "desync", now)
+        return progress
+
+    def _behind(self) -> bool:
+        """Everybody else's inputs are known well beyond our present frame."""
+        session = self._present().session
+        if session.terminal_frame is not None or not self.links:
+            return False
+        known = min(session.queues[player].last for player in self.links)
+        return known - session.current >= CATCH_UP_AFTER + session.settings.input_delay
+
+    def _ahead(self) -> float:
+        return max((link.sync.ahead for link in self.links.values()), default=0.0)
+
+    def _advantage(self, episode: Episode) -> int:
+        return max((episode.session.current - link.current for link in self.links.values()), default=0)
+
+    def _rtt(self) -> float:
+        return max((link.rtt for link in self.links.values()), default=float("nan"))
+
+    def _send_inputs(self, episode: Episode, now: float, out: list[tuple[int, bytes]]) -> None:
+        session = episode.session
+        known = tuple([queue.last if queue.closed is None else queue.closed for queue in session.queues])
+        gone = tuple([queue.closed is not None for queue in session.queues])
+        checksum_frame, checksum = session.checksums.newest or (-1, 0)
+        for link in self.links.values():
+            if link.gone is not None:
+                continue
+            echo, age = link.echo(now)
+            advantage = max(-32768, min(32767, session.current - link.current))
+            acked = link.acked
+            for _ in range(PACKETS_PER_TICK):
+                start, inputs = episode.inputs_after(acked, self._fit)
+                self._send(
+                    out,
+                    link.player,
+                    Input(
+                        episode.number,
+                        start,
+                        inputs,
+                        session.current,
+                        advantage,
+                        known,
+                        gone,
+                        timestamp(now),
+                        echo,
+                        age,
+                        checksum_frame,
+                        checksum,
+                    ),
+                )
+                acked += len(inputs)
+                if acked >= episode.last_input:
+                    break
+        episode.forget_inputs(min(link.acked for link in self.links.values()) if self.links else episode.last_input)
+
+    def _watch(self, now: float) -> None:
+        """Is anybody silent for too long, or gone for long enough?"""
+        for link in self.links.values():
+            if now - link.last_heard > self.start.settings.disconnect_timeout:
+                self._gone(link, "silent", "partner_silent", now)
+        if self._leave_at is not None and now >= self._leave_at:
+            self._finish(self._leave_status, "timeout" if self._leave_status == "partner_silent" else "left", now)
+
+    # -- the end of an episode and of the match ------------------------------------------------------------------
+
+    def _export(self, episode: Episode, status: Status, now: float) -> None:
+        export = episode.export(status, now, self._epoch + now, self._policy_info, self._software)
+        self._exports.append(export)
+        tail = export.own.tail
+        unconfirmed = len(tail.inputs) if tail is not None else 0
+        self._events.append(
+            EpisodeEnded(episode.number, status, export.header.frames, unconfirmed, dict(export.own.stats))
+        )
+        self._digest = export.digest
+
+    def _complete(self, episode: Episode, now: float) -> None:
+        self._export(episode, "complete", now)
+        self.phase = Phase.ENDING
+        self._next_tick = now
+        self._next_hello = now
+
+    def _end(self, now: float, out: list[tuple[int, bytes]]) -> None:
+        episode = self._present()
+        frames = episode.recorder.canonical.frames
+        if now >= self._next_tick:
+            self._next_tick = now + self._period
+            # The partner may still lack our last inputs.
+            self._send_inputs(episode, now, out)
+        resend = now >= self._next_hello
+        if resend:
+            self._next_hello = now + min(HELLO_INTERVAL, 2 * self._period)
+        settled = True
+        for link in self.links.values():
+            if resend and not link.end_acked and link.gone is None:
+                self._send(out, link.player, End(episode.number, frames, self._digest))
+            if link.end is not None and resend:
+                self._send(out, link.player, EndAck(episode.number, frames))
+            if link.gone is None and not (link.end_acked and link.end is not None):
+                settled = False
+        if not settled:
+            for link in self.links.values():
+                if now - link.last_heard > self.start.settings.disconnect_timeout:
+                    self._gone(link, "silent", "partner_silent", now)
+            return
+        self._after_end(episode, frames, now)
+
+    def _after_end(self, episode: Episode, frames: int, now: float) -> None:
+        differing = False
+        for link in self.links.values():
+            end = link.end
+            if end is not None and (end.frames, end.digest) != (frames, self._digest):
+                differing = True
+                self._events.append(
+                    DesyncFound(
+                        episode.number,
+                        min(end.frames, frames),
+                        link.player,
+                        f"{frames} frames {self._digest.hex()[:16]}",
+                        f"{end.frames} frames {end.digest.hex()[:16]}",
+                    )
+                )
+        episode.recorder.clear()
+        if differing and self.start.settings.on_desync == "stop":
+            self._leave("desync", now)
+        elif any(link.gone for link in self.links.values()):
+            self._leave("left", now)
+        elif episode.number + 1 < self.start.settings.episodes:
+            self._begin(episode.number + 1, now)
+        else:
+            self._leave("finished", now)
+
+    def _finish(self, status: Status, reason: str, now: float) -> None:
+        """The match ends before its time: export what is canonical, and go."""
+        if self._episode is not None and self.phase is Phase.PLAYING:
+            self._export(self._episode, status, now)
+            self._episode.recorder.clear()
+        self._leave(reason, now)
+
+    def _leave(self, reason: str, now: float) -> None:
+        self.phase = Phase.LEAVING
+        self._reason = reason
+        self._deadline = now + LINGER
+        self._next_tick = now
+        self._events.append(MatchEnded(reason))
+
+    def _farewell(self, now: float, out: list[tuple[int, bytes]]) -> None:
+        if now < self._next_tick:
+            return
+        self._next_tick = now + HELLO_INTERVAL
+        code = BYE_REASONS.index(self._reason)
+        for link in self.links.values():
+            self._send(out, link.player, Bye(self._number, code))
+        if now >= self._deadline or all(link.said_bye or link.gone is not None for link in self.links.values()):
+            self.phase = Phase.DONE

@@ -1,0 +1,52 @@
+"""An episode's export out of what was recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from client_sim.record.recorder import EpisodeRecorder
+from client_sim.rollback.session import Session
+from protocol.episode import Export, Header, Own, Tail, content_digest
+
+
+def make_tail(recorder: EpisodeRecorder, session: Session) -> Tail | None:
+    """The frames that were simulated but never became canonical, apart from the facts."""
+    rows = recorder.speculative.rows()
+    if not rows:
+        return None
+    start = recorder.speculative.first
+    real = [
+        tuple(
+            frame <= queue.last and queue.value(frame) == row.inputs[player]
+            for player, queue in enumerate(session.queues)
+        )
+        for frame, row in enumerate(rows, start)
+    ]
+    return Tail(start, [row.inputs for row in rows], real, [tuple(map(float, row.outcome.rewards)) for row in rows])
+
+
+def make_export(
+    header: Header,
+    recorder: EpisodeRecorder,
+    session: Session,
+    *,
+    stats: dict[str, Any],
+    policy: dict[str, Any],
+    software: dict[str, str],
+    started_at: float,
+    ended_at: float,
+) -> Export:
+    """The export of the recorder's present content. ``header.frames`` must be its number of canonical frames."""
+    canonical = recorder.build()
+    own = Own(
+        player=recorder.player,
+        columns=recorder.own_columns(),
+        rollbacks=list(recorder.rollbacks),
+        tail=make_tail(recorder, session),
+        stats=stats,
+        policy=policy,
+        software=software,
+        started_at=started_at,
+        ended_at=ended_at,
+    )
+    return Export(header, canonical, own, content_digest(header, canonical))
