@@ -316,7 +316,7 @@ def _check_own(header: Header, own: Own) -> None:
     for name, column in own.columns.items():
         if name in OWN_COLUMNS:
             continue
-        if name != "seen_frame" and not name.startswith("seen/") or seen is None:
+        if (name != "seen_frame" and not name.startswith("seen/")) or seen is None:
             raise ExportError(f"own.columns.{name}", "not a column of this schema")
         _check_column(f"own.columns.{name}", column, "<u4" if name == "seen_frame" else None, seen.shape[0], None)
     if own.tail is not None and not len(own.tail.inputs) == len(own.tail.real) == len(own.tail.rewards):

@@ -96,7 +96,7 @@ class Session:
                 raise UnknownPlayer(player, f"0..{len(defaults) - 1}")
         self.remote = tuple(player for player in range(len(defaults)) if player not in self.local)
         self.queues = [InputQueue(default) for default in defaults]
-        self.delays = {player: self.settings.input_delay for player in self.local}
+        self.delays = dict.fromkeys(self.local, self.settings.input_delay)
         self.stats = Statistics()
         self.checksums = ChecksumBook(len(defaults))
         self.current = 0
