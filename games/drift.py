@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xxhash
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from games.contract import Game, GameSpec, JointInput, Outcome
 from games.info import FrozenInfo
@@ -29,6 +30,8 @@ TOP_SPEED = 8
 HIT_DISTANCE = 32
 SCORE_REWARD = 1.0
 HIT_REWARD = 0.25
+_FLOOR = (16, 20, 38)
+_COLOURS = ((255, 138, 76), (72, 202, 228))
 
 FIELDS = ("frame", "rng", "hits", "x0", "y0", "vx0", "vy0", "score0", "x1", "y1", "vx1", "vy1", "score1")
 _pack = struct.Struct("<3I10i").pack
@@ -222,6 +225,28 @@ class Drift(Game):
             _observation(hits, (x1, y1), (vx1, vy1), (x0, y0), (score0, score1), (vx0, vy0)),
             _observation(hits, (x0, y0), (vx0, vy0), (x1, y1), (score1, score0), (vx1, vy1)),
         )
+
+    def render(self, size: int = 256) -> NDArray[np.uint8]:
+        """The square as a ``(size, size, 3)`` picture: player 0 orange, player 1 blue, each as large as a hit."""
+        centres = (np.arange(size) + 0.5) * (SIZE / size)
+        picture = np.full((size, size, 3), _FLOOR, np.uint8)
+        for player, colour in enumerate(_COLOURS):
+            x, y = self._state[3 + 5 * player], self._state[4 + 5 * player]
+            near = (centres[None, :] - x) ** 2 + (centres[:, None] - y) ** 2 < (HIT_DISTANCE // 2) ** 2
+            picture[near] = colour
+        return picture
+
+    def render_text(self, columns: int = 60, rows: int = 20) -> str:
+        """The square as lines of text; the first one has the figures."""
+        frame, _, hits, x0, y0, _, _, score0, x1, y1, _, _, score1 = self._state
+        width, height = columns - 2, rows - 3
+        grid = [[" "] * width for _ in range(height)]
+        for mark, x, y in (("0", x0, y0), ("1", x1, y1)):
+            row, column = y * height // SIZE, x * width // SIZE
+            grid[row][column] = "X" if grid[row][column] != " " else mark
+        head = f" player_0 {score0}  player_1 {score1}  hits {hits}  frame {frame}"
+        body = ["│" + "".join(line) + "│" for line in grid]
+        return "\n".join([head.ljust(columns), "╭" + "─" * width + "╮", *body, "╰" + "─" * width + "╯"])
 
 
 def _observation(

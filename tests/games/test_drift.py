@@ -142,3 +142,20 @@ def test_observations_belong_to_their_space_and_mirror_each_other() -> None:
         assert game.spec.observation_spaces[1].contains(second)
         assert first["position"].tolist() == second["other_position"].tolist() == list(game.save()[3:5])
         assert first["scores"].tolist() == second["scores"].tolist()[::-1]
+
+
+def test_the_pictures_show_both_players_where_they_are() -> None:
+    game = Drift()
+    game.load((7, 1, 4, 100, 200, 0, 0, 3, 900, 800, 0, 0, 5))
+    picture = game.render()
+    assert picture.shape == (256, 256, 3)
+    assert picture[50, 25].tolist() == [255, 138, 76]
+    assert picture[200, 225].tolist() == [72, 202, 228]
+    assert (picture.reshape(-1, 3) != (16, 20, 38)).any(axis=1).sum() == 2 * 52
+    lines = game.render_text().split("\n")
+    assert lines[0].split() == ["player_0", "3", "player_1", "5", "hits", "4", "frame", "7"]
+    assert {len(line) for line in lines} == {60}
+    assert [(r, line.index(mark)) for mark in "01" for r, line in enumerate(lines[2:]) if mark in line] == [
+        (200 * 17 // 1024, 1 + 100 * 58 // 1024),
+        (800 * 17 // 1024, 1 + 900 * 58 // 1024),
+    ]

@@ -1,0 +1,108 @@
+"""A game as a gymnasium environment, for whoever wants to train on it or look at it without any peer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from games.contract import Game, JointInput, Outcome
+from games.errors import GameError
+from games.registry import make
+
+JointObservation = dict[str, Any]
+JointAction = dict[str, Any]
+
+
+class GameEnv(gymnasium.Env[JointObservation, JointAction]):
+    """All players of a game at once.
+
+    Observations and actions are dicts by agent name, in ``Dict`` spaces. Gymnasium knows one reward: it is the sum
+    over the agents; each agent's own is in ``info["rewards"]``, and its info in ``info[agent]``. The episode is
+    terminated when all agents are, truncated when it ends otherwise.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 60}  # noqa: RUF012 - gymnasium's own form
+
+    def __init__(self, game_id: str | None = None, render_mode: str | None = None, **parameters: Any) -> None:
+        """Make a game by name. Raises :class:`~games.errors.GameError` for what the game refuses."""
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise GameError("render_mode", render_mode, "None, rgb_array or ansi")
+        if game_id is None:
+            raise GameError("game_id", game_id, "the name of a game")
+        self._start(make(game_id, parameters), render_mode)
+
+    @classmethod
+    def of(cls, game: Game, render_mode: str | None = None) -> GameEnv:
+        """An environment over a game that exists already. The game belongs to the environment from then on."""
+        env = cls.__new__(cls)
+        env._start(game, render_mode)
+        return env
+
+    def _start(self, game: Game, render_mode: str | None) -> None:
+        spec = game.spec
+        self.game = game
+        self.render_mode = render_mode
+        self.metadata = {**type(self).metadata, "render_fps": spec.fps}
+        self.action_space = spaces.Dict(dict(zip(spec.agents, spec.action_spaces, strict=True)))
+        self.observation_space = spaces.Dict(dict(zip(spec.agents, spec.observation_spaces, strict=True)))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[JointObservation, dict[str, Any]]:
+        """Start an episode. Without a seed it is drawn from ``np_random``. There are no options.
+
+        Raises :class:`~games.errors.GameError` for a seed beyond ``2**63 - 1``.
+        """
+        super().reset(seed=seed)
+        if seed is None:
+            seed = int(self.np_random.integers(2**63 - 1))
+        elif seed >= 2**63:
+            raise GameError("seed", seed, "an integer below 2**63")
+        infos = self.game.reset(seed)
+        return self._observations(), self._by_agent(tuple(dict(i) for i in infos))
+
+    def step(self, action: JointAction) -> tuple[JointObservation, float, bool, bool, dict[str, Any]]:
+        """One frame. Raises :class:`~games.codec.CodecError` for an action outside its space."""
+        outcome = self.game.step(encode_joint(self.game, action))
+        info = self._by_agent(tuple(dict(i) for i in outcome.infos))
+        info["rewards"] = self._by_agent(outcome.rewards)
+        terminated = all(outcome.terminated)
+        return self._observations(), float(sum(outcome.rewards)), terminated, outcome.terminal and not terminated, info
+
+    def render(self) -> NDArray[np.uint8] | str | None:
+        """The present state in the form of the render mode."""
+        if self.render_mode == "rgb_array":
+            return self.game.render()
+        return self.game.render_text() if self.render_mode == "ansi" else None
+
+    def close(self) -> None:
+        """Close the game."""
+        self.game.close()
+
+    def _observations(self) -> JointObservation:
+        return self._by_agent(self.game.observe())
+
+    def _by_agent(self, values: tuple[Any, ...]) -> dict[str, Any]:
+        return dict(zip(self.game.spec.agents, values, strict=True))
+
+
+def encode_joint(game: Game, actions: Any) -> JointInput:
+    """A dict of actions by agent name as the joint input of a step.
+
+    Raises :class:`~games.errors.GameError` if an agent is missing or unknown, :class:`~games.codec.CodecError` for
+    an action outside its space.
+    """
+    spec = game.spec
+    if not isinstance(actions, dict) or actions.keys() != set(spec.agents):
+        raise GameError("actions", actions, "one action for each of " + ", ".join(spec.agents))
+    return tuple(codec.encode(actions[agent]) for codec, agent in zip(spec.codecs, spec.agents, strict=True))
+
+
+def flags(game: Game, outcome: Outcome) -> tuple[dict[str, bool], dict[str, bool]]:
+    """Terminations and truncations by agent name."""
+    agents = game.spec.agents
+    return dict(zip(agents, outcome.terminated, strict=True)), dict(zip(agents, outcome.truncated, strict=True))
