@@ -130,7 +130,10 @@ class Episode:
         """Counters of this episode so far."""
         seconds = now - self.began
         stats = self.session.stats.as_dict()
+        checksums = self.session.checksums
         stats.update(
+            checksums_compared=checksums.compared,
+            checksums_matched=checksums.matched,
             confirmed_frames=self.session.canonical,
             ticks=self.ticks,
             stalls=self.stalls,

@@ -92,6 +92,7 @@ class Peer:
         self.start = start
         self.player = start.player
         self.links = {p: Link(p, now) for p in range(len(start.participants)) if p != start.player}
+        self._others = tuple(self.links.values())
         self.phase = Phase.MEETING
         self.packets_sent = 0
         self.bytes_sent = 0
@@ -131,15 +132,15 @@ class Peer:
     def stats(self) -> dict[str, Any]:
         """Present totals: finished episodes, and the counters of the running one."""
         running = self._episode.statistics(self._next_tick) if self._episode is not None else {}
-        rtts = [link.rtt for link in self.links.values()]
+        rtts = [link.rtt for link in self._others]
         return {
             "episode": self._number,
             "frame": self._episode.session.current if self._episode is not None else 0,
             "rtt": max(rtts, default=float("nan")),
-            "ahead": max((link.sync.ahead for link in self.links.values()), key=abs, default=0.0),
+            "ahead": max((link.sync.ahead for link in self._others), key=abs, default=0.0),
             "packets_sent": self.packets_sent,
             "bytes_sent": self.bytes_sent,
-            "refused": sum(link.refused for link in self.links.values()),
+            "refused": sum(link.refused for link in self._others),
             **running,
         }
 
@@ -277,7 +278,7 @@ class Peer:
 
     def _meet(self, now: float, out: list[tuple[int, bytes]]) -> None:
         if self._all_met():
-            for link in self.links.values():
+            for link in self._others:
                 self._send(out, link.player, Hello(0, True))
             self._begin(0, now)
         elif now >= self._deadline:
@@ -285,21 +286,21 @@ class Peer:
         elif self._leave_at is not None and now >= self._leave_at:
             self._finish(self._leave_status, "left", now)
         elif now >= self._next_hello:
-            for link in self.links.values():
+            for link in self._others:
                 self._send(out, link.player, Hello(0, link.met))
             self._next_hello = now + HELLO_INTERVAL
 
     def _all_met(self) -> bool:
-        return all(link.met for link in self.links.values())
+        return all(link.met for link in self._others)
 
     def _begin(self, number: int, now: float) -> None:
         self._number = number
-        for link in self.links.values():
+        for link in self._others:
             link.start_episode()
             link.last_heard = now
         self._episode = Episode(self.start, self._game, self._game_identity, self._policy, number, now)
         self._next_tick = now
-        self._leave_at = self._leave_at if any(link.gone for link in self.links.values()) else None
+        self._leave_at = self._leave_at if any(link.gone for link in self._others) else None
         self.phase = Phase.PLAYING
         self._events.append(EpisodeStarted(number, self._episode.seed))
 
@@ -326,7 +327,8 @@ class Peer:
                     episode.register()
             elif progress is Progress.OVER:
                 break
-            progress = self._settle(episode, now)
+            if episode.session.terminal_frame is not None or now >= self._next_tick or self._behind():
+                progress = self._settle(episode, now)
         if self.phase is not Phase.PLAYING:
             return
         if progress is Progress.OVER:
@@ -355,24 +357,23 @@ class Peer:
         session = self._present().session
         if session.terminal_frame is not None or not self.links:
             return False
-        known = min(session.queues[player].last for player in self.links)
-        return known - session.current >= CATCH_UP_AFTER + session.settings.input_delay
+        return session.remote_known - session.current >= CATCH_UP_AFTER + session.settings.input_delay
 
     def _ahead(self) -> float:
-        return max((link.sync.ahead for link in self.links.values()), default=0.0)
+        return max([link.sync.ahead for link in self._others], default=0.0)
 
     def _advantage(self, episode: Episode) -> int:
-        return max((episode.session.current - link.current for link in self.links.values()), default=0)
+        current = episode.session.current
+        return max([current - link.current for link in self._others], default=0)
 
     def _rtt(self) -> float:
-        return max((link.rtt for link in self.links.values()), default=float("nan"))
+        return max([link.rtt for link in self._others], default=float("nan"))
 
     def _send_inputs(self, episode: Episode, now: float, out: list[tuple[int, bytes]]) -> None:
         session = episode.session
-        known = tuple([queue.last if queue.closed is None else queue.closed for queue in session.queues])
-        gone = tuple([queue.closed is not None for queue in session.queues])
+        known, gone = session.known()
         checksum_frame, checksum = session.checksums.newest or (-1, 0)
-        for link in self.links.values():
+        for link in self._others:
             if link.gone is not None:
                 continue
             echo, age = link.echo(now)
@@ -401,11 +402,11 @@ class Peer:
                 acked += len(inputs)
                 if acked >= episode.last_input:
                     break
-        episode.forget_inputs(min(link.acked for link in self.links.values()) if self.links else episode.last_input)
+        episode.forget_inputs(min([link.acked for link in self._others], default=episode.last_input))
 
     def _watch(self, now: float) -> None:
         """Is anybody silent for too long, or gone for long enough?"""
-        for link in self.links.values():
+        for link in self._others:
             if now - link.last_heard > self.start.settings.disconnect_timeout:
                 self._gone(link, "silent", "partner_silent", now)
         if self._leave_at is not None and now >= self._leave_at:
@@ -440,7 +441,7 @@ class Peer:
         if resend:
             self._next_hello = now + min(HELLO_INTERVAL, 2 * self._period)
         settled = True
-        for link in self.links.values():
+        for link in self._others:
             if resend and not link.end_acked and link.gone is None:
                 self._send(out, link.player, End(episode.number, frames, self._digest))
             if link.end is not None and resend:
@@ -448,7 +449,7 @@ class Peer:
             if link.gone is None and not (link.end_acked and link.end is not None):
                 settled = False
         if not settled:
-            for link in self.links.values():
+            for link in self._others:
                 if now - link.last_heard > self.start.settings.disconnect_timeout:
                     self._gone(link, "silent", "partner_silent", now)
             return
@@ -456,7 +457,7 @@ class Peer:
 
     def _after_end(self, episode: Episode, frames: int, now: float) -> None:
         differing = False
-        for link in self.links.values():
+        for link in self._others:
             end = link.end
             if end is not None and (end.frames, end.digest) != (frames, self._digest):
                 differing = True
@@ -472,7 +473,7 @@ class Peer:
         episode.recorder.clear()
         if differing and self.start.settings.on_desync == "stop":
             self._leave("desync", now)
-        elif any(link.gone for link in self.links.values()):
+        elif any(link.gone for link in self._others):
             self._leave("left", now)
         elif episode.number + 1 < self.start.settings.episodes:
             self._begin(episode.number + 1, now)
@@ -498,7 +499,7 @@ class Peer:
             return
         self._next_tick = now + HELLO_INTERVAL
         code = BYE_REASONS.index(self._reason)
-        for link in self.links.values():
+        for link in self._others:
             self._send(out, link.player, Bye(self._number, code))
-        if now >= self._deadline or all(link.said_bye or link.gone is not None for link in self.links.values()):
+        if now >= self._deadline or all(link.said_bye or link.gone is not None for link in self._others):
             self.phase = Phase.DONE

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from games.contract import GameSpec, JointInput, Observation, Outcome
-from games.spaces import flattener, leaves
+from games.spaces import Leaf, flattener, leaves
 from protocol.episode import Canonical, Column, Info
 from protocol.values import pack_value
 
@@ -107,12 +108,32 @@ def observation_columns(
     columns: dict[str, Column] = {}
     for at, agent in enumerate(agents or range(len(spec.agents))):
         space = spec.observation_spaces[agent]
-        flatten = flattener(space)
-        flat = [flatten(row[at]) for row in rows]
-        for index, leaf in enumerate(leaves(space)):
+        for leaf, values in _by_leaf(space, [row[at] for row in rows]):
             name = f"{prefix}/{spec.agents[agent]}" + (f"/{leaf.path}" if leaf.path else "")
-            block = np.empty((len(flat), *leaf.shape), dtype=leaf.dtype)
-            for row, values in enumerate(flat):
-                block[row] = values[index]
-            columns[name] = Column.of(block)
+            dtype = leaf.dtype.newbyteorder("<")
+            columns[name] = Column(dtype.str, (len(rows), *leaf.shape), _joined(leaf, dtype, values))
     return columns
+
+
+def _by_leaf(space: spaces.Space[Any], rows: list[Observation]) -> list[tuple[Leaf, list[Any]]]:
+    """The values of every leaf over all rows. Checked against the space; arrays are passed on, not copied."""
+    parts = leaves(space)
+    if isinstance(space, spaces.Dict) and [leaf.path for leaf in parts] == sorted(space.spaces):
+        # The usual flat Dict. Reading leaf by leaf is several times as fast as taking every row apart.
+        columns = [[row[leaf.path] for row in rows] for leaf in parts]
+        if all(_exact(leaf, values) for leaf, values in zip(parts, columns, strict=True)):
+            return list(zip(parts, columns, strict=True))
+    flatten = flattener(space)
+    flat = [flatten(row) for row in rows]
+    return [(leaf, [values[index] for values in flat]) for index, leaf in enumerate(parts)]
+
+
+def _exact(leaf: Leaf, values: list[Any]) -> bool:
+    dtype, shape = leaf.dtype, leaf.shape
+    return all([type(value) is np.ndarray and value.dtype == dtype and value.shape == shape for value in values])
+
+
+def _joined(leaf: Leaf, dtype: np.dtype[Any], values: list[Any]) -> bytes:
+    if values and type(values[0]) is np.ndarray and leaf.dtype == dtype:
+        return b"".join([value.tobytes() for value in values])
+    return np.array(values, dtype=dtype).tobytes()

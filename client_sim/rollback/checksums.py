@@ -32,6 +32,9 @@ class ChecksumBook:
         self.compared = 0
         self.matched = 0
         self.newest: tuple[int, int] | None = None
+        """The newest own checksum: (frame, digest)."""
+        self.due = False
+        """Something came in since the last comparison."""
         self._found: list[Desync] = []
         self._reported = False
 
@@ -42,6 +45,7 @@ class ChecksumBook:
         if len(self._order) > KEPT:
             del self._own[self._order.popleft()]
         self.newest = (frame, digest)
+        self.due = True
 
     def theirs(self, player: int, frame: int, digest: int) -> None:
         """A peer's digest of frame ``frame``. Repeats are expected; at most :data:`KEPT` wait to be compared."""
@@ -50,10 +54,13 @@ class ChecksumBook:
             return
         if frame not in waiting and len(waiting) >= KEPT:
             return
-        waiting[frame] = digest
+        if waiting.get(frame) != digest:
+            waiting[frame] = digest
+            self.due = True
 
     def compare(self) -> None:
         """Compare what is known on both sides."""
+        self.due = False
         for player, waiting in enumerate(self._theirs):
             if not waiting:
                 continue
@@ -71,5 +78,7 @@ class ChecksumBook:
 
     def take(self) -> list[Desync]:
         """Desyncs found since the last call: the first mismatch of the session, once."""
+        if not self._found:
+            return []
         found, self._found = self._found, []
         return found

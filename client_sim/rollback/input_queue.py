@@ -23,7 +23,7 @@ class InputQueue:
     frame holds the default input, marked idle.
     """
 
-    __slots__ = ("base", "closed", "default", "last", "sources", "values")
+    __slots__ = ("base", "closed", "default", "idle", "last", "values")
 
     FOREVER = 1 << 60
 
@@ -31,7 +31,8 @@ class InputQueue:
         self.default = default
         self.base = 0
         self.values: list[bytes] = []
-        self.sources = bytearray()
+        self.idle: set[int] = set()
+        """Frames whose input was filled in. Almost always empty."""
         self.last = -1
         self.closed: int | None = None
 
@@ -49,10 +50,7 @@ class InputQueue:
 
     def source(self, frame: int) -> int:
         """:data:`REAL` if the owner sent it, :data:`IDLE` if it was filled in."""
-        at = frame - self.base
-        if at < 0:
-            raise IndexError(frame)
-        return self.sources[at] if at < len(self.sources) else IDLE
+        return IDLE if frame in self.idle or (self.closed is not None and frame > self.closed) else REAL
 
     def _beyond(self, frame: int) -> bytes:
         if self.closed is None:
@@ -62,8 +60,9 @@ class InputQueue:
     def append(self, value: bytes, source: int = REAL) -> None:
         """The input for frame ``next``."""
         self.values.append(value)
-        self.sources.append(source)
         self.last = self.base + len(self.values) - 1
+        if source == IDLE:
+            self.idle.add(self.last)
 
     def check(self, player: int, start: int, values: Sequence[bytes]) -> int:
         """How many of ``values``, for frames ``start ..``, are known already.
@@ -84,7 +83,6 @@ class InputQueue:
     def close(self, after: int) -> None:
         """The player is gone; ``after`` is the last frame with an input of his. Later ones known are dropped."""
         del self.values[after + 1 - self.base :]
-        del self.sources[after + 1 - self.base :]
         self.closed = after
         self.last = self.FOREVER
 
@@ -93,5 +91,6 @@ class InputQueue:
         cut = min(before, self.base + len(self.values) - HISTORY) - self.base
         if cut > _TRIM_AT:
             del self.values[:cut]
-            del self.sources[:cut]
             self.base += cut
+            if self.idle:
+                self.idle = {frame for frame in self.idle if frame >= self.base}

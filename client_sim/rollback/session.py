@@ -21,7 +21,7 @@ from client_sim.rollback.errors import (
     SettingsError,
     UnknownPlayer,
 )
-from client_sim.rollback.input_queue import InputQueue
+from client_sim.rollback.input_queue import REAL, InputQueue
 from client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
 from client_sim.rollback.prediction import Predictor, repeat_last
 from client_sim.rollback.snapshots import SnapshotStore
@@ -98,6 +98,12 @@ class Session:
         self.queues = [InputQueue(default) for default in defaults]
         self.delays = dict.fromkeys(self.local, self.settings.input_delay)
         self.stats = Statistics()
+        self._all_real = (REAL,) * len(self.queues)
+        self._nobody = (False,) * len(self.queues)
+        self._none_gone = True
+        # Kept up to date where inputs come in: they are read several times a frame.
+        self._remote_known = self._known_of(self.remote)
+        self._local_known = self._known_of(self.local)
         self.checksums = ChecksumBook(len(defaults))
         self.current = 0
         self.canonical = 0
@@ -121,7 +127,24 @@ class Session:
     @property
     def confirmed(self) -> int:
         """The highest frame up to which every player's input is known; -1 for none."""
-        return min([queue.last for queue in self.queues])
+        local, remote = self._local_known, self._remote_known
+        return local if local < remote else remote
+
+    @property
+    def remote_known(self) -> int:
+        """The highest frame up to which every remote player's input is known; :data:`InputQueue.FOREVER` if all left."""
+        return self._remote_known
+
+    def known(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        """Per player: the last frame with an input of his own, and whether he is gone."""
+        queues = self.queues
+        if self._none_gone:
+            return tuple([queue.last for queue in queues]), self._nobody
+        last = [queue.last if queue.closed is None else queue.closed for queue in queues]
+        return tuple(last), tuple([queue.closed is not None for queue in queues])
+
+    def _known_of(self, players: Collection[int]) -> int:
+        return min([self.queues[player].last for player in players], default=InputQueue.FOREVER)
 
     @property
     def terminal_frame(self) -> int | None:
@@ -161,6 +184,7 @@ class Session:
             queue.append(value)
             if frame < self.current:
                 self._verify(player, frame, value)
+        self._remote_known = self._known_of(self.remote)
         return len(values) - known
 
     def _verify(self, player: int, frame: int, value: bytes) -> None:
@@ -187,6 +211,8 @@ class Session:
         if not self.canonical - 1 <= after <= queue.last:
             raise InputTooFarAhead(player, after, queue.last)
         queue.close(after)
+        self._none_gone = False
+        self._remote_known = self._known_of(self.remote)
         for frame in range(after + 1, self.current):
             self._verify(player, frame, queue.default)
 
@@ -202,13 +228,16 @@ class Session:
         May be called as often as one likes; without new inputs it changes nothing.
         """
         # 2. Compare checksums before anything newly confirmed is acted on: acting may discard what they refer to.
-        self.checksums.compare()
+        if self.checksums.due:
+            self.checksums.compare()
         # 3. Correct the past before promoting it: a frame whose input was mispredicted must be simulated again first.
         if self._first_incorrect is not None:
             self._roll_back(self._first_incorrect)
         # 4. Promote: now every frame up to here was simulated with exactly the real inputs.
         confirmed = self.confirmed
-        final = min(confirmed, self.current - 1)
+        final = self.current - 1
+        if confirmed < final:
+            final = confirmed
         if final >= self.canonical:
             self._promote(final)
             # 5. Discard only after promotion, which reads snapshots, and never past the anchor: the first frame
@@ -222,9 +251,8 @@ class Session:
 
     def _may_simulate(self) -> bool:
         # The local input for the present frame is about to be known, so only remote players count. After the step
-        # the frames above `known` are predicted ones, `current - known` of them.
-        known = min([self.queues[player].last for player in self.remote], default=self.current)
-        return self.current - known <= self.settings.max_prediction
+        # the frames above the remote players' inputs are the predicted ones.
+        return self.current - self._remote_known <= self.settings.max_prediction
 
     def step(self, inputs: Sequence[bytes]) -> None:
         """Step 8: register the local inputs (one per local player, in order) and simulate the present frame.
@@ -275,6 +303,7 @@ class Session:
                 # The first frames of an episode, or the delay was raised: hold the newest input.
                 queue.append(queue.values[-1] if queue.values else queue.default)
             queue.append(value)
+        self._local_known = self._known_of(self.local)
 
     def _progress(self) -> Progress:
         if self._terminal is not None:
@@ -340,7 +369,8 @@ class Session:
 
     def _promote(self, final: int) -> None:
         interval, every, recorder = self.settings.checksum_interval, self._digest_every, self._recorder
-        queues = self.queues
+        queues, all_real = self.queues, self._all_real
+        filled = any([queue.idle or queue.closed is not None for queue in queues])
         for frame in range(self.canonical, final + 1):
             after = frame + 1
             snapshot: Any = None
@@ -354,7 +384,7 @@ class Session:
                     self.checksums.own(after, digest)
             if recorder is not None:
                 inputs = tuple([queue.value(frame) for queue in queues])
-                sources = tuple([queue.source(frame) for queue in queues])
+                sources = tuple([queue.source(frame) for queue in queues]) if filled else all_real
                 recorder.promoted(frame, inputs, sources, snapshot, digest)
             self.canonical = after
 

@@ -21,8 +21,6 @@ class Statistics:
     stalls: int = 0
     """Times the prediction window forbade a step."""
     mispredictions: int = 0
-    checksums_compared: int = 0
-    checksums_matched: int = 0
     lag: int = 0
     """Frames the confirmed frame was behind the simulated one, summed over all frames."""
 
@@ -40,7 +38,5 @@ class Statistics:
             "rollback_depth_histogram": {str(depth): self.depths[depth] for depth in sorted(self.depths)},
             "stalls": self.stalls,
             "mispredictions": self.mispredictions,
-            "checksums_compared": self.checksums_compared,
-            "checksums_matched": self.checksums_matched,
             "confirmation_lag_mean": self.lag / self.frames if self.frames else 0.0,
         }
