@@ -190,15 +190,18 @@ def _reader(path: str, space: Space) -> Callable[[Any], FlatValue]:
 
         return read_integer
 
+    # Gymnasium takes zeros and ones of any type for a member of MultiBinary.
+    any_type = isinstance(space, spaces.MultiBinary)
+
     def read_array(value: Any) -> NDArray[Any]:
         if isinstance(value, np.ndarray) and value.dtype == dtype and value.shape == shape:
             return value
-        return _converted(path, value, dtype, shape)
+        return _converted(path, value, dtype, shape, any_type)
 
     return read_array
 
 
-def _converted(path: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def _converted(path: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], any_type: bool) -> NDArray[Any]:
     expected = f"shape {shape} of {dtype}"
     if not isinstance(value, np.ndarray | np.generic | list | tuple | int | float):
         raise GameError(_named(path), _shown(value), expected)
@@ -208,7 +211,8 @@ def _converted(path: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ..
         raise GameError(_named(path), _shown(value), expected) from None
     if given.shape != shape or given.dtype.kind not in "biuf":
         raise GameError(_named(path), _shown(value), expected)
-    if isinstance(value, np.ndarray | np.generic) and not np.can_cast(given.dtype, dtype, "safe"):
+    typed = isinstance(value, np.ndarray | np.generic) and not any_type
+    if typed and not np.can_cast(given.dtype, dtype, "safe"):
         raise GameError(_named(path), _shown(value), f"{expected}, or a type that fits into it")
     # Numpy calls int64 -> float64 safe, and plain Python numbers carry no dtype: look at what became of the values.
     with np.errstate(over="ignore", invalid="ignore"):
