@@ -1,0 +1,78 @@
+"""Re-simulation: what an episode's seed and inputs give, whatever its file claims.
+
+The server's audit and ``rollgym verify`` compare the result with the stored columns
+(:func:`protocol.parity.compare_episodes`); the first difference is the first frame that was not played as stated.
+"""
+
+from __future__ import annotations
+
+from games.codec import CodecError
+from games.columns import CanonicalBuilder
+from games.contract import Game, GameSpec, JointInput
+from protocol.episode import Canonical, ExportError, Header
+
+
+class ReplayError(ValueError):
+    """An episode that can not be played in this game at all. ``field`` names the place."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+def replay(header: Header, canonical: Canonical, game: Game) -> Canonical:
+    """Play the recorded inputs from ``header.seed`` and record them like a peer does.
+
+    ``game`` must be the game the episode was played in, with the same parameters and frame limit. The result has
+    ``header.frames`` frames, or fewer if the game ends earlier: nothing is stepped beyond a terminal frame.
+    Memory is bounded by the inputs times the size of an observation. Raises :class:`ReplayError` for inputs that
+    are not actions of the game.
+    """
+    inputs = recorded_inputs(header, canonical, game.spec)
+    sources = _sources(header, canonical, game.spec)
+    builder = CanonicalBuilder(game.spec)
+    infos = game.reset(header.seed)
+    builder.start(infos, game.observe(), game.digest(game.save()))
+    for joint, source in zip(inputs, sources, strict=True):
+        outcome = game.step(joint)
+        builder.append(joint, source, outcome, game.observe(), game.digest(game.save()))
+        if outcome.terminal:
+            break
+    return builder.build()
+
+
+def recorded_inputs(header: Header, canonical: Canonical, spec: GameSpec) -> list[JointInput]:
+    """The joint inputs of an episode's frames, each checked to be an action. Raises :class:`ReplayError`."""
+    if header.game.agents != spec.agents:
+        raise ReplayError("header.game.agents", f"{header.game.agents}: expected {spec.agents}")
+    per_player = []
+    for agent, codec in zip(spec.agents, spec.codecs, strict=True):
+        name = f"actions/{agent}"
+        column = canonical.columns.get(name)
+        if column is None:
+            raise ReplayError(f"columns.{name}", "missing")
+        wanted = (header.frames, codec.width)
+        if column.dtype != "|u1" or column.shape != wanted or len(column.data) != header.frames * codec.width:
+            raise ReplayError(f"columns.{name}", f"{column.dtype}{column.shape}: expected |u1{wanted}")
+        data, width = column.data, codec.width
+        actions = [data[at : at + width] for at in range(0, len(data), width)]
+        for action in set(actions):
+            try:
+                codec.decode(action)
+            except CodecError as error:
+                raise ReplayError(f"columns.{name}", f"frame {actions.index(action)}: {error}") from error
+        per_player.append(actions)
+    return list(zip(*per_player, strict=True))
+
+
+def _sources(header: Header, canonical: Canonical, spec: GameSpec) -> list[list[int]]:
+    column = canonical.columns.get("input_source")
+    if column is None:
+        raise ReplayError("columns.input_source", "missing")
+    if column.shape != (header.frames, spec.players):
+        raise ReplayError("columns.input_source", f"shape {column.shape}: expected {(header.frames, spec.players)}")
+    try:
+        rows: list[list[int]] = column.array().tolist()
+    except ExportError as error:
+        raise ReplayError(f"columns.input_source.{error.field}", str(error)) from error
+    return rows
