@@ -1,0 +1,228 @@
+"""The server as an aiohttp application: all parts, put together and taken down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from games.errors import GameError
+from games.identity import identity
+from protocol.messages import GameIdentity
+from protocol.version import PROTOCOL_VERSION
+from server.catalogue import Catalogue
+from server.control import Control, ControlServer
+from server.errors import RefusedError, ServerError
+from server.ingest import Ingest
+from server.matches import RELAY_PATH, Matches
+from server.metrics import CONTENT_TYPE, Metrics
+from server.reception import Reception
+from server.recovery import Orphan, Recovery
+from server.relay import Relay
+from server.settings import ServerSettings
+from server.store import Store
+from server.tickets import presented
+from server.workers import Workers
+
+log = structlog.get_logger("server")
+
+
+class Server:
+    """The parts of a running server."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        """Raises :class:`ServerError` for a game that can not be made. Nothing is opened yet."""
+        self.settings = settings
+        try:
+            game = settings.experiment.game.make()
+        except GameError as error:
+            raise ServerError(str(error)) from error
+        self.game: GameIdentity = identity(game.spec)
+        self.play = settings.experiment.play.settings(game.spec.fps)
+        game.close()
+        self.metrics = Metrics()
+        self.store = Store(settings.data)
+        self.workers = Workers(settings.workers)
+        self.sio = ControlServer(settings, self.metrics)
+        self.control = Control(self.sio, self.metrics)
+        self.orphans: list[Orphan] = []
+        self.started_at = time.time()
+        self.stopping = False
+        self.catalogue: Catalogue
+        self.matches: Matches
+        self.reception: Reception
+        self.ingest: Ingest
+        self.relay: Relay
+
+    async def start(self) -> None:
+        """Open the data folder, finish what the last run left, and be ready for clients."""
+        settings, limits = self.settings, self.settings.limits
+        clock = asyncio.get_running_loop().time
+        await asyncio.to_thread(self.store.open, limits.free_bytes)
+        self.catalogue = await asyncio.to_thread(Catalogue, self.store.catalogue)
+        await self.workers.start()
+        self.relay = Relay(
+            self.metrics,
+            packets_per_second=limits.relay_packets_per_second,
+            buffer_bytes=limits.relay_buffer_bytes,
+            clock=clock,
+        )
+        self.matches = Matches(
+            settings.experiment,
+            self.game,
+            self.play,
+            store=self.store,
+            catalogue=self.catalogue,
+            workers=self.workers,
+            relay=self.relay,
+            metrics=self.metrics,
+            tell=self.control.tell,
+            clock=clock,
+        )
+        self.ingest = Ingest(
+            limits,
+            store=self.store,
+            catalogue=self.catalogue,
+            workers=self.workers,
+            matches=self.matches,
+            metrics=self.metrics,
+            clock=clock,
+        )
+        self.reception = Reception(self.game, self.matches, self.metrics, self.control.tell, capacity=limits.waiting)
+        recovery = Recovery(self.store, self.catalogue, self.workers, limits)
+        for row in await recovery.run():
+            await self.matches.revive(row, grace=settings.experiment.upload_grace)
+        self.orphans = recovery.orphans
+        self.metrics.orphans.set(len(self.orphans))
+        self.control.serve(self.reception, self.matches.finish)
+
+    async def say_goodbye(self) -> None:
+        """Pair nobody any more and close all sockets, so that their handlers return."""
+        self.stopping = True
+        self.reception.close()
+        grace = self.settings.grace
+        await asyncio.gather(self.matches.drain(grace), self.relay.close_all(), self.sio.close_all(min(grace, 0.3)))
+
+    async def stop(self) -> None:
+        """Close what is on disk. Everything acknowledged is durable already."""
+        self.workers.close()
+        if hasattr(self, "catalogue"):
+            await asyncio.to_thread(self.catalogue.close)
+        self.store.close()
+
+    async def status(self) -> dict[str, Any]:
+        """What ``GET /status`` shows. No tickets, no addresses."""
+        experiment = self.settings.experiment
+        return {
+            "protocol": PROTOCOL_VERSION,
+            "experiment": experiment.name,
+            "condition": experiment.condition,
+            "config_hash": experiment.digest(),
+            "game": {"id": self.game.id, "version": self.game.version, "parameters": self.game.parameters},
+            "uptime": round(time.time() - self.started_at, 3),
+            "stopping": self.stopping,
+            "waiting": self.reception.lobby.waiting,
+            "matches_wanted": experiment.matches,
+            "matches_begun": self.matches.begun,
+            "matches_over": self.matches.over,
+            "matches": [
+                {
+                    "match": match.row.id,
+                    "phase": match.phase.value,
+                    "participants": match.row.participants,
+                    "episodes": match.row.settings.episodes,
+                    "uploads": sum(len(players) for players in match.uploads.values()),
+                    "verdicts": {str(n): verdict.verdict for n, verdict in sorted(match.verdicts.items())},
+                }
+                for match in self.matches.live[:100]
+            ],
+            "verdicts": await self.catalogue.counts(),
+            "orphans": [{"kind": o.kind, "place": o.place, "detail": o.detail} for o in self.orphans[:100]],
+            "data": str(self.settings.data),
+            "free_bytes": await asyncio.to_thread(self.store.free_bytes),
+        }
+
+
+SERVER = web.AppKey("server", Server)
+
+
+def create_app(settings: ServerSettings) -> web.Application:
+    """The application. Its parts are in ``app[SERVER]`` once it runs. Raises :class:`ServerError`."""
+    server = Server(settings)
+    app = web.Application(client_max_size=settings.limits.upload_bytes)
+    app[SERVER] = server
+    server.sio.attach(app)
+    app.router.add_get("/health", _health)
+    app.router.add_get("/status", _status)
+    app.router.add_get("/metrics", _metrics)
+    app.router.add_get(RELAY_PATH, _relay)
+    app.router.add_put(r"/matches/{match}/episodes/{episode:\d{1,7}}", _upload)
+    app.cleanup_ctx.append(_run)
+    app.on_shutdown.append(_goodbye)
+    return app
+
+
+async def _run(app: web.Application) -> AsyncIterator[None]:
+    server = app[SERVER]
+    try:
+        await server.start()
+        pairing = asyncio.create_task(server.reception.run())
+        done = asyncio.create_task(_tell_when_done(server))
+        yield
+        for task in (pairing, done):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    finally:
+        await server.stop()
+
+
+async def _tell_when_done(server: Server) -> None:
+    await server.matches.done.wait()
+    server.reception.done()
+
+
+async def _goodbye(app: web.Application) -> None:
+    await app[SERVER].say_goodbye()
+
+
+async def _health(request: web.Request) -> web.Response:
+    server = request.app[SERVER]
+    return web.json_response({"ok": not server.stopping}, status=503 if server.stopping else 200)
+
+
+async def _status(request: web.Request) -> web.Response:
+    return web.json_response(await request.app[SERVER].status())
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return web.Response(body=request.app[SERVER].metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _upload(request: web.Request) -> web.Response:
+    return await request.app[SERVER].ingest.put(request)
+
+
+async def _relay(request: web.Request) -> web.StreamResponse:
+    server = request.app[SERVER]
+    try:
+        holder = server.matches.holder(presented(request))
+        if holder is None:
+            raise RefusedError(401, "bad_ticket", "the ticket is not valid, or its match is over")
+        match = server.matches.get(holder.match)
+        if match is None or match.seats[holder.player].left_at is not None:
+            raise RefusedError(403, "left", "this player has left the match")
+    except RefusedError as error:
+        server.metrics.refused.labels(error.code).inc()
+        return web.json_response(error.acknowledgement(), status=error.status)
+    return await server.relay.serve(
+        request,
+        holder.match,
+        holder.player,
+        opened=lambda: server.matches.relay_opened(holder.match, holder.player),
+    )

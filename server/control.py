@@ -1,0 +1,215 @@
+"""The control plane: Socket.IO with msgpack. Messages are in ``protocol.messages``.
+
+python-socketio keeps an unbounded queue per client. Here it is bounded: a client that does not read what it is sent,
+or that makes the server answer faster than it reads, is cut off, and nobody else notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import engineio
+import msgpack
+import socketio
+import structlog
+from aiohttp import web
+from msgspec import Struct
+
+from protocol.messages import CLIENT_EVENTS, SERVER_EVENTS, Finished, Join, Leave, MessageError, dump, parse
+from server.errors import RefusedError
+from server.metrics import Metrics
+from server.reception import Reception
+from server.settings import ServerSettings
+
+log = structlog.get_logger("server.control")
+
+_EVENT_OF = {kind: name for name, kind in SERVER_EVENTS.items()}
+
+# The libraries log every malformed frame with a traceback; we log it ourselves, in one line.
+_QUIET = logging.getLogger("server.socketio")
+_QUIET.setLevel(logging.CRITICAL)
+
+
+class Mailbox(asyncio.Queue[Any]):
+    """The packets that one client has not been sent yet. One too many, and the client is cut off."""
+
+    def __init__(self, limit: int, overflowed: Callable[[], None]) -> None:
+        super().__init__()
+        self._limit = limit
+        self._overflowed = overflowed
+        self.cut: Callable[[], None] = lambda: None
+        """Ends the connection at once."""
+
+    async def put(self, item: Any) -> None:
+        # None is the library's end mark and always goes in.
+        if item is not None and self.qsize() >= self._limit:
+            self._overflowed()
+            self.cut()
+            return
+        self.put_nowait(item)
+
+
+class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
+    """Engine.IO with bounded mailboxes."""
+
+    mailbox_limit: int
+    metrics: Metrics
+
+    def create_queue(self, *args: Any, **kwargs: Any) -> Any:
+        return Mailbox(self.mailbox_limit, self._overflowed)
+
+    def _overflowed(self) -> None:
+        self.metrics.dropped_clients.inc()
+        log.warning("client_dropped", reason="it does not read what it is sent")
+
+
+class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
+    """Socket.IO that refuses connections above a limit and cuts off who sends frames that are not Socket.IO."""
+
+    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
+        super().__init__(
+            async_mode="aiohttp",
+            serializer="msgpack",
+            transports=["websocket"],
+            async_handlers=False,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            max_http_buffer_size=settings.limits.message_bytes,
+            logger=_QUIET,
+            engineio_logger=_QUIET,
+        )
+        self.eio.mailbox_limit = settings.limits.mailbox
+        self.eio.metrics = metrics
+        self._limit = settings.limits.connections
+        self._metrics = metrics
+
+    def _engineio_server_class(self) -> type[_EngineServer]:
+        return _EngineServer
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        if len(self.environ) >= self._limit:
+            self._metrics.refused.labels("too_many_connections").inc()
+            return "too many connections"
+        transport = environ["aiohttp.request"].transport
+        if transport is not None:
+            self.eio.sockets[eio_sid].queue.cut = transport.abort
+        return await super()._handle_eio_connect(eio_sid, environ)
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, msgpack.UnpackException) as error:
+            self._metrics.refused.labels("not_socketio").inc()
+            log.info("client_dropped", reason="a frame that is not Socket.IO", error=repr(error)[:200])
+            self.cut(eio_sid)
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
+        # The library would call its own connect and disconnect handlers for events of these names.
+        if not isinstance(data, list) or not data or data[0] in self.reserved_events:
+            raise ValueError("an event that is no list, or has a reserved name")
+        await super()._handle_event(eio_sid, namespace, id, data)
+
+    def cut(self, eio_sid: str) -> None:
+        """End a connection at once."""
+        sock = self.eio.sockets.get(eio_sid)
+        if sock is not None:
+            sock.queue.cut()
+
+    async def close_all(self, seconds: float) -> None:
+        """Say goodbye to everyone, wait at most ``seconds`` for them to read it, then cut."""
+        socks = list(self.eio.sockets.values())
+        await asyncio.gather(*(sock.close(wait=False, reason=self.eio.reason.SERVER_DISCONNECT) for sock in socks))
+        waiting = [asyncio.ensure_future(sock.queue.join()) for sock in socks]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=seconds)
+            for task in late:
+                task.cancel()
+        for sock in socks:
+            await sock.queue.put(None)
+            sock.queue.cut()
+        await self.shutdown()
+
+
+class Control:
+    """The events of ``docs/protocol.md``, and messages to clients."""
+
+    def __init__(self, sio: ControlServer, metrics: Metrics) -> None:
+        self._sio = sio
+        self._metrics = metrics
+        self._reception: Reception | None = None
+        self._actions: dict[str, Callable[[str, Any], Awaitable[dict[str, Any]]]] = {
+            "join": self._join,
+            "leave": self._leave,
+            "finished": self._finished,
+        }
+        assert set(self._actions) == set(CLIENT_EVENTS)
+
+    def serve(self, reception: Reception, finish: Callable[[str], Awaitable[bool]]) -> None:
+        """Take events from now on."""
+        self._reception = reception
+        self._finish = finish
+        self._sio.on("connect", self._connect)
+        self._sio.on("disconnect", self._disconnect)
+        self._sio.on("*", self._event)
+
+    async def tell(self, client: str, message: Struct) -> None:
+        """Send a message. A client that is gone gets nothing, and that is no error."""
+        await self._sio.emit(_EVENT_OF[type(message)], dump(message), to=client)
+
+    async def _connect(self, client: str, environ: dict[str, Any], auth: Any = None) -> None:
+        self._metrics.connections.inc()
+        request: web.Request = environ["aiohttp.request"]
+        log.debug("client_connected", client=client, remote=request.remote)
+
+    async def _disconnect(self, client: str, reason: str) -> None:
+        self._metrics.connections.dec()
+        log.debug("client_disconnected", client=client, reason=reason)
+        assert self._reception is not None
+        await self._reception.gone(client, reason)
+
+    async def _event(self, event: Any, client: str, *arguments: Any) -> dict[str, Any]:
+        try:
+            return await self._answer(event, client, arguments)
+        except RefusedError as error:
+            self._metrics.refused.labels(error.code).inc()
+            log.info("message_refused", client=client, event_name=str(event)[:64], error=str(error))
+            return error.acknowledgement()
+        except Exception:
+            log.exception("event_failed", client=client, event_name=str(event)[:64])
+            return RefusedError(500, "internal", "the server failed; it has been logged").acknowledgement()
+
+    async def _answer(self, event: Any, client: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+        kind = CLIENT_EVENTS.get(event) if isinstance(event, str) else None
+        if kind is None:
+            raise RefusedError(
+                404,
+                "unknown_event",
+                f"event {str(event)[:64]!r}: expected one of {', '.join(CLIENT_EVENTS)}",
+                field="event",
+                expected=", ".join(CLIENT_EVENTS),
+                actual=event,
+            )
+        if len(arguments) != 1:
+            raise RefusedError(400, "bad_message", f"{len(arguments)} arguments: expected one map", field=event)
+        try:
+            message = parse(kind, arguments[0])
+        except MessageError as error:
+            raise RefusedError(400, "bad_message", f"{event}: {error}", field=event) from error
+        return await self._actions[event](client, message)
+
+    async def _join(self, client: str, message: Join) -> dict[str, Any]:
+        assert self._reception is not None
+        return {"ok": True, "participant": self._reception.join(client, message)}
+
+    async def _leave(self, client: str, message: Leave) -> dict[str, Any]:
+        assert self._reception is not None
+        await self._reception.leave(client, message.reason)
+        return {"ok": True}
+
+    async def _finished(self, client: str, message: Finished) -> dict[str, Any]:
+        if not await self._finish(client):
+            raise RefusedError(409, "not_in_match", "this connection plays no match")
+        return {"ok": True}

@@ -1,0 +1,231 @@
+"""Uploads: ``PUT /matches/{match}/episodes/{episode}``. Answered only when what was sent is durable.
+
+The body goes to a temporary file in pieces, a worker process checks it, it gets its name in the inbox, the catalogue
+gets its row, and only then the client its answer. The event loop only moves pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import structlog
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from server.catalogue import Catalogue, Holder, MatchRow, Stopped, UploadRow
+from server.checks import Checked, Expected, check_upload
+from server.errors import RefusedError
+from server.matches import Matches
+from server.metrics import Metrics
+from server.settings import Limits
+from server.store import NO_ROOM, Store, is_match_id, publish
+from server.tickets import presented
+from server.workers import WorkerDiedError, Workers
+
+_PIECE = 1 << 18
+_ENCODINGS = ("identity", "deflate")
+_MEDIA_TYPE = "application/msgpack"
+
+log = structlog.get_logger("server.ingest")
+
+
+class Ingest:
+    """Takes uploads in. ``clock`` is monotonic seconds."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        store: Store,
+        catalogue: Catalogue,
+        workers: Workers,
+        matches: Matches,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._limits = limits
+        self._store = store
+        self._catalogue = catalogue
+        self._workers = workers
+        self._matches = matches
+        self._metrics = metrics
+        self._clock = clock
+        self._slots = asyncio.Semaphore(limits.uploads_at_once)
+        # One upload of one episode by one player at a time, so that two that cross can not both be the first.
+        self._locks: WeakValueDictionary[tuple[str, int, int], asyncio.Lock] = WeakValueDictionary()
+
+    async def put(self, request: web.Request) -> web.Response:
+        """The handler. Answers ``{"ok": true, "stored": "new" | "same"}`` or an error."""
+        started = self._clock()
+        try:
+            stored = await self._put(request)
+        except RefusedError as error:
+            self._metrics.uploads.labels(error.code).inc()
+            log.info("upload_refused", path=request.path[:200], remote=request.remote, error=str(error))
+            response = web.json_response(error.acknowledgement(), status=error.status)
+            if not request.content.at_eof():
+                response.force_close()  # the rest of the body is not worth reading
+            return response
+        self._metrics.uploads.labels(stored).inc()
+        self._metrics.upload_seconds.observe(self._clock() - started)
+        return web.json_response({"ok": True, "stored": stored})
+
+    async def _put(self, request: web.Request) -> str:
+        hashed = presented(request)
+        match_id, episode = request.match_info["match"], int(request.match_info["episode"])
+        holder = self._matches.holder(hashed) or await self._catalogue.holder(hashed)
+        if holder is None:
+            raise RefusedError(401, "bad_ticket", "the ticket is not valid", field="Authorization")
+        if not is_match_id(match_id) or holder.match != match_id:
+            raise RefusedError(403, "not_yours", "the ticket is for another match", field="match")
+        row = await self._row(match_id)
+        if episode >= row.settings.episodes:
+            message = f"episode {episode}: the match has {row.settings.episodes}"
+            raise RefusedError(404, "no_such_episode", message, field="episode", actual=episode)
+        expected = self._expected(request, row, holder, episode)
+        return await self._take(request, expected)
+
+    async def _row(self, match_id: str) -> MatchRow:
+        live = self._matches.get(match_id)
+        row = live.row if live is not None else await self._catalogue.match(match_id)
+        if row is None:  # its ticket was found, so it was annulled a moment ago
+            raise RefusedError(404, "no_such_match", "the match was annulled", field="match")
+        return row
+
+    def _expected(self, request: web.Request, row: MatchRow, holder: Holder, episode: int) -> Expected:
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in _ENCODINGS:
+            raise RefusedError(
+                415,
+                "bad_encoding",
+                f"content encoding {encoding[:64]!r}: expected {' or '.join(_ENCODINGS)}",
+                field="Content-Encoding",
+                expected=list(_ENCODINGS),
+                actual=encoding,
+            )
+        if request.content_type not in (_MEDIA_TYPE, "application/octet-stream"):
+            raise RefusedError(
+                415,
+                "bad_media_type",
+                f"content type {request.content_type[:64]!r}: expected {_MEDIA_TYPE}",
+                field="Content-Type",
+                expected=_MEDIA_TYPE,
+                actual=request.content_type,
+            )
+        limits = self._limits
+        if request.content_length is not None and request.content_length > limits.upload_bytes:
+            raise _too_large(limits.upload_bytes, request.content_length)
+        return Expected(row, episode, holder.player, limits.episode_frames)
+
+    async def _take(self, request: web.Request, expected: Expected) -> str:
+        if await asyncio.to_thread(self._store.free_bytes) < self._limits.free_bytes:
+            raise _no_room("too little free space")
+        temporary = self._store.new_temporary()
+        try:
+            try:
+                await self._receive(request, temporary)
+                key = (expected.match.id, expected.episode, expected.player)
+                lock = self._locks.get(key)
+                if lock is None:
+                    lock = self._locks[key] = asyncio.Lock()
+                async with lock, self._slots:
+                    checked = await self._workers.run(check_upload, temporary, expected)
+                    return await self._keep(temporary, expected, checked)
+            finally:
+                await asyncio.to_thread(temporary.unlink, missing_ok=True)
+        except WorkerDiedError as error:
+            raise RefusedError(503, "check_failed", f"the upload could not be checked: {error}") from error
+        except Stopped as error:
+            raise RefusedError(503, "closing", "the server is stopping: send it again later") from error
+        except sqlite3.Error as error:
+            log.error("catalogue_refused", error=str(error))
+            raise _no_room(f"the catalogue can not be written: {error}") from error
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                log.error("disk_refused", error=str(error))
+                raise RefusedError(500, "disk_error", f"the disk refuses: {error.strerror}") from error
+            raise _no_room(str(error.strerror)) from error
+
+    async def _receive(self, request: web.Request, temporary: Path) -> None:
+        """The body, as it comes and without content encoding, into a file. Raises :class:`RefusedError`."""
+        try:
+            async with asyncio.timeout(self._limits.upload_seconds):
+                await self._write_body(request, temporary)
+        except TimeoutError as error:
+            message = f"the body took longer than {self._limits.upload_seconds} seconds"
+            raise RefusedError(408, "too_slow", message, field="body") from error
+        except (ConnectionError, ClientError, HttpProcessingError) as error:
+            message = f"the body is cut short, or not {request.headers.get('Content-Encoding', 'identity')!r}"
+            raise RefusedError(400, "bad_body", message, field="body") from error
+
+    async def _write_body(self, request: web.Request, temporary: Path) -> None:
+        size = waiting = 0
+        pieces: list[bytes] = []
+        file = await asyncio.to_thread(temporary.open, "wb")
+        try:
+            async for piece in request.content.iter_any():
+                size += len(piece)
+                if size > self._limits.export_bytes:
+                    raise _too_large(self._limits.export_bytes, size)
+                pieces.append(piece)
+                waiting += len(piece)
+                if waiting >= _PIECE:
+                    await asyncio.to_thread(file.write, b"".join(pieces))
+                    pieces, waiting = [], 0
+        finally:
+            # One thread call for the common case of a body that fits into one piece.
+            await asyncio.to_thread(_finish, file, b"".join(pieces))
+
+    async def _keep(self, temporary: Path, expected: Expected, checked: Checked) -> str:
+        match, episode, player = expected.match.id, expected.episode, expected.player
+        before = await self._catalogue.upload(match, episode, player)
+        if before is not None:
+            if before.body_hash == checked.body_hash:
+                return "same"
+            await self._catalogue.add_conflict(match, episode, player, checked.body_hash, checked.bytes, time.time())
+            log.warning(
+                "upload_conflict",
+                match=match,
+                episode=episode,
+                player=player,
+                first=before.body_hash.hex(),
+                second=checked.body_hash.hex(),
+            )
+            raise RefusedError(409, "conflict", "another export of this episode was taken before: that one stays")
+        await asyncio.to_thread(publish, temporary, self._store.inbox_path(match, episode, player))
+        row = UploadRow(
+            match,
+            episode,
+            player,
+            checked.body_hash,
+            checked.digest,
+            checked.bytes,
+            checked.frames,
+            checked.status,
+            time.time(),
+        )
+        await self._catalogue.add_upload(row)
+        self._metrics.upload_bytes.inc(checked.bytes)
+        log.info("upload_stored", match=match, episode=episode, player=player, frames=checked.frames)
+        if not self._matches.uploaded(match, episode, player):
+            await self._matches.revive(expected.match)
+        return "new"
+
+
+def _finish(file: Any, rest: bytes) -> None:
+    with file:
+        file.write(rest)
+
+
+def _too_large(limit: int, size: int) -> RefusedError:
+    return RefusedError(413, "too_large", f"more than {limit} bytes", field="body", expected=limit, actual=size)
+
+
+def _no_room(reason: str) -> RefusedError:
+    return RefusedError(507, "disk_full", f"no room for the upload: {reason}; send it again later")

@@ -1,0 +1,415 @@
+"""The matches of this server: opened by the lobby, moved on by clients and uploads, ended by the last verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from msgspec import Struct
+
+from protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, PlaySettings, Verdict
+from protocol.seeds import SEED_LIMIT, match_seed
+from server.catalogue import Catalogue, EpisodeRow, Holder, MatchRow
+from server.judge import Job, judge_episode
+from server.lobby import Group
+from server.match import Match, Phase, Seat
+from server.metrics import Metrics
+from server.relay import Relay
+from server.settings import Experiment
+from server.store import Store, new_match_id
+from server.tickets import new_ticket, ticket_hash
+from server.workers import Workers
+
+RELAY_PATH = "/relay"
+UPLOAD_PATH = "/matches/{match}/episodes/{episode}"
+
+ANNULLED = "annulled"
+"""``match_over`` reason: a player was lost before play began; the receiver is at the front of the queue again."""
+
+_JUDGE_TRIES = 3
+
+log = structlog.get_logger("server.matches")
+
+Tell = Callable[[str, Struct], Awaitable[None]]
+"""Sends a message to a client's control connection. A client that is gone is no error."""
+
+
+class Player(Struct, frozen=True):
+    """A client as it joined."""
+
+    client: str
+    participant: str
+    software: dict[str, str]
+
+
+class Matches:
+    """All matches that are not over, and what happens to them. Owned by the event loop."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        game: GameIdentity,
+        play: PlaySettings,
+        *,
+        store: Store,
+        catalogue: Catalogue,
+        workers: Workers,
+        relay: Relay,
+        metrics: Metrics,
+        tell: Tell,
+        clock: Callable[[], float],
+    ) -> None:
+        self._experiment = experiment
+        self._config_hash = experiment.digest()
+        self._game = game
+        self._play = play
+        self._store = store
+        self._catalogue = catalogue
+        self._workers = workers
+        self._relay = relay
+        self._metrics = metrics
+        self._tell = tell
+        self._clock = clock
+        self._seed = secrets.randbelow(SEED_LIMIT) if experiment.seed is None else experiment.seed
+        self._live: dict[str, Match] = {}
+        self._tickets: dict[bytes, Holder] = {}
+        self._of_client: dict[str, set[str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._next_index = 0
+        self._free_indexes: list[int] = []
+        self.begun = 0
+        """Matches of this run that were started and not annulled."""
+        self.over = 0
+        """Matches of this run that are over."""
+        self.done = asyncio.Event()
+        """All matches that the experiment asks for are over."""
+        self.released: Callable[[str, Group], None] = lambda client, group: None
+        """Called when a client is done with a match: the lobby may seat it again."""
+        self.annulled: Callable[[Group], None] = lambda group: None
+        """Called when play of a group will not begin."""
+
+    # --- what others ask ----------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> list[Match]:
+        """Matches that are not over."""
+        return list(self._live.values())
+
+    @property
+    def room(self) -> bool:
+        """Whether the experiment wants one more match."""
+        return self._experiment.matches is None or self.begun < self._experiment.matches
+
+    def get(self, match: str) -> Match | None:
+        """A match that is not over."""
+        return self._live.get(match)
+
+    def holder(self, hashed_ticket: bytes) -> Holder | None:
+        """Whose ticket it is, among matches that are not over."""
+        return self._tickets.get(hashed_ticket)
+
+    # --- opening ------------------------------------------------------------------------------------------------
+
+    async def record(self, players: tuple[Player, ...]) -> tuple[Match, tuple[str, ...]]:
+        """Make a match and put it into the catalogue. Nobody is told yet. Returns it and the players' tickets."""
+        index = heapq.heappop(self._free_indexes) if self._free_indexes else self._next_index
+        if index == self._next_index:
+            self._next_index += 1
+        row = MatchRow(
+            new_match_id(),
+            self._experiment.name,
+            self._experiment.condition,
+            self._config_hash,
+            match_seed(self._seed, index),
+            self._game,
+            self._play,
+            tuple(player.participant for player in players),
+            tuple(player.software for player in players),
+            time.time(),
+        )
+        tickets = tuple(new_ticket() for _ in players)
+        try:
+            await self._catalogue.add_match(row, tuple(map(ticket_hash, tickets)))
+        except BaseException:
+            heapq.heappush(self._free_indexes, index)
+            raise
+        seats = [Seat(player.participant, player.client) for player in players]
+        return Match(row, seats, self._experiment.upload_grace, index=index), tickets
+
+    async def begin(self, match: Match, tickets: tuple[str, ...], group: Group) -> None:
+        """Tell the players. From the first line on the match can be played, left and annulled."""
+        match.group = group
+        self.begun += 1
+        self._live[match.row.id] = match
+        for player, (seat, ticket) in enumerate(zip(match.seats, tickets, strict=True)):
+            self._tickets[ticket_hash(ticket)] = Holder(match.row.id, player)
+            assert seat.client is not None
+            self._of_client.setdefault(seat.client, set()).add(match.row.id)
+        self._metrics.matches_open.set(len(self._live))
+        log.info("match_started", match=match.row.id, participants=match.row.participants, seed=match.row.seed)
+        for player, (seat, ticket) in enumerate(zip(match.seats, tickets, strict=True)):
+            if match.row.id not in self._live:
+                return  # annulled while one of them was told
+            if seat.client is None:
+                continue
+            await self._tell(
+                seat.client,
+                MatchStart(
+                    match.row.id,
+                    player,
+                    match.row.participants,
+                    match.row.seed,
+                    match.row.settings,
+                    ticket,
+                    RELAY_PATH,
+                    UPLOAD_PATH.replace("{match}", match.row.id),
+                ),
+            )
+
+    async def withdraw(self, match: Match) -> None:
+        """Forget a recorded match that nobody was told of."""
+        self._give_back(match)
+        await self._catalogue.drop_match(match.row.id)
+        self._metrics.matches.labels("withdrawn").inc()
+
+    def _give_back(self, match: Match) -> None:
+        assert match.index is not None
+        heapq.heappush(self._free_indexes, match.index)
+
+    # --- what clients do ----------------------------------------------------------------------------------------
+
+    def relay_opened(self, match_id: str, player: int) -> None:
+        """A player has opened the relay. When all have, play has begun."""
+        match = self._live.get(match_id)
+        if match is not None:
+            match.seats[player].relayed = True
+
+    async def client_gone(self, client: str, reason: str) -> None:
+        """A client's control connection ended."""
+        for match_id in self._of_client.pop(client, set()).copy():
+            match = self._live.get(match_id)
+            if match is None:
+                continue
+            for player, seat in enumerate(match.seats):
+                if seat.client == client:
+                    seat.client = None
+                    await self._leave(match, player, reason)
+
+    async def leave(self, client: str, reason: str) -> bool:
+        """A client leaves the match it plays. False if it plays none."""
+        found = self._playing(client)
+        if found is None:
+            return False
+        match, player = found
+        await self._leave(match, player, reason or "left")
+        self._release(match, player)
+        return True
+
+    async def finish(self, client: str) -> bool:
+        """A client has uploaded everything of the match it plays. False if it plays none."""
+        found = self._playing(client)
+        if found is None:
+            return False
+        match, player = found
+        match.seats[player].finished = True
+        self._release(match, player)
+        self._check(match)
+        return True
+
+    def _playing(self, client: str) -> tuple[Match, int] | None:
+        for match_id in self._of_client.get(client, ()):
+            match = self._live[match_id]
+            for player, seat in enumerate(match.seats):
+                if seat.client == client and not seat.done:
+                    return match, player
+        return None
+
+    async def _leave(self, match: Match, player: int, reason: str) -> None:
+        paired = match.phase is Phase.PAIRED
+        if not match.leave(player, self._clock()):
+            return
+        self._relay.close_player(match.row.id, player)
+        if paired and not match.uploads:
+            await self._annul(match)
+            return
+        log.info("player_left", match=match.row.id, player=player, reason=reason)
+        for other, seat in enumerate(match.seats):
+            if other != player and seat.client is not None:
+                await self._tell(seat.client, PeerLeft(match.row.id, player, reason[:1024]))
+        self._background(self._catalogue_left(match, player, reason))
+        self._check(match)
+
+    async def _catalogue_left(self, match: Match, player: int, reason: str) -> None:
+        await self._catalogue.player_left(match.row.id, player, time.time(), reason[:1024])
+
+    async def _annul(self, match: Match) -> None:
+        """A player was lost before everyone had opened the relay: as if they had never been paired."""
+        self._forget(match)
+        self._give_back(match)
+        self.begun -= 1
+        self._metrics.matches.labels(ANNULLED).inc()
+        log.info("match_annulled", match=match.row.id)
+        assert match.group is not None
+        remaining = [seat.client for seat in match.seats if seat.client is not None and not seat.done]
+        for seat in match.seats:
+            if seat.client is not None and seat.done:
+                self.released(seat.client, match.group)
+        for client in remaining:
+            await self._tell(client, MatchOver(match.row.id, ANNULLED))
+        self.annulled(match.group)
+        self._background(self._catalogue.drop_match(match.row.id))
+
+    # --- uploads and verdicts -----------------------------------------------------------------------------------
+
+    def uploaded(self, match_id: str, episode: int, player: int) -> bool:
+        """An upload is durable. False if the match is not a live one: it has to be revived."""
+        match = self._live.get(match_id)
+        if match is None:
+            return False
+        match.uploads.setdefault(episode, set()).add(player)
+        self._check(match)
+        return True
+
+    async def revive(self, row: MatchRow, *, grace: float = 0.0) -> None:
+        """Take up a match of an earlier run, or one that is over and got a late upload. Nobody plays it any more."""
+        uploads = await self._catalogue.uploads(row.id)
+        verdicts = await self._catalogue.verdicts(row.id)
+        if row.id in self._live:
+            for upload in uploads:
+                self.uploaded(row.id, upload.episode, upload.player)
+            return
+        now = self._clock()
+        match = Match(row, [Seat(participant, None, True, False, now) for participant in row.participants], grace)
+        for upload in uploads:
+            match.uploads.setdefault(upload.episode, set()).add(upload.player)
+        for verdict in verdicts:
+            match.judged[verdict.episode] = frozenset(verdict.players)
+            match.verdicts[verdict.episode] = _message(verdict)
+        self._live[row.id] = match
+        self._metrics.matches_open.set(len(self._live))
+        self._check(match)
+
+    def _check(self, match: Match) -> None:
+        """Start what can be judged; end the match if all is done; come back when the grace is over."""
+        if match.ended:
+            return
+        now = self._clock()
+        for episode in match.to_judge(now):
+            match.running.add(episode)
+            self._background(self._judge(match, episode))
+        if match.over(now):
+            match.ended = True
+            self._background(self._end(match))
+            return
+        at = match.closes_at()
+        if at is not None and at > now:
+            asyncio.get_running_loop().call_later(at - now + 0.001, self._check, match)
+
+    async def _judge(self, match: Match, episode: int) -> None:
+        started = self._clock()
+        for attempt in range(_JUDGE_TRIES):
+            try:
+                row = await self._judge_once(match, episode)
+                break
+            except Exception:
+                # Whatever a game, a worker or the disk throws: the uploads stay in the inbox, others play on.
+                log.exception("judge_failed", match=match.row.id, episode=episode, attempt=attempt)
+                self._metrics.verdicts.labels("failed").inc()
+                await asyncio.sleep(0.5 * 4**attempt)
+        else:
+            match.given_up.add(episode)
+            match.running.discard(episode)
+            self._check(match)
+            return
+        self._metrics.judge_seconds.observe(self._clock() - started)
+        self._metrics.verdicts.labels(row.verdict).inc()
+        log.info("verdict", match=row.match, episode=episode, verdict=row.verdict, frames=row.frames, detail=row.detail)
+        match.judged[episode] = frozenset(row.players)
+        match.verdicts[episode] = _message(row)
+        match.running.discard(episode)
+        for seat in match.seats:
+            if seat.client is not None:
+                await self._tell(seat.client, match.verdicts[episode])
+        self._check(match)
+
+    async def _judge_once(self, match: Match, episode: int) -> EpisodeRow:
+        uploads = tuple(await self._catalogue.uploads(match.row.id, episode))
+        before = await self._catalogue.verdict(match.row.id, episode)
+        settings = self._experiment.game
+        job = Job(self._store.root, match.row, uploads, settings.id, settings.parameters)
+        row = await self._workers.run(judge_episode, job)
+        await self._catalogue.set_verdict(row)
+        await asyncio.to_thread(self._tidy, row, before)
+        return row
+
+    def _tidy(self, row: EpisodeRow, before: EpisodeRow | None) -> None:
+        """Remove what the dataset now has in another place: the inbox files, and an earlier verdict's versions."""
+        self._store.discard_inbox(row.match, row.episode, row.players)
+        folder = self._store.episode_folder(row.match, row.episode)
+        for name in set(before.files if before is not None else ()) - set(row.files):
+            (folder / name).unlink(missing_ok=True)
+
+    async def _end(self, match: Match) -> None:
+        reason = match.outcome()
+        await self._catalogue.end_match(match.row.id, time.time(), reason)
+        clients = [seat.client for seat in match.seats if seat.client is not None]
+        for player in range(len(match.seats)):
+            self._release(match, player)
+        self._forget(match)
+        for client in clients:
+            await self._tell(client, MatchOver(match.row.id, reason))
+        log.info("match_over", match=match.row.id, reason=reason)
+        self._metrics.matches.labels("complete" if reason == "complete" else "incomplete").inc()
+        if match.index is not None:
+            self.over += 1
+            if self.over == self._experiment.matches:
+                self.done.set()
+
+    def _release(self, match: Match, player: int) -> None:
+        seat = match.seats[player]
+        if seat.client is not None and match.group is not None:
+            self.released(seat.client, match.group)
+
+    def _forget(self, match: Match) -> None:
+        del self._live[match.row.id]
+        self._metrics.matches_open.set(len(self._live))
+        for hashed in [h for h, holder in self._tickets.items() if holder.match == match.row.id]:
+            del self._tickets[hashed]
+        for seat in match.seats:
+            if seat.client is not None and seat.client in self._of_client:
+                self._of_client[seat.client].discard(match.row.id)
+        self._relay.close_match(match.row.id)
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def _background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("match_task_failed", exc_info=task.exception())
+
+    async def drain(self, seconds: float) -> None:
+        """Let verdicts that are being found come in, for at most ``seconds``; then stop. The next start goes on."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def _message(row: EpisodeRow) -> Verdict:
+    detail = row.detail[:1024]
+    match row.verdict:
+        case "verified" | "diverged" | "single" | "partial":
+            return Verdict(row.match, row.episode, row.verdict, detail)
+        case other:
+            raise ValueError(f"verdict {other!r} in the catalogue")

@@ -1,0 +1,192 @@
+"""The data plane: packets between the players of a match, over one binary WebSocket each.
+
+Client to server: byte 0 is the receiving player (0xFF: all others), the rest one packet. Server to client: byte 0 is
+the sending player. The server does not look into packets. Datagram semantics: a packet is delivered now or never.
+A receiver whose socket does not drain loses packets; nobody else notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from protocol.packets import MAX_PACKET
+from server.metrics import Metrics
+
+EVERYONE = 0xFF
+
+REPLACED = 4001
+"""Close code: a newer connection of the same player took over."""
+
+MATCH_OVER = 4002
+"""Close code: the match is over, or was never begun."""
+
+_GOODBYE = 0.3
+# Seconds a closed connection's client gets to answer. Shorter than any grace of the server's own end.
+
+_KERNEL_BUFFER = 65_536
+# Unsent packets in the kernel are late packets: a small buffer makes a stalled receiver visible early.
+
+log = structlog.get_logger("server.relay")
+
+
+class Bucket:
+    """A token bucket: ``rate`` packets per second on average, one second's worth at once."""
+
+    __slots__ = ("_at", "_rate", "_tokens")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._tokens = rate
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Whether one more packet is within the rate."""
+        tokens = min(self._rate, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if tokens < 1.0:
+            self._tokens = tokens
+            return False
+        self._tokens = tokens - 1.0
+        return True
+
+
+class Line(NamedTuple):
+    """One player's open connection."""
+
+    ws: web.WebSocketResponse
+    request: web.Request
+
+
+class Relay:
+    """The open lines of all matches."""
+
+    def __init__(
+        self, metrics: Metrics, *, packets_per_second: float, buffer_bytes: int, clock: Callable[[], float]
+    ) -> None:
+        self._metrics = metrics
+        self._rate = packets_per_second
+        self._buffer = buffer_bytes
+        self._clock = clock
+        self._rooms: dict[str, dict[int, Line]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def serve(
+        self, request: web.Request, match: str, player: int, *, opened: Callable[[], None]
+    ) -> web.WebSocketResponse:
+        """Carry one player's packets until its connection ends. ``opened`` is called once it is up."""
+        ws = web.WebSocketResponse(max_msg_size=MAX_PACKET + 2, compress=False, timeout=_GOODBYE)
+        await ws.prepare(request)
+        _small_buffers(request)
+        room = self._rooms.setdefault(match, {})
+        before = room.get(player)
+        line = Line(ws, request)
+        room[player] = line
+        self._metrics.relay_connections.inc()
+        try:
+            if before is not None:
+                self._close(before, REPLACED, b"replaced by a newer connection")
+            opened()
+            await self._carry(line, match, room, player)
+        finally:
+            self._metrics.relay_connections.dec()
+            if room.get(player) is line:
+                del room[player]
+                if not room and self._rooms.get(match) is room:
+                    del self._rooms[match]
+        return ws
+
+    async def _carry(self, line: Line, match: str, room: dict[int, Line], player: int) -> None:
+        ws = line.ws
+        bucket = Bucket(self._rate, self._clock())
+        me = bytes((player,))
+        binary = WSMsgType.BINARY
+        while True:
+            message = await ws.receive()
+            if message.type is not binary:
+                if message.type is WSMsgType.TEXT:
+                    await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"expected binary messages")
+                return  # closed by the client, or by receive() with 1009 for a message that is too large
+            data: bytes = message.data
+            if not 2 <= len(data) <= MAX_PACKET + 1:
+                code = WSCloseCode.POLICY_VIOLATION if len(data) < 2 else WSCloseCode.MESSAGE_TOO_BIG
+                await ws.close(code=code, message=b"expected a player and a packet of 1 to 1200 bytes")
+                return
+            if not bucket.take(self._clock()):
+                self._metrics.dropped_rate.inc()
+                continue
+            packet = me + data[1:]
+            if data[0] == EVERYONE:
+                for other, receiver in list(room.items()):
+                    if other != player:
+                        await self._deliver(receiver, packet)
+                continue
+            found = room.get(data[0])
+            if found is None or data[0] == player:
+                self._metrics.dropped_absent.inc()
+                continue
+            await self._deliver(found, packet)
+
+    async def _deliver(self, line: Line, packet: bytes) -> None:
+        transport = line.request.transport
+        if transport is None or transport.is_closing() or line.ws.closed:
+            self._metrics.dropped_absent.inc()
+            return
+        if transport.get_write_buffer_size() > self._buffer:
+            self._metrics.dropped_slow.inc()
+            return
+        try:
+            # Below the transport's high-water mark this writes at once and does not wait for the receiver.
+            await line.ws.send_bytes(packet)
+        except ConnectionError:
+            self._metrics.dropped_absent.inc()
+            return
+        self._metrics.relay_packets.inc()
+        self._metrics.relay_bytes.inc(len(packet))
+
+    def close_match(self, match: str) -> None:
+        """Close all lines of a match."""
+        for line in self._rooms.pop(match, {}).values():
+            self._close(line, MATCH_OVER, b"match over")
+
+    def close_player(self, match: str, player: int) -> None:
+        """Close the line of a player who left."""
+        line = self._rooms.get(match, {}).pop(player, None)
+        if line is not None:
+            self._close(line, MATCH_OVER, b"you left the match")
+
+    async def close_all(self) -> None:
+        """Close every line: the server stops."""
+        rooms, self._rooms = self._rooms, {}
+        for room in rooms.values():
+            for line in room.values():
+                self._close(line, WSCloseCode.GOING_AWAY, b"server stops")
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _close(self, line: Line, code: int, text: bytes) -> None:
+        """Say goodbye in the background: a client that does not answer must not hold up anybody."""
+        task = asyncio.ensure_future(_say_goodbye(line, code, text))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+async def _say_goodbye(line: Line, code: int, text: bytes) -> None:
+    transport = line.request.transport
+    if transport is None or line.ws.closed:
+        return
+    if transport.get_write_buffer_size() > 0:
+        transport.abort()  # it does not read: it would not see the goodbye either
+        return
+    await line.ws.close(code=code, message=text, drain=False)
+
+
+def _small_buffers(request: web.Request) -> None:
+    raw = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)

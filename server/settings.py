@@ -1,0 +1,138 @@
+"""The server's part of an experiment file. A key or value that is not listed here is an error that names it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from blake3 import blake3
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from games.contract import Game
+from games.parameters import resolve
+from games.registry import declared, make
+from protocol.messages import PlaySettings
+from protocol.seeds import SEED_LIMIT
+
+_PLAY = PlaySettings()
+
+MEBIBYTE = 1 << 20
+
+# Ids and names stay short and printable: they appear in logs, in file metadata and in error texts.
+Label = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GameSettings(_Section):
+    """Which game is played. Checked against the game's own declaration when the settings are read."""
+
+    id: Label = "pong"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> GameSettings:
+        # GameError is a ValueError: pydantic adds the place in the file to its text.
+        resolve(self.id, declared(self.id), self.parameters)
+        return self
+
+    def make(self) -> Game:
+        """A new instance of the game. Raises :class:`~games.errors.GameError`."""
+        return make(self.id, self.parameters)
+
+
+class Play(_Section):
+    """How matches are played: :class:`protocol.messages.PlaySettings`, with the game's own fps as default."""
+
+    episodes: int = Field(default=_PLAY.episodes, ge=1, le=1_000_000)
+    fps: float | None = Field(default=None, gt=0, le=1000)
+    """Frames per second. None: what the game was made for."""
+    frame_limit: int | None = Field(default=_PLAY.frame_limit, ge=1, le=10_000_000)
+    input_delay: int = Field(default=_PLAY.input_delay, ge=0, le=120)
+    max_prediction: int = Field(default=_PLAY.max_prediction, ge=0, le=3600)
+    save_every: int = Field(default=_PLAY.save_every, ge=1, le=256)
+    checksum_interval: int = Field(default=_PLAY.checksum_interval, ge=1, le=3600)
+    disconnect_timeout: float = Field(default=_PLAY.disconnect_timeout, gt=0, le=3600)
+    start_timeout: float = Field(default=_PLAY.start_timeout, gt=0, le=3600)
+    on_desync: Literal["stop", "continue"] = _PLAY.on_desync
+
+    def settings(self, game_fps: float) -> PlaySettings:
+        """What is sent to the players."""
+        values = self.model_dump()
+        values["fps"] = float(game_fps if self.fps is None else self.fps)
+        return msgspec.convert(values, PlaySettings)
+
+
+class Experiment(_Section):
+    """What is played, by whom, how often. Its hash goes into every file."""
+
+    name: Label = "default"
+    condition: Label = "default"
+    game: GameSettings = Field(default_factory=GameSettings)
+    play: Play = Field(default_factory=Play)
+    seed: int | None = Field(default=None, ge=0, lt=SEED_LIMIT)
+    """The first match's seed; later ones follow from it. None: random, and recorded."""
+    matches: int | None = Field(default=None, ge=1)
+    """Pair this many matches and no more. None: for ever."""
+    upload_grace: float = Field(default=30.0, ge=0, le=86_400)
+    """Seconds after the last player left in which missing uploads are waited for before the verdict."""
+
+    def digest(self) -> str:
+        """BLAKE3 of the settings as sorted JSON, in hex: equal settings, equal digest."""
+        return blake3(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class Limits(_Section):
+    """What one client, or all together, may take. Generous for research, tight against accidents."""
+
+    connections: int = Field(default=1000, ge=1)
+    """Control connections at a time."""
+    waiting: int = Field(default=1000, ge=1)
+    """Clients in the queue at a time."""
+    message_bytes: int = Field(default=MEBIBYTE, ge=1024)
+    """Size of one control message."""
+    mailbox: int = Field(default=256, ge=8)
+    """Control messages to one client that it has not read; above that it is dropped."""
+    relay_packets_per_second: float = Field(default=4000.0, gt=0)
+    """Per connection; what comes faster is dropped, as a network would."""
+    relay_buffer_bytes: int = Field(default=32_768, ge=2048, le=60_000)
+    """Unsent bytes to one slow receiver; above that its packets are dropped. Below the transport's own high-water
+    mark (64 KiB), so that a sender is never made to wait for another player."""
+    upload_bytes: int = Field(default=64 * MEBIBYTE, ge=1024)
+    """Size of an upload as it comes over the wire."""
+    export_bytes: int = Field(default=256 * MEBIBYTE, ge=1024)
+    """Size of an upload after decompression."""
+    episode_frames: int = Field(default=200_000, ge=1)
+    """Frames of one episode: bounds the work of the replay audit."""
+    upload_seconds: float = Field(default=120.0, gt=0)
+    """Time for the body of one upload."""
+    uploads_at_once: int = Field(default=4, ge=1)
+    """Uploads that are checked at a time: bounds memory."""
+    free_bytes: int = Field(default=64 * MEBIBYTE, ge=0)
+    """Free space on the data disk below which nothing is started or accepted."""
+
+
+class ServerSettings(_Section):
+    """Everything ``rollgym serve`` needs."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    """0: any free one."""
+    data: Path = Path("data")
+    """The dataset folder; made if it is not there."""
+    experiment: Experiment = Field(default_factory=Experiment)
+    limits: Limits = Field(default_factory=Limits)
+    ping_interval: int = Field(default=1, ge=1, le=60)
+    """Whole seconds (Engine.IO announces no fractions) between pings on an idle control connection."""
+    ping_timeout: float = Field(default=0.9, gt=0, le=60)
+    """Seconds without an answer after which the peer is dead. 1 + 0.9: noticed within two seconds."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Processes that check uploads and re-simulate episodes."""
+    grace: float = Field(default=1.0, ge=0, le=60)
+    """Seconds that running requests and verdicts get when the server is told to stop."""
+    exit_when_done: bool = False
+    """End the process when ``experiment.matches`` matches are over."""

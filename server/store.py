@@ -1,0 +1,189 @@
+"""The dataset folder. A kill at any moment leaves either the old file or the new one, never half of one.
+
+::
+
+    DATA/.lock                                       held by the running server
+    DATA/catalogue.sqlite
+    DATA/tmp/                                        files being written; emptied at start
+    DATA/inbox/<match>/<episode>.<player>.msgpack    uploads that have no verdict yet
+    DATA/episodes/<match>/episode_000000/*.parquet   the dataset
+
+Match ids are made by the server, players come from tickets and episodes are integers: no client text is in a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from server.errors import ServerError
+
+_MATCH = re.compile(r"m[0-9a-f]{24}")
+_INBOX = re.compile(r"(\d{6,7})\.(\d{1,2})\.msgpack")
+_EPISODE = re.compile(r"episode_(\d{6,7})")
+
+# What the operating system says when there is no room: full disk, quota, file size limit.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def new_match_id() -> str:
+    """A fresh match id: 12 random bytes, so that ids never collide across servers and runs."""
+    return "m" + secrets.token_hex(12)
+
+
+def is_match_id(text: str) -> bool:
+    """Whether ``text`` is a match id of ours. Everything else is kept out of paths."""
+    return _MATCH.fullmatch(text) is not None
+
+
+class InboxFile(NamedTuple):
+    """An upload on disk that waits for its verdict."""
+
+    match: str
+    episode: int
+    player: int
+    path: Path
+
+
+class Store:
+    """Paths and durable file operations. Blocking: called from threads and worker processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.inbox = root / "inbox"
+        self.episodes = root / "episodes"
+        self.temporary = root / "tmp"
+        self.catalogue = root / "catalogue.sqlite"
+        self._lock: IO[bytes] | None = None
+
+    def open(self, free_bytes: int) -> None:
+        """Make the folders, lock them and try a durable write. Raises :class:`ServerError` with the reason."""
+        try:
+            for folder in (self.root, self.inbox, self.episodes, self.temporary):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            for left in self.temporary.iterdir():
+                left.unlink()  # never acknowledged, and nobody else writes here while we hold the lock
+            for folder in self.inbox.iterdir():
+                if is_match_id(folder.name) and not any(folder.iterdir()):
+                    folder.rmdir()
+            probe = self.new_temporary()
+            write_durably(probe, b"probe")
+            probe.unlink()
+        except OSError as error:
+            self.close()
+            raise ServerError(f"data folder {self.root}: not writable: {error.strerror or error}") from error
+        free = self.free_bytes()
+        if free < free_bytes:
+            self.close()
+            raise ServerError(f"data folder {self.root}: {free} bytes free, expected at least {free_bytes}")
+
+    def _take_lock(self) -> None:
+        lock = (self.root / ".lock").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise ServerError(f"data folder {self.root}: in use by another server") from None
+        except OSError:
+            lock.close()
+            raise
+        self._lock = lock
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def free_bytes(self) -> int:
+        """Free space on the folder's disk."""
+        return shutil.disk_usage(self.root).free
+
+    def new_temporary(self) -> Path:
+        """A path that nothing has, on the same file system as everything else."""
+        return self.temporary / f"{secrets.token_hex(12)}.part"
+
+    def inbox_path(self, match: str, episode: int, player: int) -> Path:
+        """Where an upload waits. Raises ``ValueError`` for an id that is not the server's."""
+        return self.inbox / _checked(match) / f"{episode:06d}.{player}.msgpack"
+
+    def episode_folder(self, match: str, episode: int) -> Path:
+        """Where an episode's files are. Raises ``ValueError`` for an id that is not the server's."""
+        return self.episodes / _checked(match) / f"episode_{episode:06d}"
+
+    def inbox_files(self) -> Iterator[InboxFile]:
+        """All uploads on disk that wait for their verdict."""
+        for path in sorted(self.inbox.glob("*/*")):
+            found = _INBOX.fullmatch(path.name)
+            if found is not None and is_match_id(path.parent.name):
+                yield InboxFile(path.parent.name, int(found[1]), int(found[2]), path)
+
+    def strange_files(self) -> Iterator[Path]:
+        """What lies in the inbox and was not put there by a server."""
+        for path in sorted(self.inbox.glob("*")):
+            if not is_match_id(path.name):
+                yield path
+        for path in sorted(self.inbox.glob("*/*")):
+            if is_match_id(path.parent.name) and _INBOX.fullmatch(path.name) is None:
+                yield path
+
+    def episode_folders(self) -> Iterator[tuple[str, int, Path]]:
+        """All episode folders: match, episode, path."""
+        for path in sorted(self.episodes.glob("*/*")):
+            found = _EPISODE.fullmatch(path.name)
+            if found is not None and is_match_id(path.parent.name):
+                yield path.parent.name, int(found[1]), path
+
+    def discard_inbox(self, match: str, episode: int, players: Iterable[int]) -> None:
+        """Remove uploads whose content is in the dataset. The folder stays: an upload may be on its way into it."""
+        for player in players:
+            self.inbox_path(match, episode, player).unlink(missing_ok=True)
+
+
+def _checked(match: str) -> str:
+    if not is_match_id(match):
+        raise ValueError(f"match id {match!r}: not one of this server")
+    return match
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file whose content survives a power cut; its name does once :func:`publish` returned."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a finished file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Give a durable temporary file its name, replacing what had it; durable when this returns."""
+    make_folder(final.parent)
+    temporary.replace(final)
+    sync_file(final.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents; their names are durable when this returns."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        sync_file(new.parent)

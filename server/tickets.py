@@ -1,0 +1,31 @@
+"""Tickets: 32 random bytes that open the relay and authorise uploads. The server keeps only their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from aiohttp import web
+
+from server.errors import RefusedError
+
+_SCHEME = "bearer "
+
+
+def new_ticket() -> str:
+    """A fresh secret: 43 characters, safe in URLs and headers."""
+    return secrets.token_urlsafe(32)
+
+
+def ticket_hash(ticket: str) -> bytes:
+    """What is stored. A plain hash is enough for a secret of 256 random bits."""
+    return hashlib.sha256(ticket.encode()).digest()
+
+
+def presented(request: web.Request) -> bytes:
+    """The hash of the ticket that a request carries. Raises :class:`RefusedError` (401) if it carries none."""
+    header = request.headers.get("Authorization", "")
+    ticket = header[len(_SCHEME) :].strip()
+    if not header.lower().startswith(_SCHEME) or not 0 < len(ticket) <= 128 or not ticket.isascii():
+        raise RefusedError(401, "no_ticket", "expected a header Authorization: Bearer <ticket>", field="Authorization")
+    return ticket_hash(ticket)
