@@ -41,6 +41,10 @@ BACKOFF_FIRST, BACKOFF_MOST = 0.05, 1.0
 FINAL_STATUSES = frozenset({400, 401, 403, 404, 405, 410, 426})
 """HTTP answers to the handshake that another attempt will not change."""
 
+FINAL_CODES = range(4000, 4100)
+"""WebSocket close codes by which the server says that there is nothing to come back to: the match is over, or another
+connection has taken this one's place."""
+
 
 class _Socket(ClientWebSocketResponse):
     """A client WebSocket whose unsent bytes can be seen, with a send that never waits."""
@@ -176,6 +180,8 @@ class RelayTransport:
             self._socket = None
             if self._closing:
                 return
+            if socket.close_code in FINAL_CODES:
+                break
             now = self._clock()
             # A server that accepts and hangs up at once must not keep us here for ever: only a connection that was of
             # use starts the time allowed for reconnecting anew.

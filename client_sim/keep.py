@@ -1,0 +1,51 @@
+"""The client's own copies of its exports, as Parquet files that ``rollgym compare`` and ``rollgym.load`` read."""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import blake2b
+from pathlib import Path
+
+from protocol.episode import Export
+from protocol.parquet import write_episode
+
+_SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+def make_folder(folder: Path) -> None:
+    """Make sure, before play begins, that copies can be kept there. Raises ``OSError``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".probe-{os.getpid()}"
+    probe.write_bytes(b"")
+    probe.unlink(missing_ok=True)
+
+
+def path_of(export: Export, folder: Path) -> Path:
+    """``FOLDER/<match>/episode_000.player_0.parquet``. A match name that is no plain file name is hashed."""
+    match = export.header.match
+    if not _SAFE.fullmatch(match):
+        match = blake2b(match.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return folder / match / f"episode_{export.header.episode:03d}.player_{export.own.player}.parquet"
+
+
+def keep_export(export: Export, folder: Path) -> Path:
+    """Write an export below ``folder``: under a temporary name, synced, then renamed. Returns where.
+
+    Raises ``OSError`` if the disk refuses and :class:`protocol.parquet.EpisodeFileError` for what has no place in
+    a file.
+    """
+    path = path_of(export, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write_episode(temporary, export.header, export.canonical, export.own, {})
+        handle = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
