@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from games.codec import CodecError, codec_for
-from games.policies import Draws, sampler
+from games.draws import Draws, sampler
 from tests.games.space_strategies import any_spaces, equal
 
 NEST = spaces.Dict(

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from games.contract import GameSpec
+from games.draws import Draws, sampler
 from games.errors import GameError
-from games.policies import Draws, available_policies, make_policy, sampler
+from games.policies import available_policies, make_policy
 from games.registry import make
 from tests.games.space_strategies import any_spaces
 
