@@ -91,7 +91,26 @@ class ControlLost:
     reason: str
 
 
-ClientEvent = Joined | Paired | PeerEvent | PeerLeft | MatchOver | Verdict | Stored | Refused | ControlLost | ErrorReply
+@dataclass(frozen=True)
+class Progress:
+    """How far the match is: :meth:`client_sim.runtime.Runtime.stats`, now and then while it is played."""
+
+    stats: dict[str, Any]
+
+
+ClientEvent = (
+    Joined
+    | Paired
+    | Progress
+    | PeerEvent
+    | PeerLeft
+    | MatchOver
+    | Verdict
+    | Stored
+    | Refused
+    | ControlLost
+    | ErrorReply
+)
 """What :func:`play` reports while it goes on."""
 
 
@@ -157,6 +176,7 @@ async def play(
     network_seed: int = 0,
     keep: Path | None = None,
     on_event: Callable[[ClientEvent], None] = lambda event: None,
+    progress_every: float | None = None,
     stop: asyncio.Event | None = None,
 ) -> PlayResult:
     """Play one match on the server at ``url`` (``http://host:port``).
@@ -164,7 +184,8 @@ async def play(
     ``policy_factory(spec, player)`` makes the bot once the seat is known; ``policy_info`` describes it in the record.
     ``network`` impairs what this client sends, with draws seeded by ``network_seed``. ``spool`` is the folder in which
     exports wait for their upload (what earlier runs left there is uploaded too); ``keep``, if given, gets a Parquet
-    file of every export. When ``stop`` is set, the match is left and this returns within two seconds.
+    file of every export. Every ``progress_every`` seconds, if given, ``on_event`` hears how far the match is. When
+    ``stop`` is set, the match is left and this returns within two seconds.
 
     Raises a :class:`~client_sim.control.ControlError` (``ServerUnreachable``, ``JoinRefused``, and ``ConnectionLost``
     if that happens before play begins), :class:`~client_sim.transport.interface.TransportError` (the relay did not
@@ -176,6 +197,7 @@ async def play(
     client.policy_info = policy_info
     client.network, client.network_seed = network, network_seed
     client.keep = keep
+    client.progress_every = progress_every
     if keep is not None:
         make_folder(keep)
     return await client.run(game_factory, participant, Spool(spool))
@@ -200,6 +222,7 @@ class _Client:
         self.network: Link | None = None
         self.network_seed = 0
         self.keep: Path | None = None
+        self.progress_every: float | None = None
         self.result = PlayResult()
         self._on_event = on_event
         self._stop = stop
@@ -321,7 +344,9 @@ class _Client:
                 self._keeping.add(asyncio.create_task(asyncio.to_thread(keep_export, export, self.keep)))
 
         self._runtime = Runtime(peer, self._transport(start), on_export=take, on_event=self._peer_event)
-        stopper = asyncio.create_task(self._stop_with(self._runtime))
+        beside = [asyncio.create_task(self._stop_with(self._runtime))]
+        if self.progress_every is not None:
+            beside.append(asyncio.create_task(self._report(self._runtime, self.progress_every)))
         try:
             await self._runtime.run()
         except TransportError:
@@ -329,7 +354,8 @@ class _Client:
             if not await self._said_annulled(start.match):
                 raise
         finally:
-            stopper.cancel()
+            for task in beside:
+                task.cancel()
             self.result.stats = self._runtime.stats()
             self.result.lost = self._runtime.lost
             self._runtime = None
@@ -415,6 +441,11 @@ class _Client:
     async def _stop_with(self, runtime: Runtime) -> None:
         await self._until_stopped()
         runtime.stop()
+
+    async def _report(self, runtime: Runtime, every: float) -> None:
+        while True:
+            await asyncio.sleep(every)
+            self._tell(Progress(runtime.stats()))
 
     async def _until_stopped(self) -> None:
         """Until somebody asks us to stop, or ``on_event`` has failed."""

@@ -158,13 +158,14 @@ class Runtime:
             self._guard(self._player_left, player)
 
     def stats(self) -> dict[str, Any]:
-        """The peer's, the transport's, and how well the ticks kept their time."""
+        """The peer's, the transport's, and how well the ticks kept their time. ``busy``: seconds inside of ticks."""
         elapsed = 0.0 if self._started is None else self._clock() - self._started
         return {
             "peer": dict(self._peer.stats),
             "transport": self._transport.stats(),
             "runtime": {
                 **self._lateness.stats(),
+                "busy": self._busy,
                 "busy_share": self._busy / elapsed if elapsed > 0 else 0.0,
                 "worst_tick": self._worst_tick,
             },
