@@ -1,0 +1,54 @@
+"""The ``rollgym`` command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rollgym.commands.compare import compare
+from rollgym.commands.games import games
+from rollgym.commands.simulate import simulate
+from rollgym.commands.verify import verify
+
+app = typer.Typer(
+    name="rollgym",
+    invoke_without_command=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (simulate, compare, verify, games):
+    app.command()(verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"rollgym {version('rollgym')}")
+        except PackageNotFoundError:
+            typer.echo("rollgym (not installed: run from a checkout)")
+        raise typer.Exit
+
+
+@app.callback()
+def rollgym(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Two peers play one gymnasium environment under rollback netcode, and only facts are recorded.
+
+    Start with: rollgym run
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line. Ends the process with 0, 1 (what was checked does not hold) or 2 (bad usage or input)."""
+    app()

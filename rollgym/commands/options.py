@@ -1,0 +1,103 @@
+"""Options that several verbs share: the network, the game's parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from client_sim.network import Link
+
+# Times may carry a unit, 40ms or 0.04s; a bare number is milliseconds. Probabilities are 0.02 or 2%.
+Latency = Annotated[str | None, typer.Option(help="One way, of every packet: 40ms.", show_default=False)]
+Jitter = Annotated[str | None, typer.Option(help="Up to this much more or less: 10ms.", show_default=False)]
+Loss = Annotated[str | None, typer.Option(help="Share of packets lost: 2%.", show_default=False)]
+Duplicate = Annotated[str | None, typer.Option(help="Share of packets that arrive twice: 1%.", show_default=False)]
+Reorder = Annotated[str | None, typer.Option(help="Share of packets held back: 5%.", show_default=False)]
+Burst = Annotated[
+    str | None,
+    typer.Option(
+        metavar="P:N", help="With probability P a packet and the N-1 after it are lost: 2%:3.", show_default=False
+    ),
+]
+NetworkName = Annotated[
+    str | None,
+    typer.Option(
+        "--network", metavar="NAME", help="A named condition: lan, wifi_average, terrible ...", show_default=False
+    ),
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="KEY=VALUE", help="A parameter of the game; may be repeated.", show_default=False),
+]
+
+
+def link_from(
+    network: str | None,
+    latency: str | None,
+    jitter: str | None,
+    loss: str | None,
+    duplicate: str | None,
+    reorder: str | None,
+    burst: str | None,
+) -> Link:
+    """The link that the options describe. Raises ``typer.BadParameter`` (exit 2) naming the option."""
+    from client_sim.network import ConditionsError, Link, NetworkConditions, link
+    from rollgym.config import duration, share
+
+    start, length = (None, None) if burst is None else _burst(burst)
+    given = {
+        "latency": latency,
+        "jitter": jitter,
+        "loss": loss,
+        "duplicate": duplicate,
+        "reorder": reorder,
+        "burst_start": start,
+    }
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is not None:
+            try:
+                values[name] = (duration if name in ("latency", "jitter") else share)(value)
+            except ValueError as error:
+                raise typer.BadParameter(str(error), param_hint=_option(name)) from error
+    if network is not None and values:
+        raise typer.BadParameter(f"a name and {_option(next(iter(values)))} exclude each other", param_hint="--network")
+    if length is not None:
+        values["burst_length"] = length
+    try:
+        return link(network) if network is not None else Link.both(NetworkConditions(**values))
+    except ConditionsError as error:
+        raise typer.BadParameter(
+            f"{error.value!r}: expected {error.expected}", param_hint=_option(error.field)
+        ) from error
+
+
+def _option(field: str) -> str:
+    return "--" + field.split("_")[0]
+
+
+def _burst(text: str) -> tuple[str, int]:
+    start, colon, length = text.partition(":")
+    if not colon or not length.strip().isdecimal():
+        raise typer.BadParameter(f"{text!r}: expected P:N, such as 2%:3", param_hint="--burst")
+    return start, int(length)
+
+
+def parameters_from(params: list[str] | None) -> dict[str, Any]:
+    """Key and value of each ``--param``; values are read as YAML does: 3 is a number, big is text."""
+    import yaml
+
+    values: dict[str, Any] = {}
+    for text in params or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--param")
+        if key in values:
+            raise typer.BadParameter(f"{key}: given twice", param_hint="--param")
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"{text!r}: not a value: {error}", param_hint="--param") from error
+    return values
