@@ -187,9 +187,9 @@ class Overcooked(Game):
         for r, row in enumerate(state.object_type_map.tolist()):
             line = ""
             for c, kind in enumerate(row):
-                on_top = int(state.object_state_map[r, c])
-                line += cooks.get((r, c)) or _character(kind) + (_character(on_top) if on_top else " ")
-                line += " " if (r, c) in cooks else ""
+                # Only for a counter is the cell's state the item that lies on it.
+                on_top = int(state.object_state_map[r, c]) if _name(kind) == "counter" else 0
+                line += cooks.get((r, c), _character(kind)) + (_character(on_top) if on_top else " ")
             lines.append(line.rstrip())
         held = [_name(int(item)) for item in state.agent_inv[:, 0]]
         extra = state.extra_state

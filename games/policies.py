@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from gymnasium import spaces
 
+from games.chef import ChefPolicy
 from games.codec import CodecError
 from games.contract import GameSpec, Observation
 from games.draws import Draws, Seat, checked_integer, sampler
@@ -149,6 +150,7 @@ _POLICIES: dict[str, tuple[Callable[..., Policy], PolicyInfo]] = {
             PolicyInfo("scripted", "`actions`, or a JSON list of them at `path`", ("actions", "path", "repeat")),
         ),
         (TrackerPolicy, PolicyInfo("tracker", "plays Pong sensibly, `error` percent (120) off", ("error",))),
+        (ChefPolicy, PolicyInfo("chef", "cooks in Overcooked, `slip` percent (10) of its moves at random", ("slip",))),
     )
 }
 

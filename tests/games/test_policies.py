@@ -110,7 +110,7 @@ def test_a_script_that_is_not_json_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "player", "seed", "params", "text"),
     [
-        ("alphago", 0, 0, {}, "policy = 'alphago': expected one of random, random_hold, idle, scripted, tracker"),
+        ("alphago", 0, 0, {}, "policy = 'alphago': expected one of random, random_hold, idle, scripted, tracker, chef"),
         (None, 0, 0, {}, "policy = None"),
         ("random", 2, 0, {}, r"agent_index = 2: expected 0\.\.1"),
         ("random", 0, -1, {}, "policy seed = -1"),
@@ -118,20 +118,24 @@ def test_a_script_that_is_not_json_is_refused(tmp_path: Path) -> None:
         ("random_hold", 0, 0, {"hold": 0}, r"random_hold\.hold = 0"),
         ("tracker", 0, 0, {"skill": 3}, r"tracker\.skill = 3: expected a parameter named error"),
         ("tracker", 0, 0, {"error": "big"}, r"tracker\.error = 'big'"),
+        ("chef", 0, 0, {"slip": 101}, r"chef\.slip = 101: expected an integer 0\.\.100"),
     ],
 )
 def test_what_can_not_be_made_is_refused(name: Any, player: int, seed: int, params: dict[str, Any], text: str) -> None:
+    spec = make("overcooked").spec if name == "chef" else PONG
     with pytest.raises(GameError, match=text):
-        make_policy(name, PONG, player, seed, **params)
+        make_policy(name, spec, player, seed, **params)
 
 
-def test_the_tracker_refuses_other_games() -> None:
+def test_bots_for_one_game_refuse_others() -> None:
     with pytest.raises(GameError, match="plays pong only"):
         make_policy("tracker", make("drift").spec, 0, 0)
+    with pytest.raises(GameError, match="plays overcooked only"):
+        make_policy("chef", PONG, 0, 0)
 
 
 def test_policies_are_listed() -> None:
-    assert [p.name for p in available_policies()] == ["random", "random_hold", "idle", "scripted", "tracker"]
+    assert [p.name for p in available_policies()] == ["random", "random_hold", "idle", "scripted", "tracker", "chef"]
 
 
 def play_pong(policies: list[tuple[str, dict[str, Any]]], seed: int) -> tuple[int, tuple[int, int], list[int]]:
@@ -170,3 +174,41 @@ def test_the_tracker_beats_a_random_player_and_a_careless_tracker() -> None:
     for other in (("random_hold", {}), ("tracker", {"error": 300})):
         wins = sum(play_pong([("tracker", {"error": 80}), other], seed)[1][0] == 3 for seed in range(5))
         assert wins == 5, other
+
+
+@pytest.mark.parametrize(
+    ("layout", "soups"),
+    [("cramped_room", 7), ("asymmetric_advantages", 7), ("coordination_ring", 3), ("counter_circuit", 3)],
+)
+def test_two_chefs_cook_and_serve(layout: str, soups: int) -> None:
+    game = make("overcooked", {"layout": layout})
+    game.reset(3)
+    chefs = [make_policy("chef", game.spec, player, 3) for player in (0, 1)]
+    for chef in chefs:
+        chef.reset(3)
+    served = 0
+    held: set[str] = set()
+    for frame in range(450):
+        seen = game.observe()
+        outcome = game.step(tuple(bytes([chef.act(seen[i], frame)]) for i, chef in enumerate(chefs)))
+        served += outcome.rewards[0] >= 20
+        # The text is drawn of every state that cooking leads to.
+        held |= {line.split(" holds ")[1] for line in game.render_text().split("\n") if " holds " in line}  # type: ignore[union-attr]
+        if frame % 120 == 90:
+            assert game.render() is not None
+    assert outcome.terminal
+    assert served >= soups
+    assert held == {"nothing", "onion", "plate", "onion_soup"}
+
+
+def test_chefs_who_can_not_reach_everything_still_move() -> None:
+    game = make("overcooked", {"layout": "forced_coordination"})
+    game.reset(3)
+    chefs = [make_policy("chef", game.spec, player, 3) for player in (0, 1)]
+    actions = set()
+    for frame in range(60):
+        seen = game.observe()
+        joint = [chef.act(seen[i], frame) for i, chef in enumerate(chefs)]
+        actions |= set(joint)
+        game.step(tuple(bytes([a]) for a in joint))
+    assert actions >= {0, 1, 2, 3}
