@@ -357,8 +357,15 @@ class _Client:
             for task in beside:
                 task.cancel()
             self.result.stats = self._runtime.stats()
-            self.result.lost = self._runtime.lost
+            lost = self._runtime.lost
             self._runtime = None
+            complete = sum(episode.status == "complete" for episode in self.result.episodes)
+            if complete == start.settings.episodes:
+                # With everything uploaded the server may close the match before the peers have taken leave.
+                self.result.reason = "finished"
+            elif lost is not None and not self._annulled(start.match):
+                log.error("relay lost, the match ended here", reason=lost)
+                self.result.lost = lost
 
     def _transport(self, start: MatchStart) -> Transport:
         relay = RelayTransport(

@@ -198,7 +198,7 @@ class Runtime:
             self._work(now)
 
     def _on_lost(self, reason: str) -> None:
-        log.error("transport lost, the match ends here", reason=reason)
+        log.info("transport lost", reason=reason)
         self.lost = reason
         self.stop()
 
