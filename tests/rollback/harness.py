@@ -1,0 +1,486 @@
+"""One session beside an independent account of what it must do.
+
+The :class:`Harness` drives a session through its public calls and keeps its own books: the facts that were handed in,
+what each frame was last simulated with, which predictions turned out wrong. Every call of the session into the
+simulation and the recorder is checked against these books at the moment it happens; what breaks the architecture's
+invariant ``n`` raises :class:`Broken` with that number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client_sim.record.recorder import EpisodeRecorder
+from client_sim.rollback.errors import InvariantViolation, NotReady, RollbackError
+from client_sim.rollback.input_queue import InputQueue
+from client_sim.rollback.interfaces import Rollback
+from client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
+from client_sim.rollback.session import Progress, Session, SessionSettings
+from games.contract import JointInput, Outcome
+from protocol.episode import Column
+from tests.rollback.toy import State, Toy, ends, first_state, following, observation, rewards, state_digest
+
+RECORD = 0
+"""Stands where the architecture has no number: the peer's own account (was_speculative, times_simulated, ...)."""
+
+DEFAULT = b"\x00"
+
+
+class Broken(AssertionError):
+    """Invariant ``invariant`` of the architecture does not hold."""
+
+    def __init__(self, invariant: int, text: str) -> None:
+        super().__init__(f"invariant {invariant}: {text}")
+        self.invariant = invariant
+
+
+def demand(invariant: int, holds: bool, text: str) -> None:
+    if not holds:
+        raise Broken(invariant, text)
+
+
+def two_back(queue: InputQueue, frame: int) -> bytes:
+    """A user's own predictor: continues a pattern of two inputs."""
+    if queue.last < 1:
+        return queue.default
+    return queue.value(queue.last - (1 if (frame - queue.last) % 2 else 0))
+
+
+Guess = Callable[[Sequence[bytes], int], bytes]
+"""The same as a predictor, over the harness's own list of facts."""
+
+PREDICTORS: dict[str, tuple[Predictor, Guess]] = {
+    "repeat_last": (repeat_last, lambda facts, frame: facts[-1] if facts else DEFAULT),
+    "default": (default_input, lambda facts, frame: DEFAULT),
+    "one_shot": (
+        repeat_except({b"\x01", b"\x03"}),
+        lambda facts, frame: facts[-1] if facts and facts[-1] not in (b"\x01", b"\x03") else DEFAULT,
+    ),
+    "two_back": (
+        two_back,
+        lambda facts, frame: DEFAULT if len(facts) < 2 else facts[-2] if (frame - len(facts) + 1) % 2 else facts[-1],
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a harness's session is made."""
+
+    players: int = 2
+    local: tuple[int, ...] = (0,)
+    window: int = 8
+    save_every: int = 1
+    checksum_interval: int = 10
+    delay: int = 0
+    predictor: str = "repeat_last"
+    ends_from: int | None = None
+    recorded: bool = True
+    seed: int = 0
+
+
+class Harness:
+    """A session, its game, its recorder, and the books."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.toy = Toy(setup.players, ends_from=setup.ends_from)
+        reset = self.toy.reset(setup.seed)
+        predictor, self.guess = PREDICTORS[setup.predictor]
+        self.recorder = EpisodeRecorder(self.toy, reset, setup.local[0]) if setup.recorded else None
+        # The books. `states[f]` is S_f along the way the frames were last simulated, `truth[f]` along the facts.
+        self.facts: list[list[bytes]] = [[] for _ in range(setup.players)]
+        self.used: list[JointInput] = []
+        self.states: list[State] = [first_state(setup.seed)]
+        self.truth: list[State] = [first_state(setup.seed)]
+        self.canonical = 0
+        self.terminal: int | None = None
+        self.pending: int | None = None
+        self.speculative: set[int] = set()
+        self.simulated: dict[int, int] = {}
+        self.latest: dict[int, JointInput] = {}
+        self.wrong: set[int] = set()
+        self.undone = 0
+        self.ticks: Counter[str] = Counter()
+        self.heard: list[tuple[int, int]] = []
+        self.rollbacks: list[Rollback] = []
+        self.lies: tuple[int, int, int] | None = None
+        self.desyncs: list[Any] = []
+        self._rolling: Rollback | None = None
+        self._replayed = 0
+        self._reported = 0
+        self.session = Session(
+            _Watched(self),
+            self.toy.spec.default_inputs,
+            setup.local,
+            SessionSettings(setup.delay, setup.window, setup.save_every, setup.checksum_interval),
+            recorder=_Listener(self) if setup.recorded else None,
+            predictor=predictor,
+        )
+        self.remote = tuple(p for p in range(setup.players) if p not in setup.local)
+
+    # -- what the books say --------------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> int:
+        """The last frame with all inputs."""
+        return min(map(len, self.facts)) - 1
+
+    @property
+    def remote_known(self) -> int:
+        return min((len(self.facts[player]) for player in self.remote), default=1 << 60) - 1
+
+    def expected_progress(self) -> Progress:
+        if self.terminal is not None:
+            return Progress.OVER if self.canonical > self.terminal else Progress.TERMINAL
+        ready = len(self.used) - self.remote_known <= self.setup.window
+        return Progress.READY if ready else Progress.STALLED
+
+    # -- calls ---------------------------------------------------------------------------------------------------
+
+    def deliver(self, player: int, start: int, values: Sequence[bytes]) -> None:
+        """Inputs that join what is known, and agree with it."""
+        facts = self.facts[player]
+        new = list(values[max(0, len(facts) - start) :])
+        expected = []
+        for frame, value in enumerate(new, len(facts)):
+            if frame < len(self.used) and self.used[frame][player] != value:
+                expected.append((frame, player))
+                self.pending = frame if self.pending is None else min(self.pending, frame)
+        facts.extend(new)
+        self.wrong.update(frame for frame, _ in expected)
+        self.heard.clear()
+        taken = self.session.add_inputs(player, start, values)
+        demand(3, taken == len(new), f"{taken} inputs taken in, {len(new)} were new")
+        demand(5, self.session.rollback_pending == self.pending, f"first incorrect frame {self.pending} not noticed")
+        if self.recorder is not None:
+            demand(RECORD, self.heard == expected, f"mispredictions {expected} were reported as {self.heard}")
+        self.check()
+
+    def refuse(self, error: type[RollbackError], call: Callable[[], object]) -> RollbackError:
+        """The call must raise exactly ``error`` and leave the session as it was."""
+        before = fingerprint(self.session)
+        with pytest.raises(RollbackError) as caught:
+            call()
+        demand(3, type(caught.value) is error, f"refused with {caught.value!r}, expected {error.__name__}")
+        demand(3, bool(str(caught.value)), "an error without text")
+        demand(3, fingerprint(self.session) == before, f"{caught.value!r} changed the session")
+        self.check()
+        return caught.value
+
+    def settle(self) -> Progress:
+        """One settle, and everything that must hold after it."""
+        end = len(self.used)
+        expected = self.pending
+        self._reported = 0
+        before = len(self.rollbacks)
+        try:
+            progress = self.session.settle()
+        except Broken:
+            raise
+        except (InvariantViolation, LookupError, StopIteration) as error:
+            raise Broken(6, f"settle found something missing: {error!r}") from error
+        if self._rolling is not None:
+            self._finish_rollback(end)
+        if expected is not None:
+            demand(5, self.pending is None, f"frame {expected} was mispredicted, but not simulated again")
+            if self.recorder is not None:
+                demand(5, len(self.rollbacks) == before + 1, "a rollback was not reported, or more than one")
+        demand(5, self.session.rollback_pending is None, "a rollback is pending after settle")
+        final = min(self.known, len(self.used) - 1) + 1
+        if self.recorder is not None:
+            demand(4, self.canonical == final, f"{self.canonical} frames promoted of {final}")
+        else:
+            self._extend_truth(final)
+            self.canonical = final
+        demand(4, self.session.canonical == self.canonical, "canonical frames miscounted")
+        demand(7, progress is self.expected_progress(), f"{progress}, expected {self.expected_progress()}")
+        self.check()
+        self._check_desyncs()
+        return progress
+
+    def decide(self, values: Sequence[bytes]) -> None:
+        """Enter local inputs into the books."""
+        for player, value in zip(self.setup.local, values, strict=True):
+            facts, target = self.facts[player], len(self.used) + self.session.delays[player]
+            if len(facts) > target:
+                continue
+            while len(facts) < target:
+                facts.append(facts[-1] if facts else DEFAULT)
+            facts.append(value)
+
+    def register(self, values: Sequence[bytes]) -> None:
+        """Fix local inputs without a step."""
+        self.decide(values)
+        self.session.register(values)
+        self.check()
+
+    def step(self, values: Sequence[bytes]) -> None:
+        """One frame; the session must be ready."""
+        frame = len(self.used)
+        self.decide(values)
+        self._reported = 0
+        self.session.step(values)
+        demand(1, len(self.used) == frame + 1, f"{len(self.used) - frame} frames simulated in a step")
+        if self.recorder is not None:
+            demand(RECORD, self._reported == 1, f"{self._reported} frames reported in a step")
+        self.check(thoroughly=False)
+
+    def tick(self, values: Sequence[bytes]) -> Progress:
+        """Settle, and step if that is allowed; otherwise a step must be refused."""
+        progress = self.settle()
+        self.ticks[progress.name] += 1
+        if progress is Progress.READY:
+            self.step(values)
+        else:
+            self.refuse(NotReady, lambda: self.session.step(values))
+        return progress
+
+    def tell_checksum(self, player: int, frame: int, digest: int) -> None:
+        """Another player's digest of ``S_frame``."""
+        self.session.checksums.theirs(player, frame, digest)
+
+    # -- checks --------------------------------------------------------------------------------------------------
+
+    def check(self, *, thoroughly: bool = True) -> None:
+        """What holds between any two calls."""
+        session = self.session
+        demand(1, session.current == len(self.used), f"current is {session.current}, expected {len(self.used)}")
+        demand(3, session.confirmed == self.known, f"confirmed is {session.confirmed}, expected {self.known}")
+        demand(7, session.terminal_frame == self.terminal, f"terminal {session.terminal_frame}, not {self.terminal}")
+        demand(4, session.canonical == self.canonical, f"canonical {session.canonical}, expected {self.canonical}")
+        for player, (queue, facts) in enumerate(zip(session.queues, self.facts, strict=True)):
+            demand(3, queue.last == len(facts) - 1, f"player {player}: inputs to {queue.last}, {len(facts)} handed in")
+            for frame in range(self.canonical if thoroughly else len(facts), len(facts)):
+                demand(3, queue.value(frame) == facts[frame], f"player {player}: input of frame {frame} changed")
+
+    def _check_desyncs(self) -> None:
+        """A lie about a checksum is reported once it can be compared, once; nothing else is."""
+        self.desyncs.extend(self.session.take_desyncs())
+        if self.lies is None:
+            demand(9, not self.desyncs, f"false alarm: {self.desyncs}")
+        else:
+            player, frame, digest = self.lies
+            if self.desyncs:
+                own = state_digest(self.truth[frame])
+                demand(9, self.desyncs == [(frame, player, own, digest)], f"{self.desyncs} for the lie {self.lies}")
+
+    def finish(self) -> None:
+        """The record against the books: what an export of this moment would say."""
+        recorder = self.recorder
+        if recorder is None:
+            return
+        frames = self.canonical
+        built = recorder.build().columns
+        self._column(4, built, "frame", range(frames))
+        self._column(4, built, "rewards", [rewards(self.truth[f + 1], self.setup.players) for f in range(frames)])
+        for player, agent in enumerate(self.toy.spec.agents):
+            self._column(4, built, f"actions/{agent}", [list(self.facts[player][f]) for f in range(frames)])
+            seen = [observation(state, player) for state in self.truth[: frames + 1]]
+            self._column(4, built, f"observations/{agent}", seen)
+        every = self.setup.save_every
+        digests = built["state_digest"].array().tolist()
+        for frame in range(0, frames + 1, every):
+            demand(4, digests[frame] == state_digest(self.truth[frame]), f"state_digest of frame {frame}")
+        own = recorder.own_columns()
+        self._column(RECORD, own, "was_speculative", [f in self.speculative for f in range(frames)])
+        self._column(RECORD, own, "mispredicted", [f in self.wrong for f in range(frames)])
+        self._column(RECORD, own, "times_simulated", [self.simulated[f] for f in range(frames)])
+        again = [sum(r.to_frame <= f < r.at_frame for r in self.rollbacks) for f in range(frames)]
+        self._column(RECORD, own, "rollbacks", again)
+        events = [(e.at_frame, e.to_frame, e.depth, e.player, e.predicted, e.actual) for e in recorder.rollbacks]
+        booked = [(r.at_frame, r.to_frame, r.depth, r.player, r.predicted, r.actual) for r in self.rollbacks]
+        demand(RECORD, events == booked, "rollback events differ")
+
+    def _column(self, invariant: int, columns: Mapping[str, Column], name: str, expected: Any) -> None:
+        found = columns[name].array()
+        wanted = np.array(expected, dtype=found.dtype).reshape(found.shape)
+        demand(invariant, np.array_equal(found, wanted), f"column {name}: {found.tolist()} not {wanted.tolist()}")
+
+    # -- what the session does, as it does it --------------------------------------------------------------------
+
+    def on_load(self, snapshot: State) -> None:
+        end = len(self.used)
+        demand(5, self.pending is not None, "a rollback although nothing was mispredicted")
+        target = self.pending
+        assert target is not None
+        demand(2, snapshot.frame <= target < end, f"loaded S_{snapshot.frame} for a rollback from {end} to {target}")
+        demand(6, snapshot == self.states[snapshot.frame], f"the snapshot of frame {snapshot.frame} is not its state")
+        demand(2, end - target <= self.setup.window, f"a rollback of {end - target} frames")
+        if self.recorder is None:
+            player = next(p for p in range(self.setup.players) if self._wrong_at(target, p))
+            used, fact = self.used[target][player], self.facts[player][target]
+            self.rollbacks.append(Rollback(end, target, player, used, fact))
+        self._rolling = self.rollbacks[-1]
+        demand(5, self._rolling.to_frame == target, f"rollback to {self._rolling.to_frame}, expected {target}")
+        self._ended, self.terminal = self.terminal, None
+        self._replayed = snapshot.frame
+        self._old_end = end
+
+    def _wrong_at(self, frame: int, player: int) -> bool:
+        facts = self.facts[player]
+        return frame < len(facts) and facts[frame] != self.used[frame][player]
+
+    def on_step(self, state: State, inputs: JointInput) -> None:
+        """Before every step of the simulation."""
+        frame = state.frame
+        demand(7, self.terminal is None, f"frame {frame} stepped although frame {self.terminal} ended the episode")
+        if self._rolling is not None:
+            demand(1, frame == self._replayed, f"frame {frame} simulated again where {self._replayed} was due")
+            demand(1, frame < self._old_end, f"frame {frame} simulated in a rollback from {self._old_end}")
+            self._replayed += 1
+            if frame < self._rolling.to_frame:
+                demand(4, inputs == self.used[frame], f"frame {frame} before the rollback's target got other inputs")
+                return
+            if frame == self._rolling.to_frame:
+                del self.used[frame:], self.states[frame + 1 :]
+                self.pending = None
+        else:
+            demand(5, self.pending is None, f"frame {frame} stepped while a rollback to {self.pending} is due")
+        demand(1, frame == len(self.used), f"frame {frame} simulated where {len(self.used)} was due")
+        demand(6, state == self.states[frame], f"frame {frame} was simulated from a wrong state")
+        known, window = self.remote_known, self.setup.window
+        demand(7, frame - known <= window, f"frame {frame} simulated, inputs known to {known}, window {window}")
+        guessed = False
+        for player, value in enumerate(inputs):
+            facts = self.facts[player]
+            if frame < len(facts):
+                demand(4, value == facts[frame], f"frame {frame} simulated with {value!r} for player {player}")
+            else:
+                guessed = True
+                guess = self.guess(facts, frame)
+                demand(5, value == guess, f"{value!r} predicted for player {player} at {frame}, not {guess!r}")
+        if guessed:
+            self.speculative.add(frame)
+        self.simulated[frame] = self.simulated.get(frame, 0) + 1
+        if self.latest.setdefault(frame, inputs) != inputs:
+            # One of the two must have held a wrong guess, even if nobody had the time to notice.
+            self.wrong.add(frame)
+        self.latest[frame] = inputs
+        self.used.append(inputs)
+        self.states.append(following(state, inputs))
+        if ends(state, inputs, self.toy.ends_from):
+            self.terminal = frame
+
+    def on_simulated(self, frame: int, inputs: JointInput, speculative: bool) -> None:
+        self._reported += 1
+        demand(RECORD, frame == len(self.used) - 1, f"frame {frame} reported where {len(self.used) - 1} was simulated")
+        demand(RECORD, inputs == self.used[frame], f"frame {frame} reported with other inputs than it was stepped with")
+        guessed = any(frame >= len(facts) for facts in self.facts)
+        demand(RECORD, speculative == guessed, f"frame {frame} reported with speculative={speculative}")
+
+    def on_rolling_back(self, event: Rollback) -> None:
+        end = len(self.used)
+        demand(1, event.at_frame == end, f"rollback from {event.at_frame}, the present frame is {end}")
+        demand(5, event.to_frame == self.pending, f"rollback to {event.to_frame}, first incorrect is {self.pending}")
+        wrong = [p for p in range(self.setup.players) if self._wrong_at(event.to_frame, p)]
+        demand(5, event.player == wrong[0], f"rollback blamed on {event.player}, wrong were {wrong}")
+        demand(5, event.predicted == self.used[event.to_frame][event.player], "predicted input misreported")
+        demand(5, event.actual == self.facts[event.player][event.to_frame], "actual input misreported")
+        self.rollbacks.append(event)
+
+    def _finish_rollback(self, end: int) -> None:
+        assert self._rolling is not None
+        wanted = end if self.terminal is None else self.terminal + 1
+        demand(1, len(self.used) == wanted, f"a rollback from {end} ended at {len(self.used)}")
+        self.undone += self._ended is not None and self.terminal is None
+        self._rolling = None
+
+    def on_promoted(self, frame: int, inputs: JointInput, snapshot: State | None, digest: int) -> None:
+        if self._rolling is not None:
+            self._finish_rollback(self._old_end)
+        demand(4, frame == self.canonical, f"frame {frame} became canonical where {self.canonical} was due")
+        demand(4, frame <= self.known, f"frame {frame} became canonical, inputs are known to {self.known}")
+        demand(4, frame < len(self.used), f"frame {frame} became canonical before it was simulated")
+        facts = tuple(facts[frame] for facts in self.facts)
+        demand(4, inputs == facts, f"frame {frame} became canonical with {inputs}, its inputs are {facts}")
+        demand(4, self.used[frame] == facts, f"frame {frame} became canonical, but was simulated with other inputs")
+        self._extend_truth(frame + 1)
+        state = self.truth[frame + 1]
+        if snapshot is not None:
+            demand(4, snapshot == state, f"frame {frame} became canonical with a wrong state")
+            demand(9, digest == state_digest(state), f"the digest of S_{frame + 1} is not that state's")
+        self.canonical = frame + 1
+
+    def _extend_truth(self, end: int) -> None:
+        while len(self.truth) <= end:
+            frame = len(self.truth) - 1
+            self.truth.append(following(self.truth[frame], tuple(facts[frame] for facts in self.facts)))
+            demand(4, self.truth[frame + 1] == self.states[frame + 1], f"S_{frame + 1} is not what the facts give")
+
+
+class _Watched:
+    """The toy as the session sees it."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+
+    def step(self, inputs: JointInput) -> Outcome:
+        self._harness.on_step(self._harness.toy.state, inputs)
+        return self._harness.toy.step(inputs)
+
+    def save(self) -> State:
+        return self._harness.toy.save()
+
+    def load(self, snapshot: State) -> None:
+        self._harness.on_load(snapshot)
+        self._harness.toy.load(snapshot)
+
+    def digest(self, snapshot: State) -> int:
+        return self._harness.toy.digest(snapshot)
+
+
+class _Listener:
+    """The real recorder behind checks."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+
+    @property
+    def _recorder(self) -> EpisodeRecorder:
+        recorder = self._harness.recorder
+        assert recorder is not None
+        return recorder
+
+    def simulated(self, frame: int, inputs: JointInput, speculative: bool, outcome: Outcome, saved: bool) -> None:
+        self._harness.on_simulated(frame, inputs, speculative)
+        self._recorder.simulated(frame, inputs, speculative, outcome, saved)
+
+    def mispredicted(self, frame: int, player: int) -> None:
+        self._harness.heard.append((frame, player))
+        self._recorder.mispredicted(frame, player)
+
+    def rolling_back(self, event: Rollback) -> None:
+        self._harness.on_rolling_back(event)
+        self._recorder.rolling_back(event)
+
+    def promoted(
+        self, frame: int, inputs: JointInput, sources: tuple[int, ...], snapshot: State | None, digest: int
+    ) -> None:
+        demand(4, sources == (0,) * len(inputs), f"frame {frame}: sources {sources}, all are real")
+        self._harness.on_promoted(frame, inputs, snapshot, digest)
+        self._recorder.promoted(frame, inputs, sources, snapshot, digest)
+
+
+def fingerprint(thing: object) -> object:
+    """The whole content of the core's objects, for comparing before and after."""
+    kind = type(thing)
+    if kind.__module__.startswith("client_sim.rollback"):
+        names: dict[str, None] = {}
+        for base in kind.__mro__:
+            names.update(dict.fromkeys(getattr(base, "__slots__", ())))
+        names.update(dict.fromkeys(getattr(thing, "__dict__", ())))
+        return (kind.__name__, [(name, fingerprint(getattr(thing, name, None))) for name in sorted(names)])
+    if isinstance(thing, dict):
+        return [(repr(key), fingerprint(value)) for key, value in thing.items()]
+    if isinstance(thing, list | tuple) and thing and not isinstance(thing[0], bytes | int):
+        return [fingerprint(item) for item in thing]
+    if kind.__module__.startswith("tests."):
+        return kind.__name__
+    return repr(thing)
