@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -264,7 +265,9 @@ def _because(error: BaseException) -> str:
     reason = str(error) or type(error).__name__
     cause = error.__cause__ or error.__context__
     while cause is not None:
-        if str(cause):
+        if isinstance(cause, OSError) and cause.errno is not None:
+            reason = os.strerror(cause.errno)
+        elif str(cause):
             reason = str(cause)
         cause = cause.__cause__ or cause.__context__
     return reason
