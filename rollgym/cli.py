@@ -9,6 +9,7 @@ import typer
 from rollgym.commands.compare import compare
 from rollgym.commands.games import games
 from rollgym.commands.play import play
+from rollgym.commands.run import run
 from rollgym.commands.serve import serve
 from rollgym.commands.simulate import simulate
 from rollgym.commands.verify import verify
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (serve, play, simulate, compare, verify, games):
+for verb in (run, serve, play, simulate, compare, verify, games):
     app.command()(verb)
 
 

@@ -11,7 +11,6 @@ DIFFERENT = 1
 """The thing that was checked does not hold."""
 UNUSABLE = 2
 """Bad usage or bad input: nothing was checked or started."""
-INTERRUPTED = 130
 
 
 def refuse(message: str) -> NoReturn:

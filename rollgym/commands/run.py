@@ -1,0 +1,147 @@
+"""``rollgym run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollgym.commands.exits import DIFFERENT, refuse
+
+if TYPE_CHECKING:
+    from rollgym.config import ExperimentFile
+    from rollgym.experiment import Outcome, RunFolder
+
+
+def run(
+    config: Annotated[
+        str | None,
+        typer.Argument(help="An experiment file, or the name of a built-in one.  [default: pong]", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The dataset folder.  [default: the file's]", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Of the server; 0: any.  [default: the file's]", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Play an experiment on this machine: a server and two peers, real sockets, an impaired network; store the data.
+
+    Built-in experiments: pong, overcooked, drift, ci. Ctrl-C ends everything within two seconds.
+    Exit code: 0 every episode is verified, 1 some are not, 2 the file or the machine is not fit to start.
+
+    Example: rollgym run config/overcooked.yaml
+    """
+    from rich.console import Console
+
+    from rollgym.commands.json_output import print_json
+    from rollgym.config import ConfigError, find_config, load_config
+    from rollgym.event_loop import run_loop
+    from rollgym.experiment import StartError, make_run_folder, run_experiment
+    from rollgym.progress import Progress
+
+    try:
+        path = find_config(config)
+        file = load_config(path)
+    except ConfigError as error:
+        refuse(str(error))
+    place = data or file.server.data
+    try:
+        folder = make_run_folder(place, file.experiment.name, path)
+    except OSError as error:
+        refuse(f"data folder {place}: can not be written: {error.strerror or error}")
+    overrides = ["--data", str(place), *(["--port", str(port)] if port is not None else [])]
+    console = Console(stderr=as_json)
+    if not as_json:
+        _announce(console, file, path)
+    with Progress(console, _seats(file), file.experiment.play.episodes) as progress:
+        try:
+            outcome = run_loop(run_experiment(file, folder, overrides, progress.hear))
+        except StartError as error:
+            refuse(str(error))
+    if as_json:
+        print_json(_report(outcome, file, place, folder))
+    else:
+        _summary(outcome, file, place, folder)
+    if not outcome.verified:
+        raise typer.Exit(DIFFERENT)
+
+
+def _seats(file: ExperimentFile) -> int:
+    game = file.experiment.game.make()
+    game.close()
+    return game.spec.players
+
+
+def _announce(console: Any, file: ExperimentFile, path: Path) -> None:
+    experiment = file.experiment
+    network = file.network.name or ", ".join(f"{k} {v:g}" for k, v in file.network.link().forward.describe().items())
+    console.print(
+        f"{path}: {experiment.play.episodes} episodes of {experiment.game.id}, network: {network or 'perfect'}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _report(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolder) -> dict[str, Any]:
+    frames = outcome.frames()
+    return {
+        "experiment": file.experiment.name,
+        "condition": file.experiment.condition,
+        "match": outcome.match,
+        "verified": outcome.verified,
+        "interrupted": outcome.interrupted,
+        "episodes": [
+            {
+                "episode": number,
+                "frames": frames.get(number, 0),
+                "verdict": outcome.verdicts.get(number),
+                "detail": outcome.details.get(number, ""),
+            }
+            for number in range(outcome.wanted)
+        ],
+        **outcome.statistics(),
+        "failures": outcome.failures,
+        "wall_seconds": outcome.seconds,
+        "data": str(data),
+        "dataset": str(data / "episodes" / outcome.match) if outcome.match else None,
+        "exports": outcome.exports(),
+        "logs": str(folder.logs),
+    }
+
+
+def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolder) -> None:
+    from rollgym.invocation import command_line
+
+    report = _report(outcome, file, data, folder)
+    each = " + ".join(str(peer["rollbacks"]) for peer in report["peers"]) or "-"
+    typer.echo("")
+    for episode in report["episodes"]:
+        verdict = episode["verdict"] or "not judged"
+        typer.echo(
+            f"episode {episode['episode'] + 1}   {episode['frames']:6} frames   {verdict}  {episode['detail']}".rstrip()
+        )
+    share = "unknown" if report["engine_share"] is None else f"{100 * report['engine_share']:.0f} % of the ticks' time"
+    rows = {
+        "frames": f"{report['frames']} at {report['fps']:.1f} a second",
+        "rollbacks": f"{report['rollbacks']} ({each}), deepest {report['rollback_depth_max']}, "
+        f"{report['resimulated_per_frame']:.2f} frames simulated again per frame",
+        "stalls": f"{report['stalls']} ({100 * report['stall_share']:.1f} % of the ticks)",
+        "engine": f"{share}; the game and the bots take the rest",
+        "dataset": report["dataset"] or "-",
+        "exports": str(Path(report["exports"][0][0]).parent) if report["exports"] else "-",
+        "logs": report["logs"],
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:10} {value}")
+    for failure in outcome.failures:
+        typer.echo(f"{'problem':10} {failure}")
+    pairs = [group for group in report["exports"] if len(group) > 1]
+    typer.echo("\nnext:")
+    if pairs:
+        typer.echo(f"  {command_line('compare', *pairs[0][:2])}")
+    typer.echo(f"  {command_line('verify', str(data))}")
