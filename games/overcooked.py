@@ -42,6 +42,8 @@ PARAMETERS = (
 
 AGENTS = ("player_0", "player_1")
 NOOP = 6
+_SEEN_STATES = 256
+"""Observations that are kept: more than the frames between playing and recording one, unless a peer was away."""
 
 # What this adapter reads of the environment beyond its public methods. Checked when a game is made, because a
 # release of cogrid is free to rename them.
@@ -96,6 +98,7 @@ class Overcooked(Game):
         actions = range(int(self._env.action_spaces[0].n))
         self._joint_actions = {(bytes([a]), bytes([b])): {0: a, 1: b} for a in actions for b in actions}
         self._state: Any = None
+        self._seen: dict[int, tuple[Any, tuple[NDArray[np.float32], ...]]] = {}
         self._t = 0
         self._score = 0.0
         self.reset(0)
@@ -103,6 +106,7 @@ class Overcooked(Game):
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
         env = self._env
         env.reset(seed=seed)
+        self._seen.clear()
         self._state, self._t, self._score = env._env_state, 0, 0.0
         self._rng = env.np_random
         # cogrid's own step builds both observations, which is more than half of its time. They are not part of the
@@ -167,9 +171,17 @@ class Overcooked(Game):
 
     def observe(self) -> tuple[NDArray[np.float32], ...]:
         """One float32 vector per agent, as cogrid builds it: see ``docs/games/overcooked.md``."""
-        ids = self._env._agent_id_order
-        seen = get_all_agent_obs(self._env._feature_fn, envstate_to_dict(self._state), ids)
-        return tuple(np.array(seen[i]) for i in ids)
+        # A frame is seen when it is played and once more when it is recorded; building costs more than a step.
+        # The state is kept beside what was seen, so its id can not come to mean another one.
+        known = self._seen.get(id(self._state))
+        if known is None:
+            ids = self._env._agent_id_order
+            built = get_all_agent_obs(self._env._feature_fn, envstate_to_dict(self._state), ids)
+            known = self._state, tuple(np.array(built[i]) for i in ids)
+            if len(self._seen) >= _SEEN_STATES:
+                del self._seen[next(iter(self._seen))]
+            self._seen[id(self._state)] = known
+        return tuple(vector.copy() for vector in known[1])
 
     def render(self) -> NDArray[np.uint8]:
         """The kitchen as cogrid's own tiles draw it, 32 pixels a cell."""

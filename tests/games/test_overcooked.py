@@ -255,6 +255,26 @@ def test_what_is_seen_is_a_member_of_the_space_and_belongs_to_the_caller() -> No
     assert not np.array_equal(game.observe()[0], first[0])
 
 
+def test_observations_of_old_states_are_right_whether_or_not_they_are_still_kept() -> None:
+    game = Overcooked(max_steps=2000)
+    game.reset(4)
+    draw = random.Random(12)
+    first = game.save()
+    known = game.observe()
+    for _ in range(overcooked._SEEN_STATES + 20):
+        game.step(encoded(random_joint(draw)))
+        game.observe()
+    assert len(game._seen) == overcooked._SEEN_STATES
+    assert id(first.state) not in game._seen
+    recent = game.save()
+    for snapshot in (first, recent):
+        again = game.observe_at(snapshot)
+        game._seen.clear()
+        for kept, built in zip(again, game.observe_at(snapshot), strict=True):
+            np.testing.assert_array_equal(kept, built)
+    np.testing.assert_array_equal(known[0], game.observe_at(first)[0])
+
+
 def test_parameters() -> None:
     assert dict(make("overcooked").spec.parameters) == {"layout": "cramped_room", "max_steps": 450}
     with pytest.raises(GameError, match=r"overcooked\.layout = 'castle': expected one of cramped_room,"):
