@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from client_sim.rollback.time_sync import TimeSync
-from protocol.packets import NO_ECHO, End, Input
+from protocol.packets import ADVANTAGE_UNIT, NO_ECHO, End, Input
 
 _CLOCK = 1 << 32
 _TICKS = 10_000
@@ -16,6 +16,39 @@ RTT_SMOOTHING = 0.125
 def timestamp(now: float) -> int:
     """A packet's timestamp for a time in seconds."""
     return int(now * _TICKS) % _CLOCK
+
+
+LOSS_WINDOW = 64
+"""Packets over which loss is counted: about a second at 60 frames a second."""
+
+
+class LossMeter:
+    """How many of the other's packets go missing, from the gaps in their sequence numbers."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        """Share lost, smoothed over the last windows."""
+        self._newest = -1
+        self._window = 0
+        self._counted = 0
+
+    def count(self, sequence: int) -> None:
+        """A packet with this sequence number (modulo 2**16) arrived."""
+        step = ((sequence - self._newest + 0x8000) & 0xFFFF) - 0x8000
+        place = self._newest + step
+        if step > 0:
+            self._newest = place
+        window = place // LOSS_WINDOW
+        if window > self._window:
+            expected = (window - self._window) * LOSS_WINDOW
+            self.loss += 0.5 * (max(0.0, 1.0 - self._counted / expected) - self.loss)
+            self._window, self._counted = window, 0
+        if window == self._window:
+            self._counted += 1
+
+    def as_byte(self) -> int:
+        """The loss in 255ths, as packets report it."""
+        return min(255, round(self.loss * 255))
 
 
 class Link:
@@ -33,6 +66,11 @@ class Link:
         """Why it left, if it did."""
         self.said_bye = False
         self.rtt = float("nan")
+        self.incoming = LossMeter()
+        self.reported_loss = 0
+        """What the other says of our packets, in 255ths. 0 on a stream, which loses nothing."""
+        self.sent = 0
+        """Input packets sent to it."""
         self._echo = 0
         self._echo_at: float | None = None
         self.refused = 0
@@ -56,6 +94,8 @@ class Link:
 
     def hear(self, packet: Input, now: float, local_current: int) -> None:
         """Take in the timing of a packet of the present episode."""
+        self.incoming.count(packet.sequence)
+        self.reported_loss = packet.loss
         if packet.echo_age != NO_ECHO and packet.echo_age != NO_ECHO - 1:
             sample = ((timestamp(now) - packet.echo - packet.echo_age) % _CLOCK) / _TICKS
             if sample < 60.0:
@@ -64,7 +104,7 @@ class Link:
         if packet.current >= self.current:
             # An overtaken packet says nothing about the present.
             self.current = packet.current
-            self.sync.hear(local_current - packet.current, packet.advantage)
+            self.sync.hear(local_current - packet.current, packet.advantage / ADVANTAGE_UNIT)
 
     def refuse(self, reason: str) -> None:
         """Count something that made no sense."""

@@ -26,6 +26,7 @@ from games.policies import Policy
 from protocol.episode import Export, Status
 from protocol.messages import MatchStart
 from protocol.packets import (
+    ADVANTAGE_UNIT,
     BYE_REASONS,
     Bye,
     End,
@@ -104,6 +105,9 @@ class Peer:
         self._epoch = wall - now
         self._period = 1.0 / start.settings.fps
         self._next_tick = now
+        self._extra_at = float("inf")
+        """When to send the inputs once more between two ticks: a second chance where packets are being lost. Streams
+        lose nothing, and more packets there would only mean more that a late one holds up."""
         self._next_hello = now
         self._deadline = now + start.settings.start_timeout
         self._leave_at: float | None = None
@@ -140,6 +144,7 @@ class Peer:
             "ahead": max((link.sync.ahead for link in self._others), key=abs, default=0.0),
             "packets_sent": self.packets_sent,
             "bytes_sent": self.bytes_sent,
+            "loss": max([link.incoming.loss for link in self._others], default=0.0),
             "refused": sum(link.refused for link in self._others),
             **running,
         }
@@ -152,7 +157,7 @@ class Peer:
             return now if self._all_met() else self._next_hello
         if self.phase is Phase.PLAYING and self._behind():
             return now
-        return self._next_tick
+        return min(self._next_tick, self._extra_at)
 
     def take_exports(self) -> list[Export]:
         """Exports of episodes that ended since the last call."""
@@ -308,14 +313,17 @@ class Peer:
 
     def _play(self, now: float, out: list[tuple[int, bytes]]) -> None:
         episode = self._present()
+        if now < self._next_tick and not self._behind():
+            if now >= self._extra_at:
+                self._extra_at = float("inf")
+                self._send_inputs(episode, now, out)
+            return
         if now - self._next_tick > CLOCK_DEBT * self._period:
             self._next_tick = now
-        ticked = False
         budget = CATCH_UP_BATCH
         progress = self._settle(episode, now)
         while self.phase is Phase.PLAYING and (now >= self._next_tick or (budget > 0 and self._behind())):
             if now >= self._next_tick:
-                ticked = True
                 episode.ticks += 1
                 self._next_tick += self._period * stretch(self._ahead())
             budget -= 1
@@ -334,8 +342,9 @@ class Peer:
         if progress is Progress.OVER:
             self._complete(episode, now)
             return
-        if ticked or budget < CATCH_UP_BATCH:
-            self._send_inputs(episode, now, out)
+        self._send_inputs(episode, now, out)
+        lossy = any([link.reported_loss for link in self._others])
+        self._extra_at = now + self._period / 2 if lossy else float("inf")
         self._watch(now)
 
     def _present(self) -> Episode:
@@ -343,7 +352,7 @@ class Peer:
         return self._episode
 
     def _settle(self, episode: Episode, now: float) -> Progress:
-        progress = episode.settle()
+        progress = episode.settle(now)
         for found in episode.session.take_desyncs():
             self._events.append(
                 DesyncFound(episode.number, found.frame, found.player, f"{found.local:016x}", f"{found.remote:016x}")
@@ -377,7 +386,7 @@ class Peer:
             if link.gone is not None:
                 continue
             echo, age = link.echo(now)
-            advantage = max(-32768, min(32767, session.current - link.current))
+            advantage = max(-32768, min(32767, round(link.sync.local * ADVANTAGE_UNIT)))
             acked = link.acked
             for _ in range(PACKETS_PER_TICK):
                 start, inputs = episode.inputs_after(acked, self._fit)
@@ -397,8 +406,11 @@ class Peer:
                         age,
                         checksum_frame,
                         checksum,
+                        link.sent & 0xFFFF,
+                        link.incoming.as_byte(),
                     ),
                 )
+                link.sent += 1
                 acked += len(inputs)
                 if acked >= episode.last_input:
                     break
@@ -427,6 +439,7 @@ class Peer:
     def _complete(self, episode: Episode, now: float) -> None:
         self._export(episode, "complete", now)
         self.phase = Phase.ENDING
+        self._extra_at = float("inf")
         self._next_tick = now
         self._next_hello = now
 
@@ -489,6 +502,7 @@ class Peer:
 
     def _leave(self, reason: str, now: float) -> None:
         self.phase = Phase.LEAVING
+        self._extra_at = float("inf")
         self._reason = reason
         self._deadline = now + LINGER
         self._next_tick = now

@@ -20,6 +20,9 @@ MAX_PLAYERS = 16
 NO_ECHO = 0xFFFF
 """``echo_age`` of a packet that echoes nothing."""
 
+ADVANTAGE_UNIT = 16
+"""``advantage`` counts sixteenths of a frame."""
+
 _MAGIC = 0xB7
 _HEAD = Struct("<BBBI")  # magic, version, type, episode
 _HELLO, _INPUT, _END, _END_ACK, _BYE = 1, 2, 3, 4, 5
@@ -46,7 +49,8 @@ class Input(NamedTuple):
     ``inputs`` holds frames ``start, start+1, ...``; each entry joins the inputs of the sender's local players in
     player order. ``known[p]`` is the last frame up to which the sender has every input of player ``p``
     (-1: none), ``gone[p]`` whether it holds that player for disconnected; so ``known`` acknowledges.
-    Times are in tenths of a millisecond of the sender's own clock, modulo 2**32.
+    ``advantage`` is the smoothed lead of the sender's present frame over the newest one it has heard of, measured as
+    packets arrive, in sixteenths of a frame. Times are in tenths of a millisecond of the sender's own clock, modulo 2**32.
     """
 
     episode: int
@@ -61,6 +65,8 @@ class Input(NamedTuple):
     echo_age: int
     checksum_frame: int
     checksum: int
+    sequence: int
+    loss: int
 
 
 class End(NamedTuple):
@@ -89,8 +95,8 @@ BYE_REASONS = ("finished", "left", "desync", "timeout", "error")
 
 Packet = Hello | Input | End | EndAck | Bye
 
-_INPUT_BODY = Struct("<IHHihIIHiQB")
-# start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, players
+_INPUT_BODY = Struct("<IHHihIIHiQHBB")
+# start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, sequence, loss, players
 _STATUS = Struct("<iB")
 _STATUSES = [Struct("<" + "iB" * n) for n in range(MAX_PLAYERS + 1)]
 _END_BODY = Struct("<I32s")
@@ -127,6 +133,8 @@ def encode(packet: Packet) -> bytes:
                     packet.echo_age,
                     packet.checksum_frame,
                     packet.checksum,
+                    packet.sequence,
+                    packet.loss,
                     len(packet.known),
                 ),
                 _STATUSES[len(packet.known)].pack(*status),
@@ -187,7 +195,9 @@ def _decode_input(data: bytes, episode: int) -> Input:
     if len(data) < INPUT_OVERHEAD:
         raise PacketError(f"input packet of {len(data)} bytes: at least {INPUT_OVERHEAD}")
     body = _INPUT_BODY.unpack_from(data, _HEAD.size)
-    start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, players = body
+    start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, sequence, loss, players = (
+        body
+    )
     if players > MAX_PLAYERS:
         raise PacketError(f"{players} players: at most {MAX_PLAYERS}")
     if (width == 0) != (count == 0):
@@ -216,4 +226,6 @@ def _decode_input(data: bytes, episode: int) -> Input:
         echo_age,
         checksum_frame,
         checksum,
+        sequence,
+        loss,
     )

@@ -47,7 +47,8 @@ class Recorder(Protocol):
     """Hears of every frame. Must not call back into the session."""
 
     def simulated(self, frame: int, inputs: JointInput, speculative: bool, outcome: Any, saved: bool, /) -> None:
-        """Frame ``frame`` was stepped. ``speculative``: with a predicted input. ``saved``: ``S_{frame+1}`` is kept."""
+        """Frame ``frame`` was stepped. ``speculative``: with a predicted input. ``saved``: ``S_{frame+1}`` is kept, and
+        comes along when the frame is promoted."""
 
     def mispredicted(self, frame: int, player: int, /) -> None:
         """The input predicted for ``player`` at ``frame`` was wrong. A rollback follows."""

@@ -132,7 +132,7 @@ class Session:
 
     @property
     def remote_known(self) -> int:
-        """The highest frame up to which every remote player's input is known; :data:`InputQueue.FOREVER` if all left."""
+        """The highest frame up to which every remote player's input is known; ``FOREVER`` if all have left."""
         return self._remote_known
 
     def known(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -352,11 +352,12 @@ class Session:
                 used[frame - base] = joint
             outcome = step(joint)
             after = frame + 1
+            saved = after % every == 0
             # With sparse saving the anchor is kept as well: it is where the next rollback most likely starts.
-            saved = after % every == 0 or frame == known
-            if saved:
+            if saved or frame == known:
                 put(after, save())
             if frame >= target and recorder is not None:
+                # The anchor's snapshot may be gone by the frame's promotion, so it does not count.
                 recorder.simulated(frame, joint, frame > known, outcome, saved)
             if outcome.terminal:
                 # Frames beyond belong to no episode any more.
