@@ -82,6 +82,12 @@ class Child:
         await asyncio.wait((future, self._pump), return_when=asyncio.FIRST_COMPLETED)
         return self._seen.get(name)
 
+    def tell(self, line: str) -> None:
+        """Give it a line on stdin. One that has ended meanwhile does not mind."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.process.stdin.write(line.encode() + b"\n")
+
     async def ended(self) -> int:
         """Wait until the process has ended and everything it printed was heard. Returns its exit code."""
         code = await self.process.wait()

@@ -194,17 +194,18 @@ async def _play(
     arguments = ["serve", str(folder.config), "--once", *overrides]
     server = await Child.start("server", arguments, folder.logs / "server.jsonl")
     children.append(server)
-    url = (await _first(server, "ready", folder))["url"]
     for seat in range(seats):
 
         def on_event(event: Event, seat: int = seat) -> None:
             heard(seat, event)
 
-        arguments = ["play", "--url", url, "--config", str(folder.config), "--seat", str(seat)]
-        arguments += ["--keep", str(folder.exports), "--spool", str(folder.spool)]
-        peer = await Child.start(f"peer {seat}", arguments, folder.logs / f"peer_{seat}.jsonl", on_event)
-        children.append(peer)
+        arguments = ["play", "--url", "(told when the server is ready)", "--config", str(folder.config)]
+        arguments += ["--seat", str(seat), "--keep", str(folder.exports), "--spool", str(folder.spool)]
+        children.append(await Child.start(f"peer {seat}", arguments, folder.logs / f"peer_{seat}.jsonl", on_event))
+    url = (await _first(server, "ready", folder))["url"]
+    for peer in children[1:]:
         # One after the other: who joins first plays the first seat, and the bots are given by seat.
+        peer.tell(url)
         await _first(peer, "joined", folder)
     failures = []
     for seat, peer in enumerate(children[1:]):

@@ -23,11 +23,22 @@ def emit(event: str, **fields: Any) -> None:
         sys.stdout.flush()
 
 
+def line_from_parent() -> str:
+    """What the parent tells us to go on with. Ends the process if the parent is gone."""
+    text = b""
+    while not text.endswith(b"\n"):
+        part = os.read(0, 1)  # no more than the line: the rest is end_with_parent()'s
+        if not part:
+            raise SystemExit(1)
+        text += part
+    return text.decode().strip()
+
+
 def end_with_parent() -> None:
     """End this process when its parent ends, however that came about.
 
-    The parent holds the other end of our stdin and never writes to it; the system closes it when the parent dies,
-    by SIGKILL too. Works on every POSIX system, unlike a parent-death signal.
+    The parent holds the other end of our stdin; the system closes it when the parent dies, by SIGKILL too. Works on
+    every POSIX system, unlike a parent-death signal.
     """
 
     def watch() -> None:

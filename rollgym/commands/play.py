@@ -69,10 +69,11 @@ def play(
     from rollgym.commands.json_output import print_json
     from rollgym.config import ConfigError
     from rollgym.event_loop import run_loop
-    from rollgym.with_parent import emit, end_with_parent
+    from rollgym.with_parent import emit, end_with_parent, line_from_parent
     from server.serve import configure_logs
 
     if child:
+        url = line_from_parent()
         end_with_parent()
     configure_logs(json=True if child else None, level="info" if child else "warning")
 

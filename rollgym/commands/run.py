@@ -127,7 +127,7 @@ def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFold
         )
     share = "unknown" if report["engine_share"] is None else f"{100 * report['engine_share']:.0f} % of the ticks' time"
     rows = {
-        "frames": f"{report['frames']} at {report['fps']:.1f} a second",
+        "frames": f"{report['confirmed_frames']} at {report['fps']:.1f} a second",
         "rollbacks": f"{report['rollbacks']} ({each}), deepest {report['rollback_depth_max']}, "
         f"{report['resimulated_per_frame']:.2f} frames simulated again per frame",
         "stalls": f"{report['stalls']} ({100 * report['stall_share']:.1f} % of the ticks)",
