@@ -219,8 +219,8 @@ class Runtime:
     def _wake(self) -> None:
         self._handle = None
         now = self._clock()
-        if now < self._due:  # some event loops round a timer down
-            self._guard(self._sleep, now)
+        if now < self._due:  # uvloop rounds to the nearest millisecond; nothing shorter can be slept there
+            self._handle = asyncio.get_running_loop().call_later(max(0.001, self._due - now), self._wake)
             return
         self._lateness.add(now - self._due)
         self._guard(self._tick, now)

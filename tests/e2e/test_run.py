@@ -1,0 +1,205 @@
+"""``rollgym run`` with real processes and real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+
+
+def _rollgym(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rollgym", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=110, check=False)
+
+
+def _alive(marker: str) -> list[int]:
+    """Processes whose command line has the marker (a path that only this test uses)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if marker.encode() in command and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """One run of config/ci.yaml: its folder and its summary."""
+    folder = tmp_path_factory.mktemp("run")
+    done = _rollgym("run", "config/ci.yaml", "--data", "data", "--json", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_every_episode_is_played_and_verified(played: tuple[Path, dict[str, Any]]) -> None:
+    _, summary = played
+    assert [(e["episode"], e["frames"], e["verdict"]) for e in summary["episodes"]] == [
+        (0, 240, "verified"),
+        (1, 240, "verified"),
+    ]
+    assert summary["verified"]
+    assert summary["failures"] == []
+    assert summary["desyncs"] == 0
+    assert summary["confirmed_frames"] == 480
+    for peer in summary["peers"]:
+        assert peer["confirmed_frames"] == 480
+        assert peer["rollbacks"] > 10
+        assert peer["rollback_depth_max"] >= 2
+        assert peer["checksums_matched"] == peer["checksums_compared"] > 0
+    assert 0 < summary["engine_share"] < 1
+
+
+def test_both_peers_exports_are_identical(played: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = played
+    assert len(summary["exports"]) == 2
+    for first, second in summary["exports"]:
+        done = _rollgym("compare", first, second, cwd=folder)
+        assert (done.returncode, done.stdout.splitlines()[0][:21]) == (0, "identical: 240 frames")
+
+
+def test_one_altered_value_is_found_and_named(played: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = played
+    first, second = summary["exports"][1]
+    table = pq.read_table(folder / second)
+    rewards = table["rewards"].to_pylist()
+    rewards[77][1] += 0.5
+    place = table.schema.get_field_index("rewards")
+    altered = table.set_column(place, table.schema.field(place), pa.array(rewards, table.schema.field(place).type))
+    pq.write_table(altered, folder / "altered.parquet")
+    done = _rollgym("compare", first, "altered.parquet", cwd=folder)
+    assert done.returncode == 1
+    assert "first difference: frame 77, rewards[1]: " in done.stdout
+    assert "rewards: 1 differing row\n" in done.stdout
+    found = json.loads(_rollgym("compare", first, "altered.parquet", "--json", cwd=folder).stdout)
+    assert (found["identical"], found["difference"]["frame"], found["difference"]["field"]) == (False, 77, "rewards")
+    done = _rollgym("verify", "altered.parquet", cwd=folder)
+    assert done.returncode == 1
+    assert "altered.parquet: replay differs: frame 77, rewards" in done.stdout
+
+
+def test_the_dataset_verifies(played: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = played
+    done = _rollgym("verify", "data", "--json", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["episodes"], found["frames"], found["failed"]) == (2, 480, 0)
+    assert all(item["path"].startswith(summary["dataset"]) for item in found["files"])
+
+
+def test_the_network_was_really_impaired(played: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = played
+    own = pq.read_table(folder / summary["exports"][0][0], columns=["own/rtt"])["own/rtt"].to_pylist()
+    known = [rtt for rtt in own if rtt is not None and rtt == rtt]
+    assert len(known) > 100
+    assert sorted(known)[len(known) // 2] > 0.06  # 40 ms each way, less 10 ms of jitter twice
+
+
+def test_nothing_is_left_behind(played: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = played
+    assert _alive(str(folder)) == []
+    assert list((folder / "data" / "tmp").iterdir()) == []
+    assert list((folder / "data").glob("runs/*/spool/*.export")) == []
+    logs = sorted(path.name for path in Path(folder, summary["logs"]).iterdir())
+    assert logs == ["peer_0.jsonl", "peer_1.jsonl", "server.jsonl"]
+    for name in logs:
+        lines = Path(folder, summary["logs"], name).read_text().splitlines()
+        assert lines
+        assert all(json.loads(line)["event"] for line in lines)
+
+
+class _Running:
+    """A run in the background; its lines as they come."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, "-m", "rollgym", "run", "ci", "--data", str(folder / "data")]
+        self.process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._news:
+                self.lines.append(line)
+                self._news.notify_all()
+
+    def wait_for(self, text: str) -> None:
+        with self._news:
+            assert self._news.wait_for(lambda: any(text in line for line in self.lines), timeout=90), self.lines
+
+    def end(self) -> int:
+        code = self.process.wait(timeout=30)
+        self._reader.join(timeout=30)
+        return code
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[_Running]:
+    run = _Running(tmp_path)
+    yield run
+    if run.process.poll() is None:
+        run.process.kill()
+    run.end()
+    assert run.process.stdout is not None
+    run.process.stdout.close()
+
+
+def test_ctrl_c_ends_everything_and_leaves_a_consistent_dataset(running: _Running, tmp_path: Path) -> None:
+    running.wait_for("episode 1/2: verified")
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGINT)
+    assert running.end() == 1
+    took = time.monotonic() - began
+    assert _alive(str(tmp_path)) == []
+    text = "".join(running.lines)
+    assert "interrupted" in text
+    done = _rollgym("verify", tmp_path / "data", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["episodes"] >= 1
+    assert list((tmp_path / "data" / "tmp").iterdir()) == []
+    assert took < 10  # two seconds on a machine that is not busy with other tests
+
+
+def test_the_children_end_with_a_parent_that_was_killed(running: _Running, tmp_path: Path) -> None:
+    running.wait_for("playing match")
+    children = [pid for pid in _alive(str(tmp_path)) if pid != running.process.pid]
+    assert len(children) == 3
+    running.process.kill()
+    running.end()
+    deadline = time.monotonic() + 60
+    event = threading.Event()
+    while _alive(str(tmp_path)) and time.monotonic() < deadline:
+        event.wait(0.05)
+    assert _alive(str(tmp_path)) == []
+
+
+def test_an_occupied_port_is_said_before_anything_is_played(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = _rollgym("run", "ci", "--data", "data", "--port", port, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"port {port} on 127.0.0.1 is occupied" in done.stderr
+    assert list(tmp_path.glob("data/episodes/*")) == []
+    assert _alive(str(tmp_path)) == []
