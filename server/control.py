@@ -40,8 +40,13 @@ class Mailbox(asyncio.Queue[Any]):
         super().__init__()
         self._limit = limit
         self._overflowed = overflowed
-        self.cut: Callable[[], None] = lambda: None
-        """Ends the connection at once."""
+        self.request: web.Request | None = None
+        """The connection it is for."""
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        if self.request is not None and self.request.transport is not None:
+            self.request.transport.abort()
 
     async def put(self, item: Any) -> None:
         # None is the library's end mark and always goes in.
@@ -53,10 +58,25 @@ class Mailbox(asyncio.Queue[Any]):
 
 
 class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
-    """Engine.IO with bounded mailboxes."""
+    """Engine.IO with bounded mailboxes, whose connections also end well when a frame is not Engine.IO."""
 
     mailbox_limit: int
     metrics: Metrics
+
+    async def handle_request(self, request: web.Request) -> Any:
+        try:
+            return await super().handle_request(request)
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            # The library decodes frames outside of its own error handling and leaves the session behind.
+            self.metrics.refused.labels("not_engineio").inc()
+            log.info("client_dropped", reason="a frame that is not Engine.IO", error=repr(error)[:200])
+            for sid, sock in list(self.sockets.items()):
+                if sock.queue.request is request:
+                    await sock.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
+                    await sock.queue.put(None)
+                    sock.queue.cut()
+                    self.sockets.pop(sid, None)
+            return web.Response(status=400)
 
     def create_queue(self, *args: Any, **kwargs: Any) -> Any:
         return Mailbox(self.mailbox_limit, self._overflowed)
@@ -93,9 +113,7 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
         if len(self.environ) >= self._limit:
             self._metrics.refused.labels("too_many_connections").inc()
             return "too many connections"
-        transport = environ["aiohttp.request"].transport
-        if transport is not None:
-            self.eio.sockets[eio_sid].queue.cut = transport.abort
+        self.eio.sockets[eio_sid].queue.request = environ["aiohttp.request"]
         return await super()._handle_eio_connect(eio_sid, environ)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
@@ -196,7 +214,8 @@ class Control:
             raise RefusedError(400, "bad_message", f"{len(arguments)} arguments: expected one map", field=event)
         try:
             message = parse(kind, arguments[0])
-        except MessageError as error:
+            dump(message)  # MessagePack has types that plain data has not; they would surprise us later
+        except (MessageError, TypeError, RecursionError) as error:
             raise RefusedError(400, "bad_message", f"{event}: {error}", field=event) from error
         return await self._actions[event](client, message)
 

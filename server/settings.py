@@ -91,8 +91,8 @@ class Limits(_Section):
 
     connections: int = Field(default=1000, ge=1)
     """Control connections at a time."""
-    waiting: int = Field(default=1000, ge=1)
-    """Clients in the queue at a time."""
+    waiting: int = Field(default=1000, ge=16)
+    """Clients in the queue at a time. At least as many as any game can seat, or nobody could be paired."""
     message_bytes: int = Field(default=MEBIBYTE, ge=1024)
     """Size of one control message."""
     mailbox: int = Field(default=256, ge=8)

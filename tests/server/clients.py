@@ -55,6 +55,13 @@ def make_settings(data: Path, *, limits: Limits | None = None, **experiment: Any
     )
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the server go on until something holds of its state. For states that it tells nobody."""
+    async with asyncio.timeout(WAIT):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+
+
 class Running:
     """A server in this process."""
 
@@ -86,11 +93,11 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.sio = socketio.AsyncClient(serializer="msgpack", reconnection=False)
+        self.http = aiohttp.ClientSession()
+        self.sio = socketio.AsyncClient(serializer="msgpack", reconnection=False, http_session=self.http)
         self.heard: asyncio.Queue[Struct] = asyncio.Queue()
         self.earlier: list[Struct] = []
         self.gone = asyncio.Event()
-        self.http = aiohttp.ClientSession()
         for name, kind in SERVER_EVENTS.items():
             self.sio.on(name, self._listener(kind))
         self.sio.on("disconnect", self._disconnected)
