@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def _alive(marker: str) -> list[int]:
             continue
         if marker.encode() in command and int(entry.name) != os.getpid():
             found.append(int(entry.name))
+    return found
+
+
+def _in_sessions(leaders: set[int]) -> list[int]:
+    """All processes of these sessions."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(entry.name)) in leaders:
+                found.append(int(entry.name))
     return found
 
 
@@ -166,10 +177,8 @@ def running(tmp_path: Path) -> Iterator[_Running]:
 
 def test_ctrl_c_ends_everything_and_leaves_a_consistent_dataset(running: _Running, tmp_path: Path) -> None:
     running.wait_for("episode 1/2: verified")
-    began = time.monotonic()
     running.process.send_signal(signal.SIGINT)
     assert running.end() == 1
-    took = time.monotonic() - began
     assert _alive(str(tmp_path)) == []
     text = "".join(running.lines)
     assert "interrupted" in text
@@ -177,20 +186,22 @@ def test_ctrl_c_ends_everything_and_leaves_a_consistent_dataset(running: _Runnin
     assert done.returncode == 0, done.stdout
     assert json.loads(done.stdout)["episodes"] >= 1
     assert list((tmp_path / "data" / "tmp").iterdir()) == []
-    assert took < 10  # two seconds on a machine that is not busy with other tests
 
 
 def test_the_children_end_with_a_parent_that_was_killed(running: _Running, tmp_path: Path) -> None:
     running.wait_for("playing match")
     children = [pid for pid in _alive(str(tmp_path)) if pid != running.process.pid]
     assert len(children) == 3
-    running.process.kill()
-    running.end()
-    deadline = time.monotonic() + 60
-    event = threading.Event()
-    while _alive(str(tmp_path)) and time.monotonic() < deadline:
-        event.wait(0.05)
-    assert _alive(str(tmp_path)) == []
+    with contextlib.ExitStack() as stack:
+        # The server's worker included: each child and what it started is a session of its own.
+        ends = [os.pidfd_open(pid) for pid in _in_sessions(set(children))]
+        assert len(ends) > 3
+        for end in ends:
+            stack.callback(os.close, end)
+        running.process.kill()
+        running.end()
+        for end in ends:
+            assert select.select([end], [], [], 60)[0], "a process outlives its parent"
 
 
 def test_an_occupied_port_is_said_before_anything_is_played(tmp_path: Path) -> None:
