@@ -48,8 +48,9 @@ class Episode:
 
     # -- play ----------------------------------------------------------------------------------------------------
 
-    def settle(self) -> Progress:
+    def settle(self, now: float) -> Progress:
         """Act on what has arrived."""
+        self.recorder.clock(now - self.began)
         return self.session.settle()
 
     def step(self, now: float, rtt: float, advantage: float) -> None:

@@ -25,7 +25,7 @@ MAX_ROLLBACK_EVENTS = 1_000_000
 class History:
     """How one frame came about; survives every rollback of the frame."""
 
-    __slots__ = ("advantage", "mispredicted", "rollbacks", "rtt", "simulated", "speculative", "time")
+    __slots__ = ("advantage", "inputs", "mispredicted", "rollbacks", "rtt", "simulated", "speculative", "time")
 
     def __init__(self, time: float, rtt: float, advantage: float) -> None:
         self.time = time
@@ -35,6 +35,8 @@ class History:
         self.rollbacks = 0
         self.speculative = False
         self.mispredicted = False
+        self.inputs: JointInput | None = None
+        """What it was last simulated with."""
 
 
 class EpisodeRecorder:
@@ -52,6 +54,7 @@ class EpisodeRecorder:
         self.rollbacks: list[RollbackEvent] = []
         self.history: list[History] = []
         self._now = (0.0, float("nan"), 0.0)
+        self._time = 0.0
         self._seen: dict[int, Observation] = {}
         self._seen_wrong: list[tuple[int, tuple[Observation, ...]]] = []
         self._flatten = flattener(game.spec.observation_spaces[player])
@@ -69,6 +72,12 @@ class EpisodeRecorder:
         history.simulated += 1
         if speculative:
             history.speculative = True
+        if history.inputs != inputs:
+            if history.inputs is not None:
+                # Two simulations differ, so one of them was wrong, though the prediction that the real input was at
+                # last compared with may have been right: a rollback to an earlier frame had made it anew.
+                history.mispredicted = True
+            history.inputs = inputs
         if not saved:
             # Nobody can come back to this state later.
             row.observations = self._game.observe()
@@ -89,7 +98,7 @@ class EpisodeRecorder:
                     event.player,
                     event.predicted,
                     event.actual,
-                    self._now[0],
+                    self._time,
                 )
             )
 
@@ -117,6 +126,11 @@ class EpisodeRecorder:
     def tick(self, time: float, rtt: float, advantage: float) -> None:
         """What frames simulated from now on are stamped with (seconds, seconds, frames)."""
         self._now = (time, rtt, advantage)
+        self._time = time
+
+    def clock(self, time: float) -> None:
+        """What rollbacks from now on are stamped with (seconds): one can come long after the last frame, in a stall."""
+        self._time = time
 
     def observe(self, frame: int) -> Observation:
         """The local player's observation at the present frame, which is ``frame``; what its policy acts on."""
