@@ -33,9 +33,12 @@ def replay(header: Header, canonical: Canonical, game: Game) -> Canonical:
     builder = CanonicalBuilder(game.spec)
     infos = game.reset(header.seed)
     builder.start(infos, game.observe(), game.digest(game.save()))
-    for joint, source in zip(inputs, sources, strict=True):
+    every = header.settings.save_every
+    for frame, (joint, source) in enumerate(zip(inputs, sources, strict=True)):
         outcome = game.step(joint)
-        builder.append(joint, source, outcome, game.observe(), game.digest(game.save()))
+        # A peer has digests of the states that it keeps snapshots of, and 0 elsewhere.
+        digest = 0 if (frame + 1) % every else game.digest(game.save())
+        builder.append(joint, source, outcome, game.observe(), digest)
         if outcome.terminal:
             break
     return builder.build()
