@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from client_sim.rollback.time_sync import TimeSync
+from protocol.episode import Status
 from protocol.packets import ADVANTAGE_UNIT, NO_ECHO, End, Input
 
 _CLOCK = 1 << 32
@@ -32,8 +33,8 @@ class LossMeter:
         self._window = 0
         self._counted = 0
 
-    def count(self, sequence: int) -> None:
-        """A packet with this sequence number (modulo 2**16) arrived."""
+    def count(self, sequence: int) -> bool:
+        """A packet with this sequence number (modulo 2**16) arrived. True if it is the newest so far."""
         step = ((sequence - self._newest + 0x8000) & 0xFFFF) - 0x8000
         place = self._newest + step
         if step > 0:
@@ -45,6 +46,7 @@ class LossMeter:
             self._window, self._counted = window, 0
         if window == self._window:
             self._counted += 1
+        return step > 0
 
     def as_byte(self) -> int:
         """The loss in 255ths, as packets report it."""
@@ -54,14 +56,15 @@ class LossMeter:
 class Link:
     """One other peer, seen from here."""
 
-    def __init__(self, player: int, now: float) -> None:
+    def __init__(self, player: int, players: int, now: float) -> None:
         self.player = player
+        self._players = players
         self.sync = TimeSync()
         self.met = False
         """Anything at all was heard."""
-        self.heard_us = False
-        """The other has heard us, so it needs no more hellos."""
         self.last_heard = now
+        self.leaves: tuple[float, str, Status] | None = None
+        """When it counts as gone, why, and what that makes of the episode, if it is about to leave."""
         self.gone: str | None = None
         """Why it left, if it did."""
         self.said_bye = False
@@ -80,9 +83,15 @@ class Link:
     def start_episode(self) -> None:
         """Forget what belonged to the last episode."""
         self.sync = TimeSync()
+        self.parted = False
+        """It is gone, and its last input of this episode is agreed on."""
         self.acked = -1
         """The last frame of our inputs that the other has."""
         self.current = 0
+        self.known: tuple[int, ...] = (-1,) * self._players
+        """Per player, the last frame up to which the other says that it has all inputs."""
+        self.holds_gone: tuple[bool, ...] = (False,) * self._players
+        """Per player, whether the other holds it for gone."""
         self.end: End | None = None
         self.end_acked = False
 
@@ -94,7 +103,8 @@ class Link:
 
     def hear(self, packet: Input, now: float, local_current: int) -> None:
         """Take in the timing of a packet of the present episode."""
-        self.incoming.count(packet.sequence)
+        if self.incoming.count(packet.sequence):
+            self.known, self.holds_gone = packet.known, packet.gone
         self.reported_loss = packet.loss
         if packet.echo_age != NO_ECHO and packet.echo_age != NO_ECHO - 1:
             sample = ((timestamp(now) - packet.echo - packet.echo_age) % _CLOCK) / _TICKS

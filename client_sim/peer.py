@@ -13,43 +13,32 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from client_sim.departures import Departures
+from client_sim.ending import Ending
 from client_sim.episode import Episode
 from client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
-from client_sim.link import Link, timestamp
+from client_sim.link import Link
 from client_sim.rollback.errors import RollbackError
 from client_sim.rollback.session import MAX_AHEAD, Progress
 from client_sim.rollback.time_sync import stretch
+from client_sim.sending import InputSender
 from games.contract import Game
 from games.identity import identity
 from games.limits import limited
 from games.policies import Policy
 from protocol.episode import Export, Status
 from protocol.messages import MatchStart
-from protocol.packets import (
-    ADVANTAGE_UNIT,
-    BYE_REASONS,
-    Bye,
-    End,
-    EndAck,
-    Hello,
-    Input,
-    PacketError,
-    decode,
-    encode,
-    inputs_that_fit,
-)
+from protocol.packets import BYE_REASONS, Bye, End, EndAck, Forward, Hello, Input, Packet, PacketError, decode, encode
 
 HELLO_INTERVAL = 0.1
-"""Seconds between hellos, ends and byes that wait for an answer: a few per round trip of a slow link."""
+"""Seconds between hellos and byes that wait for an answer: a few per round trip of a slow link."""
 
 LEAVE_GRACE = 0.5
 """Seconds of play after a partner's connection ended: packets it sent before may still be on their way."""
 
 LINGER = 1.5
-"""Seconds to keep answering after our own match is over, so that a partner who lost our last packets gets them."""
-
-PACKETS_PER_TICK = 4
-"""Packets of inputs to one peer in one tick. One is the rule; more only after a long silence."""
+"""Seconds to keep answering after our own match is over, and after the last packet of a partner who has not said
+goodbye, so that one who lost our last packets gets them."""
 
 CATCH_UP_AFTER = 4
 """Known frames of everybody else, beyond what the input delay explains, that show this peer is behind: it then steps
@@ -92,7 +81,8 @@ class Peer:
     ) -> None:
         self.start = start
         self.player = start.player
-        self.links = {p: Link(p, now) for p in range(len(start.participants)) if p != start.player}
+        players = len(start.participants)
+        self.links = {p: Link(p, players, now) for p in range(players) if p != start.player}
         self._others = tuple(self.links.values())
         self.phase = Phase.MEETING
         self.packets_sent = 0
@@ -110,15 +100,14 @@ class Peer:
         lose nothing, and more packets there would only mean more that a late one holds up."""
         self._next_hello = now
         self._deadline = now + start.settings.start_timeout
-        self._leave_at: float | None = None
-        self._leave_status: Status = "partner_left"
+        self._departures = Departures(self._others)
+        self._ending: Ending | None = None
         self._reason = ""
         self._number = 0
         self._episode: Episode | None = None
-        self._digest = b""
         self._exports: list[Export] = []
         self._events: list[PeerEvent] = []
-        self._fit = inputs_that_fit(len(start.participants), game.spec.codecs[start.player].width)
+        self._sender = InputSender(players, game.spec.codecs[start.player].width)
 
     # -- what the driver calls -----------------------------------------------------------------------------------
 
@@ -173,7 +162,7 @@ class Peer:
         """The server says that a player's connection ended."""
         link = self.links.get(player)
         if link is not None:
-            self._gone(link, "left", "partner_left", now + LEAVE_GRACE)
+            self._departures.suspect(link, "left", "partner_left", now + LEAVE_GRACE)
 
     def stop(self, now: float) -> None:
         """End the match here and now: the canonical prefix is exported, partners are told."""
@@ -196,27 +185,27 @@ class Peer:
             return
         link.last_heard = now
         link.met = True
-        kind = type(packet)
-        if kind is Input:
-            self._hear_input(link, packet, now)  # type: ignore[arg-type]
-        elif kind is End:
-            self._hear_end(link, packet)  # type: ignore[arg-type]
-        elif kind is EndAck:
+        if type(packet) is Input:
+            self._hear_input(link, packet, now)
+        elif type(packet) is End:
+            self._hear_end(link, packet)
+        elif type(packet) is EndAck:
             if packet.episode == self._number:
                 link.end_acked = True
-        elif kind is Hello:
-            link.heard_us = link.heard_us or packet.heard  # type: ignore[union-attr]
-        else:
-            self._hear_bye(link, packet, now)  # type: ignore[arg-type]
+        elif type(packet) is Bye:
+            self._hear_bye(link, packet, now)
+        elif type(packet) is Forward:
+            self._hear_forward(link, packet)
 
     def _hear_input(self, link: Link, packet: Input, now: float) -> None:
-        link.heard_us = True
         episode = self._episode
         if packet.episode != self._number or episode is None or self.phase not in (Phase.PLAYING, Phase.ENDING):
             if packet.episode > self._number:
                 # Whoever plays a later episode has our end of this one, and our word that we have its own.
                 link.end_acked = True
             return
+        if link.gone is not None:
+            return  # its inputs count only as far as the survivors agree
         session = episode.session
         if len(packet.known) != len(self.start.participants):
             link.refuse(f"status of {len(packet.known)} players: expected {len(self.start.participants)}")
@@ -234,6 +223,27 @@ class Peer:
         link.hear(packet, now, session.current)
         if 0 <= packet.checksum_frame <= session.current + MAX_AHEAD:
             session.checksums.theirs(link.player, packet.checksum_frame, packet.checksum)
+        if True in packet.gone:
+            self._hear_gone(link, packet.gone, now)
+
+    def _hear_gone(self, link: Link, gone: tuple[bool, ...], now: float) -> None:
+        for player, flag in enumerate(gone):
+            if flag and player in self.links and player != link.player:
+                self._departures.suspect(self.links[player], f"gone for player {link.player}", "partner_silent", now)
+        if gone[self.player]:
+            # They play on without us; what we play from here on, nobody else does.
+            self._departures.suspect(link, "holds us for gone", "partner_silent", now)
+
+    def _hear_forward(self, link: Link, packet: Forward) -> None:
+        source = self.links.get(packet.player)
+        if self._episode is None or packet.episode != self._number or source is None:
+            return
+        if source.gone is None or link.gone is not None:
+            return  # a player who is here speaks for himself
+        try:
+            self._episode.session.add_inputs(packet.player, packet.start, packet.inputs)
+        except RollbackError as error:
+            link.refuse(str(error))
 
     def _hear_end(self, link: Link, packet: End) -> None:
         if packet.episode == self._number and self.phase in (Phase.PLAYING, Phase.ENDING):
@@ -248,17 +258,8 @@ class Peer:
             link.end_acked = True
             if self._number + 1 >= self.start.settings.episodes and self.phase is not Phase.PLAYING:
                 return
-            self._gone(link, reason, "partner_left", now + LEAVE_GRACE)
-        else:
-            self._gone(link, reason, "desync" if reason == "desync" else "partner_left", now + LEAVE_GRACE)
-
-    def _gone(self, link: Link, reason: str, status: Status, at: float) -> None:
-        if link.gone is not None or self.phase in (Phase.LEAVING, Phase.DONE):
-            return
-        link.gone = reason
-        self._events.append(PlayerGone(link.player, reason))
-        if self._leave_at is None or at < self._leave_at:
-            self._leave_at, self._leave_status = at, status
+        status: Status = "desync" if reason == "desync" else "partner_left"
+        self._departures.suspect(link, reason, status, now + LEAVE_GRACE)
 
     # -- time passes ---------------------------------------------------------------------------------------------
 
@@ -275,7 +276,7 @@ class Peer:
             self._farewell(now, out)
         return out
 
-    def _send(self, out: list[tuple[int, bytes]], player: int, packet: Hello | Input | End | EndAck | Bye) -> None:
+    def _send(self, out: list[tuple[int, bytes]], player: int, packet: Packet) -> None:
         data = encode(packet)
         self.packets_sent += 1
         self.bytes_sent += len(data)
@@ -288,8 +289,8 @@ class Peer:
             self._begin(0, now)
         elif now >= self._deadline:
             self._finish("partner_silent", "timeout", now)
-        elif self._leave_at is not None and now >= self._leave_at:
-            self._finish(self._leave_status, "left", now)
+        elif self._note_departures(now):
+            self._finish(self._departures.status, "left", now)
         elif now >= self._next_hello:
             for link in self._others:
                 self._send(out, link.player, Hello(0, link.met))
@@ -305,7 +306,6 @@ class Peer:
             link.last_heard = now
         self._episode = Episode(self.start, self._game, self._game_identity, self._policy, number, now)
         self._next_tick = now
-        self._leave_at = self._leave_at if any(link.gone for link in self._others) else None
         self.phase = Phase.PLAYING
         self._events.append(EpisodeStarted(number, self._episode.seed))
 
@@ -340,12 +340,12 @@ class Peer:
         if self.phase is not Phase.PLAYING:
             return
         if progress is Progress.OVER:
-            self._complete(episode, now)
+            self._over(episode, now)
             return
         self._send_inputs(episode, now, out)
         lossy = any([link.reported_loss for link in self._others])
         self._extra_at = now + self._period / 2 if lossy else float("inf")
-        self._watch(now)
+        self._part(episode, now, out)
 
     def _present(self) -> Episode:
         assert self._episode is not None
@@ -380,53 +380,51 @@ class Peer:
 
     def _send_inputs(self, episode: Episode, now: float, out: list[tuple[int, bytes]]) -> None:
         session = episode.session
-        known, gone = session.known()
-        checksum_frame, checksum = session.checksums.newest or (-1, 0)
+        known = session.known()
+        gone = tuple([player in self.links and self.links[player].gone is not None for player in range(len(known))])
         for link in self._others:
-            if link.gone is not None:
-                continue
-            echo, age = link.echo(now)
-            advantage = max(-32768, min(32767, round(link.sync.local * ADVANTAGE_UNIT)))
-            acked = link.acked
-            for _ in range(PACKETS_PER_TICK):
-                start, inputs = episode.inputs_after(acked, self._fit)
-                self._send(
-                    out,
-                    link.player,
-                    Input(
-                        episode.number,
-                        start,
-                        inputs,
-                        session.current,
-                        advantage,
-                        known,
-                        gone,
-                        timestamp(now),
-                        echo,
-                        age,
-                        checksum_frame,
-                        checksum,
-                        link.sent & 0xFFFF,
-                        link.incoming.as_byte(),
-                    ),
-                )
-                link.sent += 1
-                acked += len(inputs)
-                if acked >= episode.last_input:
-                    break
-        episode.forget_inputs(min([link.acked for link in self._others], default=episode.last_input))
+            if link.gone is None:
+                for packet in self._sender.packets(link, episode, known, gone, now):
+                    self._send(out, link.player, packet)
+        acked = [link.acked for link in self._others if link.gone is None]
+        episode.forget_inputs(min(acked, default=episode.last_input))
 
-    def _watch(self, now: float) -> None:
-        """Is anybody silent for too long, or gone for long enough?"""
+    # -- players who leave ---------------------------------------------------------------------------------------
+
+    def _note_departures(self, now: float) -> bool:
+        """Whoever has been silent for too long, or said that he goes, is gone. True if anybody is."""
         for link in self._others:
             if now - link.last_heard > self.start.settings.disconnect_timeout:
-                self._gone(link, "silent", "partner_silent", now)
-        if self._leave_at is not None and now >= self._leave_at:
-            self._finish(self._leave_status, "timeout" if self._leave_status == "partner_silent" else "left", now)
+                self._departures.suspect(link, "silent", "partner_silent", now)
+        for link in self._departures.due(now):
+            self._events.append(PlayerGone(link.player, link.gone or ""))
+        return self._departures.any_gone
+
+    def _part(self, episode: Episode, now: float, out: list[tuple[int, bytes]]) -> None:
+        """Carry out what departures mean for the running episode."""
+        if not self._note_departures(now):
+            return
+        if self._departures.status == "desync" or all(link.holds_gone[self.player] for link in self._others):
+            # The others end it or have ended it; there is nothing to agree on.
+            self._finish(self._departures.status, "left", now)
+            return
+        for player, packet in self._departures.hand_on(episode.session, episode.number, now):
+            self._send(out, player, packet)
+        for link in self._others:
+            if link.gone is None or link.parted:
+                continue
+            last = self._departures.agreed(link, episode.session)
+            if last is None:
+                continue
+            link.parted = True
+            if self.start.settings.on_disconnect == "continue":
+                episode.session.disconnect(link.player, last)
+            else:
+                episode.session.end_after(last)
 
     # -- the end of an episode and of the match ------------------------------------------------------------------
 
-    def _export(self, episode: Episode, status: Status, now: float) -> None:
+    def _export(self, episode: Episode, status: Status, now: float) -> Export:
         export = episode.export(status, now, self._epoch + now, self._policy_info, self._software)
         self._exports.append(export)
         tail = export.own.tail
@@ -434,64 +432,44 @@ class Peer:
         self._events.append(
             EpisodeEnded(episode.number, status, export.header.frames, unconfirmed, dict(export.own.stats))
         )
-        self._digest = export.digest
+        return export
 
-    def _complete(self, episode: Episode, now: float) -> None:
-        self._export(episode, "complete", now)
+    def _over(self, episode: Episode, now: float) -> None:
+        session = episode.session
+        if session.terminal_frame is None or session.canonical <= session.terminal_frame:
+            self._finish(self._departures.status, "left", now)
+            return
+        export = self._export(episode, "complete", now)
+        self._ending = Ending(episode.number, export.header.frames, export.digest, self._others, now)
         self.phase = Phase.ENDING
         self._extra_at = float("inf")
         self._next_tick = now
-        self._next_hello = now
 
     def _end(self, now: float, out: list[tuple[int, bytes]]) -> None:
-        episode = self._present()
-        frames = episode.recorder.canonical.frames
+        episode, ending = self._present(), self._ending
+        assert ending is not None
         if now >= self._next_tick:
             self._next_tick = now + self._period
             # The partner may still lack our last inputs.
             self._send_inputs(episode, now, out)
-        resend = now >= self._next_hello
-        if resend:
-            self._next_hello = now + min(HELLO_INTERVAL, 2 * self._period)
-        settled = True
-        for link in self._others:
-            if resend and not link.end_acked and link.gone is None:
-                self._send(out, link.player, End(episode.number, frames, self._digest))
-            if link.end is not None and resend:
-                self._send(out, link.player, EndAck(episode.number, frames))
-            if link.gone is None and not (link.end_acked and link.end is not None):
-                settled = False
-        if not settled:
-            for link in self._others:
-                if now - link.last_heard > self.start.settings.disconnect_timeout:
-                    self._gone(link, "silent", "partner_silent", now)
+        for player, packet in ending.packets(now):
+            self._send(out, player, packet)
+        if not ending.settled:
+            self._note_departures(now)
             return
-        self._after_end(episode, frames, now)
-
-    def _after_end(self, episode: Episode, frames: int, now: float) -> None:
-        differing = False
-        for link in self._others:
-            end = link.end
-            if end is not None and (end.frames, end.digest) != (frames, self._digest):
-                differing = True
-                self._events.append(
-                    DesyncFound(
-                        episode.number,
-                        min(end.frames, frames),
-                        link.player,
-                        f"{frames} frames {self._digest.hex()[:16]}",
-                        f"{end.frames} frames {end.digest.hex()[:16]}",
-                    )
-                )
+        differences = ending.differences()
+        self._events.extend(differences)
         episode.recorder.clear()
-        if differing and self.start.settings.on_desync == "stop":
+        last = episode.number + 1 >= self.start.settings.episodes
+        if differences and self.start.settings.on_desync == "stop":
             self._leave("desync", now)
-        elif any(link.gone for link in self._others):
-            self._leave("left", now)
-        elif episode.number + 1 < self.start.settings.episodes:
-            self._begin(episode.number + 1, now)
-        else:
+        elif last and all(link.end is not None for link in self._others):
+            # Whoever is gone by now has played the whole match.
             self._leave("finished", now)
+        elif last or (self._departures.any_gone and self.start.settings.on_disconnect == "end"):
+            self._leave("left", now)
+        else:
+            self._begin(episode.number + 1, now)
 
     def _finish(self, status: Status, reason: str, now: float) -> None:
         """The match ends before its time: export what is canonical, and go."""
@@ -515,5 +493,10 @@ class Peer:
         code = BYE_REASONS.index(self._reason)
         for link in self._others:
             self._send(out, link.player, Bye(self._number, code))
-        if now >= self._deadline or all(link.said_bye or link.gone is not None for link in self._others):
+        waiting = [link for link in self._others if not link.said_bye and link.gone is None]
+        # A partner who still talks may have lost every bye so far, and would wait for us in vain.
+        talking = now < self._deadline + self.start.settings.disconnect_timeout and any(
+            now - link.last_heard < LINGER for link in waiting
+        )
+        if not waiting or (now >= self._deadline and not talking):
             self.phase = Phase.DONE

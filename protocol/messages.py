@@ -49,6 +49,9 @@ class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds without any packet after which a peer holds another for gone."""
     start_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """Seconds a peer waits for its partner's first packet."""
+    on_disconnect: Literal["end", "continue"] = "end"
+    """When a player is gone: end at the last frame that all survivors have his input for, or go on with his default
+    input."""
     on_desync: Literal["stop", "continue"] = "stop"
     """What a peer does when states differ: end the match, or go on and mark the episode."""
 

@@ -25,7 +25,7 @@ ADVANTAGE_UNIT = 16
 
 _MAGIC = 0xB7
 _HEAD = Struct("<BBBI")  # magic, version, type, episode
-_HELLO, _INPUT, _END, _END_ACK, _BYE = 1, 2, 3, 4, 5
+_HELLO, _INPUT, _END, _END_ACK, _BYE, _FORWARD = 1, 2, 3, 4, 5, 6
 
 
 class PacketError(ValueError):
@@ -50,7 +50,8 @@ class Input(NamedTuple):
     player order. ``known[p]`` is the last frame up to which the sender has every input of player ``p``
     (-1: none), ``gone[p]`` whether it holds that player for disconnected; so ``known`` acknowledges.
     ``advantage`` is the smoothed lead of the sender's present frame over the newest one it has heard of, measured as
-    packets arrive, in sixteenths of a frame. Times are in tenths of a millisecond of the sender's own clock, modulo 2**32.
+    packets arrive, in sixteenths of a frame. Times are in tenths of a millisecond of the sender's own clock, modulo
+    2**32.
     """
 
     episode: int
@@ -67,6 +68,15 @@ class Input(NamedTuple):
     checksum: int
     sequence: int
     loss: int
+
+
+class Forward(NamedTuple):
+    """Inputs of player ``player``, who is gone, for a survivor who lacks them. ``inputs`` is never empty."""
+
+    episode: int
+    player: int
+    start: int
+    inputs: tuple[bytes, ...]
 
 
 class End(NamedTuple):
@@ -93,12 +103,13 @@ class Bye(NamedTuple):
 
 BYE_REASONS = ("finished", "left", "desync", "timeout", "error")
 
-Packet = Hello | Input | End | EndAck | Bye
+Packet = Hello | Input | Forward | End | EndAck | Bye
 
 _INPUT_BODY = Struct("<IHHihIIHiQHBB")
 # start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, sequence, loss, players
 _STATUS = Struct("<iB")
 _STATUSES = [Struct("<" + "iB" * n) for n in range(MAX_PLAYERS + 1)]
+_FORWARD_BODY = Struct("<BIHH")  # player, start, count, width
 _END_BODY = Struct("<I32s")
 _END_ACK_BODY = Struct("<I")
 
@@ -147,6 +158,10 @@ def encode(packet: Packet) -> bytes:
         return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _END_ACK, packet.episode) + _END_ACK_BODY.pack(packet.frames)
     if type(packet) is Hello:
         return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _HELLO, packet.episode) + bytes((packet.heard,))
+    if type(packet) is Forward:
+        inputs = packet.inputs
+        head = _FORWARD_BODY.pack(packet.player, packet.start, len(inputs), len(inputs[0]))
+        return b"".join((_HEAD.pack(_MAGIC, PROTOCOL_VERSION, _FORWARD, packet.episode), head, *inputs))
     assert type(packet) is Bye
     return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _BYE, packet.episode) + bytes((packet.reason,))
 
@@ -183,12 +198,25 @@ def decode(data: bytes) -> Packet:
         if data[-1] >= len(BYE_REASONS):
             raise PacketError(f"bye reason {data[-1]}: expected 0..{len(BYE_REASONS) - 1}")
         return Bye(episode, data[-1])
-    raise PacketError(f"packet type {kind}: expected 1..5")
+    if kind == _FORWARD:
+        return _decode_forward(data, episode)
+    raise PacketError(f"packet type {kind}: expected 1..6")
 
 
 def _expect(size: int, wanted: int, name: str) -> None:
     if size != wanted:
         raise PacketError(f"{name} body of {size} bytes: expected {wanted}")
+
+
+def _decode_forward(data: bytes, episode: int) -> Forward:
+    at = _HEAD.size + _FORWARD_BODY.size
+    if len(data) < at:
+        raise PacketError(f"forward packet of {len(data)} bytes: at least {at}")
+    player, start, count, width = _FORWARD_BODY.unpack_from(data, _HEAD.size)
+    if player >= MAX_PLAYERS or not count or not width:
+        raise PacketError(f"forward of {count} inputs of {width} bytes of player {player}")
+    _expect(len(data), at + count * width, "forward")
+    return Forward(episode, player, start, tuple([data[i : i + width] for i in range(at, len(data), width)]))
 
 
 def _decode_input(data: bytes, episode: int) -> Input:

@@ -23,12 +23,14 @@ class InputQueue:
     frame holds the default input, marked idle.
     """
 
-    __slots__ = ("base", "closed", "default", "idle", "last", "values")
+    __slots__ = ("base", "closed", "default", "idle", "keep", "last", "values")
 
     FOREVER = 1 << 60
 
-    def __init__(self, default: bytes) -> None:
+    def __init__(self, default: bytes, keep: int = 0) -> None:
         self.default = default
+        self.keep = max(keep, HISTORY)
+        """How many of the newest inputs :meth:`trim` leaves."""
         self.base = 0
         self.values: list[bytes] = []
         self.idle: set[int] = set()
@@ -87,8 +89,8 @@ class InputQueue:
         self.last = self.FOREVER
 
     def trim(self, before: int) -> None:
-        """Frames below ``before`` are needed no more (the newest :data:`HISTORY` stay for predictors)."""
-        cut = min(before, self.base + len(self.values) - HISTORY) - self.base
+        """Frames below ``before`` are needed no more (the newest ``keep`` stay)."""
+        cut = min(before, self.base + len(self.values) - self.keep) - self.base
         if cut > _TRIM_AT:
             del self.values[:cut]
             self.base += cut

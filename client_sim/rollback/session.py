@@ -95,11 +95,13 @@ class Session:
             if not 0 <= player < len(defaults):
                 raise UnknownPlayer(player, f"0..{len(defaults) - 1}")
         self.remote = tuple(player for player in range(len(defaults)) if player not in self.local)
-        self.queues = [InputQueue(default) for default in defaults]
+        # Whoever leaves may have been heard further here than at another survivor, who lacks what no session can be
+        # without for longer than its window: that much is kept to hand on.
+        keep = self.settings.max_prediction + self.settings.input_delay + 64
+        self.queues = [InputQueue(default, keep) for default in defaults]
         self.delays = dict.fromkeys(self.local, self.settings.input_delay)
         self.stats = Statistics()
         self._all_real = (REAL,) * len(self.queues)
-        self._nobody = (False,) * len(self.queues)
         self._none_gone = True
         # Kept up to date where inputs come in: they are read several times a frame.
         self._remote_known = self._known_of(self.remote)
@@ -117,6 +119,7 @@ class Session:
         self._used_base = 0
         self._first_incorrect: int | None = None
         self._terminal: int | None = None
+        self._last_frame: int | None = None
         if recorder is None:
             self._digest_every = self.settings.checksum_interval
         else:
@@ -135,13 +138,11 @@ class Session:
         """The highest frame up to which every remote player's input is known; ``FOREVER`` if all have left."""
         return self._remote_known
 
-    def known(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-        """Per player: the last frame with an input of his own, and whether he is gone."""
-        queues = self.queues
+    def known(self) -> tuple[int, ...]:
+        """Per player: the last frame up to which every input of his own is known."""
         if self._none_gone:
-            return tuple([queue.last for queue in queues]), self._nobody
-        last = [queue.last if queue.closed is None else queue.closed for queue in queues]
-        return tuple(last), tuple([queue.closed is not None for queue in queues])
+            return tuple([queue.last for queue in self.queues])
+        return tuple([queue.last if queue.closed is None else queue.closed for queue in self.queues])
 
     def _known_of(self, players: Collection[int]) -> int:
         return min([self.queues[player].last for player in players], default=InputQueue.FOREVER)
@@ -216,6 +217,29 @@ class Session:
         for frame in range(after + 1, self.current):
             self._verify(player, frame, queue.default)
 
+    def end_after(self, frame: int) -> None:
+        """The episode ends with frame ``frame`` at the latest, because a player left and no later frame can be played.
+
+        The session is ``OVER`` once that frame is canonical; frames beyond stay speculative for ever.
+        Raises :class:`InputTooFarAhead` if a later frame is canonical already.
+        """
+        if frame < self.canonical - 1:
+            raise InputTooFarAhead(-1, frame, self.canonical - 1)
+        if self._last_frame is None or frame < self._last_frame:
+            self._last_frame = frame
+
+    def set_input_delay(self, player: int, frames: int) -> None:
+        """Change a local player's input delay from the next decided input on.
+
+        Raised, the newest input is held for the frames in between; lowered, as many decisions fall away: an input
+        that was decided is a fact. Raises :class:`UnknownPlayer` or :class:`SettingsError`.
+        """
+        if player not in self.local:
+            raise UnknownPlayer(player, f"one of the local players {self.local}")
+        if frames < 0:
+            raise SettingsError("input_delay", frames, "an integer of at least 0")
+        self.delays[player] = frames
+
     def take_desyncs(self) -> list[Desync]:
         """Desyncs found since the last call."""
         return self.checksums.take()
@@ -238,16 +262,14 @@ class Session:
         final = self.current - 1
         if confirmed < final:
             final = confirmed
+        if self._last_frame is not None and self._last_frame < final:
+            final = self._last_frame
         if final >= self.canonical:
             self._promote(final)
             # 5. Discard only after promotion, which reads snapshots, and never past the anchor: the first frame
             #    that a late input can still change.
             self._discard(final + 1)
-        # 6. A terminal frame is the end only when it is canonical; until then a rollback may take it away.
-        if self._terminal is not None:
-            return Progress.OVER if self.canonical > self._terminal else Progress.TERMINAL
-        # 7. Last, because everything above may have moved the confirmed frame.
-        return Progress.READY if self._may_simulate() else Progress.STALLED
+        return self._progress()
 
     def _may_simulate(self) -> bool:
         # The local input for the present frame is about to be known, so only remote players count. After the step
@@ -260,8 +282,9 @@ class Session:
         With an input delay of ``d`` they are for frame ``current + d``. Raises :class:`NotReady` unless
         :meth:`settle` would say ``READY``, or :class:`InputWidth`; nothing has changed then.
         """
-        if self._first_incorrect is not None or self._terminal is not None or not self._may_simulate():
-            raise NotReady(self._progress().value)
+        progress = self._progress()
+        if progress is not Progress.READY or self._first_incorrect is not None:
+            raise NotReady(progress.value)
         self.register(inputs)
         frame = self.current
         queues, predict = self.queues, self._predict
@@ -306,8 +329,13 @@ class Session:
         self._local_known = self._known_of(self.local)
 
     def _progress(self) -> Progress:
-        if self._terminal is not None:
-            return Progress.OVER if self.canonical > self._terminal else Progress.TERMINAL
+        # 6. A terminal frame is the end only when it is canonical; until then a rollback may take it away.
+        end = self._terminal
+        if self._last_frame is not None and (end is None or self._last_frame < end):
+            end = self._last_frame
+        if end is not None and self.current > end:
+            return Progress.OVER if self.canonical > end else Progress.TERMINAL
+        # 7. Last, because everything above may have moved the confirmed frame.
         return Progress.READY if self._may_simulate() else Progress.STALLED
 
     # -- the past ------------------------------------------------------------------------------------------------

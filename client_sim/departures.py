@@ -1,0 +1,84 @@
+"""Players who leave: who is gone, and up to which frame his inputs count.
+
+All survivors must agree on that frame, though the last packets of whoever left may have reached only some of them.
+Nobody gives up an input that somebody has: it may be part of a canonical frame there. So survivors *hand on* what
+others lack until all report the same last frame, and that is the agreement:
+
+* Whoever holds a player for gone says so in every packet, and from then on takes his inputs from survivors only.
+  Hearing it from one survivor is enough to hold him for gone too.
+* A player's inputs end at frame ``k`` once every survivor has said, in a packet that names the same players as gone
+  as we do, that it knows his inputs up to ``k``, and so do we.
+
+It holds because after such a packet nobody's ``k`` can grow: inputs of the gone come from survivors only, and none has
+more. A further death changes who is gone, and with it what counts as the same; the condition is then judged anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from client_sim.link import Link
+from client_sim.rollback.session import Session
+from protocol.episode import Status
+from protocol.packets import Forward, inputs_that_fit
+
+FORWARD_INTERVAL = 0.05
+"""Seconds between two hand-ons of the same inputs: about a round trip, since each waits for a status in return."""
+
+
+class Departures:
+    """The departures of one match, at one peer."""
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self._links = links
+        self._next_forward = 0.0
+        self.status: Status = "partner_left"
+        """What the first departure means for the episode."""
+
+    @property
+    def any_gone(self) -> bool:
+        return any([link.gone is not None for link in self._links])
+
+    def suspect(self, link: Link, reason: str, status: Status, at: float) -> None:
+        """From ``at`` on, ``link``'s player is gone, unless an earlier moment was named before."""
+        if link.gone is None and (link.leaves is None or at < link.leaves[0]):
+            link.leaves = (at, reason, status)
+
+    def due(self, now: float) -> Iterator[Link]:
+        """Those who are gone as of now, each once."""
+        for link in self._links:
+            if link.leaves is not None and link.gone is None and now >= link.leaves[0]:
+                if not self.any_gone:
+                    self.status = link.leaves[2]
+                link.gone = link.leaves[1]
+                yield link
+
+    def agreed(self, link: Link, session: Session) -> int | None:
+        """The last frame whose input of ``link``'s player counts, once all survivors agree; None until then."""
+        known = session.queues[link.player].last
+        for other in self._links:
+            if other.gone is not None:
+                continue
+            if other.known[link.player] != known:
+                return None
+            if any([other.holds_gone[one.player] != (one.gone is not None) for one in self._links if one is not other]):
+                return None
+        return known
+
+    def hand_on(self, session: Session, episode: int, now: float) -> Iterator[tuple[int, Forward]]:
+        """What survivors lack of the inputs of the gone, as (survivor, packet)."""
+        if now < self._next_forward:
+            return
+        self._next_forward = now + FORWARD_INTERVAL
+        for link in self._links:
+            if link.gone is None:
+                continue
+            queue = session.queues[link.player]
+            held = queue.base + len(queue.values) - 1
+            most = inputs_that_fit(len(session.queues), len(queue.default))
+            for other in self._links:
+                start = other.known[link.player] + 1
+                if other.gone is None and queue.base <= start <= held:
+                    end = min(held + 1, start + most)
+                    values = tuple([queue.value(frame) for frame in range(start, end)])
+                    yield other.player, Forward(episode, link.player, start, values)

@@ -1,0 +1,51 @@
+"""The packets a peer sends at every tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from client_sim.episode import Episode
+from client_sim.link import Link, timestamp
+from protocol.packets import ADVANTAGE_UNIT, Input, inputs_that_fit
+
+PACKETS_PER_TICK = 4
+"""Packets of inputs to one peer in one tick. One is the rule; more only after a long silence."""
+
+
+class InputSender:
+    """Makes the input packets: all local inputs a peer has not acknowledged, and what we know."""
+
+    def __init__(self, players: int, width: int) -> None:
+        self._fit = inputs_that_fit(players, width)
+
+    def packets(
+        self, link: Link, episode: Episode, known: tuple[int, ...], gone: tuple[bool, ...], now: float
+    ) -> Iterator[Input]:
+        """What ``link``'s player needs now. At least one packet, even with nothing new: it acknowledges."""
+        session = episode.session
+        checksum_frame, checksum = session.checksums.newest or (-1, 0)
+        echo, age = link.echo(now)
+        advantage = max(-32768, min(32767, round(link.sync.local * ADVANTAGE_UNIT)))
+        acked = link.acked
+        for _ in range(PACKETS_PER_TICK):
+            start, inputs = episode.inputs_after(acked, self._fit)
+            yield Input(
+                episode.number,
+                start,
+                inputs,
+                session.current,
+                advantage,
+                known,
+                gone,
+                timestamp(now),
+                echo,
+                age,
+                checksum_frame,
+                checksum,
+                link.sent & 0xFFFF,
+                link.incoming.as_byte(),
+            )
+            link.sent += 1
+            acked += len(inputs)
+            if acked >= episode.last_input:
+                return
