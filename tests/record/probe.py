@@ -1,0 +1,183 @@
+"""A game that forgets nothing, and players who never rest: any wrong input or observation shows at once.
+
+Every input goes into the state by a mixing function, so two runs that differ in one input differ in every later
+frame's observation. Inputs depend on what the player saw and change on every frame, so every prediction is wrong.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+from gymnasium import spaces
+
+from games.contract import Game, GameSpec, JointInput, Observation, Outcome
+
+ACTIONS = 16
+SPARK_EVERY = 29
+"""About one frame in this many has an info."""
+
+
+class Step(NamedTuple):
+    """One call of ``step``: when, in which episode (by seed), which frame, with which inputs."""
+
+    time: float
+    seed: int
+    frame: int
+    inputs: JointInput
+
+
+class GameLog:
+    """What one peer's game was asked to do. Outside of the state: rollbacks do not undo it."""
+
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self.clock = clock
+        self.steps: list[Step] = []
+        self.loads: list[tuple[float, int, int]] = []
+        """Time, seed of the episode, frame that was loaded."""
+
+    def of(self, seed: int) -> list[Step]:
+        """The steps of one episode, in order of time."""
+        return [step for step in self.steps if step.seed == seed]
+
+
+class _State(NamedTuple):
+    frame: int
+    mix: int
+    last: tuple[int, int]
+    repeats: tuple[int, int]
+
+
+class Probe(Game):
+    """Two players. ``repeats``: a player who plays the same action so many frames in a row ends the episode.
+
+    ``width``: bytes of an action. ``skew``: a frame from which on the state goes wrong (a game that is not
+    deterministic across peers).
+    """
+
+    def __init__(
+        self,
+        *,
+        repeats: int = 1 << 30,
+        width: int = 1,
+        skew: int = 1 << 30,
+        log: GameLog | None = None,
+        agents: tuple[str, str] = ("0", "1"),
+    ) -> None:
+        self.log = log or GameLog()
+        self.repeats = repeats
+        self.skew = skew
+        action: spaces.Space[Any] = (
+            spaces.Discrete(ACTIONS) if width == 1 else spaces.MultiDiscrete(np.full(width, ACTIONS))
+        )
+        view = spaces.Dict(
+            {"mix": spaces.Box(0, 255, (4,), np.uint8), "repeats": spaces.Discrete(1 << 31), "side": spaces.Discrete(2)}
+        )
+        nothing = 0 if width == 1 else np.zeros(width, np.int64)
+        self.spec = GameSpec(
+            id="probe",
+            version="1",
+            agents=agents,
+            action_spaces=(action, action),
+            observation_spaces=(view, view),
+            default_actions=(nothing, nothing),
+            fps=60,
+            parameters={"repeats": repeats, "width": width},
+        )
+        self._seed = 0
+        self._state = _State(0, 0, (-1, -1), (0, 0))
+
+    def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
+        self._seed = seed
+        self._state = _State(0, xxhash.xxh3_64_intdigest(struct.pack("<q", seed)), (-1, -1), (0, 0))
+        return ({"began": seed}, {})
+
+    def step(self, inputs: JointInput) -> Outcome:
+        state = self._state
+        self.log.steps.append(Step(self.log.clock(), self._seed, state.frame, inputs))
+        mix = xxhash.xxh3_64_intdigest(b"".join(inputs), state.mix)
+        if state.frame >= self.skew:
+            mix ^= 1
+        last = (inputs[0][0], inputs[1][0])
+        repeats = (
+            state.repeats[0] + 1 if last[0] == state.last[0] else 0,
+            state.repeats[1] + 1 if last[1] == state.last[1] else 0,
+        )
+        self._state = _State(state.frame + 1, mix, last, repeats)
+        over = max(repeats) + 1 >= self.repeats
+        infos: list[dict[str, Any]] = [{}, {}]
+        if mix % SPARK_EVERY == 0:
+            # An int, a float that is whole, and an array: none may turn into another.
+            infos[mix >> 8 & 1] = {"spark": 1, "heat": 1.0, "where": np.array([state.frame % 1000, 2], np.int16)}
+        rewards = (float(mix & 7), (mix >> 3 & 7) / 4)
+        return Outcome(rewards, (over, over), (False, False), (infos[0], infos[1]), over)
+
+    def save(self) -> _State:
+        return self._state
+
+    def load(self, snapshot: _State) -> None:
+        self.log.loads.append((self.log.clock(), self._seed, snapshot.frame))
+        self._state = snapshot
+
+    def state_bytes(self, snapshot: _State) -> bytes:
+        return struct.pack("<2Q4q", snapshot.frame, snapshot.mix, *snapshot.last, *snapshot.repeats)
+
+    def observe(self) -> tuple[Observation, ...]:
+        return self.observe_at(self._state)
+
+    def observe_at(self, snapshot: _State) -> tuple[Observation, ...]:
+        # Without `load`, so that the log holds rollbacks only.
+        mix = np.array(list(struct.pack("<I", snapshot.mix & 0xFFFFFFFF)), np.uint8)
+        return tuple({"mix": mix.copy(), "repeats": snapshot.repeats[p], "side": p} for p in (0, 1))
+
+
+class Acted(NamedTuple):
+    """One decision: the episode (by seed), the frame, what was seen and what was done."""
+
+    seed: int
+    frame: int
+    saw: dict[str, Any]
+    action: int
+
+
+class Restless:
+    """Decides from what it sees, and never the same twice in a row. Its decisions are logged."""
+
+    def __init__(self, player: int, width: int = 1) -> None:
+        self.player = player
+        self.width = width
+        self.log: list[Acted] = []
+        self._seed = 0
+
+    def reset(self, seed: int) -> None:
+        self._seed = seed
+
+    def act(self, observation: Observation, frame: int) -> Any:
+        saw = dict(observation)
+        draw = xxhash.xxh3_64_intdigest(bytes(saw["mix"]) + struct.pack("<qq", self.player, frame))
+        action = self.choose(draw, frame)
+        self.log.append(Acted(self._seed, frame, saw, action))
+        return action if self.width == 1 else np.full(self.width, action, np.int64)
+
+    def choose(self, draw: int, frame: int) -> int:
+        # Odd and even frames draw from different halves of the actions; never 0, which is what idle players do.
+        return 1 + draw % 7 if frame % 2 else 8 + draw % 8
+
+    def of(self, seed: int) -> list[Acted]:
+        """The decisions of one episode."""
+        return [acted for acted in self.log if acted.seed == seed]
+
+
+class Holder(Restless):
+    """Holds each action for ``hold`` frames."""
+
+    def __init__(self, player: int, hold: int, width: int = 1) -> None:
+        super().__init__(player, width)
+        self.hold = hold
+
+    def choose(self, draw: int, frame: int) -> int:
+        block = xxhash.xxh3_64_intdigest(struct.pack("<qqq", self.player, self._seed, frame // self.hold))
+        return super().choose(block, frame // self.hold)
