@@ -1,0 +1,125 @@
+"""Reading stored episodes as numpy arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from games.codec import CodecError, codec_for
+from games.errors import GameError
+from protocol.episode import Canonical, Column, ExportError, Header, Own
+from protocol.parquet import EpisodeFileError, read_episode
+from protocol.values import ValueFormatError, unpack_value
+from rollgym.stored_spaces import gather, space_of
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode of ``T`` frames: canonical facts only. Mappings are by agent, arrays are read-only.
+
+    Row 0 of observations and infos is from ``reset``, row ``f + 1`` from the step of frame ``f``; everything else has
+    one row per frame.
+    """
+
+    path: Path
+    header: Header
+    frames: int
+    """``T``."""
+    observations: dict[str, Any]
+    """``T + 1`` rows: an array, or for Dict and Tuple spaces a dict or tuple of arrays."""
+    actions: dict[str, Any]
+    """``T`` rows: an array; a list of ``T`` actions where the space is a Dict or a Tuple."""
+    rewards: dict[str, NDArray[np.float64]]
+    terminations: dict[str, NDArray[np.bool_]]
+    truncations: dict[str, NDArray[np.bool_]]
+    infos: dict[str, list[dict[str, Any]]]
+    """``T + 1`` dicts."""
+    input_source: NDArray[np.uint8]
+    """``(T, players)``: 0 real, 1 filled in while the player was away."""
+    own: Own | None
+    """The peer's own part, in a file that a peer wrote."""
+    extra: dict[str, str]
+    """What the server says about the episode, its verdict among it."""
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Names in player order."""
+        return self.header.game.agents
+
+
+def load(path: str | os.PathLike[str]) -> Iterator[Episode]:
+    """The episodes at ``path``, one at a time, in order of their names.
+
+    ``path`` is a data folder (its dataset is read), any other folder (all episode files below it), or one file. Files
+    of a peer's own part are passed over. Raises ``FileNotFoundError`` if there is no such path, and
+    :class:`~protocol.parquet.EpisodeFileError`, which names the file, for one that can not be read.
+    """
+    root = Path(path)
+    if root.is_file():
+        files = [root]
+    elif root.is_dir():
+        dataset = root / "episodes"
+        files = sorted((dataset if dataset.is_dir() else root).rglob("*.parquet"))
+    else:
+        raise FileNotFoundError(f"{root}: no such file or folder")
+    return _episodes(files)
+
+
+def _episodes(files: list[Path]) -> Iterator[Episode]:
+    for file in files:
+        stored = read_episode(file)
+        if stored.canonical is None:
+            continue
+        try:
+            yield _episode(file, stored.header, stored.canonical, stored.own, stored.extra)
+        except (CodecError, ExportError, GameError, KeyError, ValueError, ValueFormatError) as error:
+            raise EpisodeFileError(file, f"the columns do not fit the spaces: {error}") from error
+
+
+def _episode(path: Path, header: Header, canonical: Canonical, own: Own | None, extra: dict[str, str]) -> Episode:
+    columns, game = canonical.columns, header.game
+
+    def array(name: str) -> NDArray[Any]:
+        return columns[name].array()
+
+    def per_agent(name: str) -> dict[str, NDArray[Any]]:
+        return {agent: array(name)[:, index] for index, agent in enumerate(game.agents)}
+
+    infos: dict[str, list[dict[str, Any]]] = {agent: [{} for _ in range(header.frames + 1)] for agent in game.agents}
+    for info in canonical.infos:
+        infos[game.agents[info.agent]][info.row][info.key] = unpack_value(info.value)
+    observed = zip(game.agents, game.observation_spaces, strict=True)
+    acted = zip(game.agents, game.action_spaces, strict=True)
+    return Episode(
+        path=path,
+        header=header,
+        frames=header.frames,
+        observations={agent: gather(space_of(space), array, f"observations/{agent}") for agent, space in observed},
+        actions={agent: decoded_actions(space_of(space), columns[f"actions/{agent}"]) for agent, space in acted},
+        rewards=per_agent("rewards"),
+        terminations=per_agent("terminations"),
+        truncations=per_agent("truncations"),
+        infos=infos,
+        input_source=array("input_source"),
+        own=own,
+        extra=extra,
+    )
+
+
+def decoded_actions(space: spaces.Space[Any], column: Column) -> Any:
+    """The actions in a column of encoded ones. Raises :class:`~games.codec.CodecError` for bytes that are none."""
+    codec = codec_for(space)
+    rows, width = column.shape
+    if width != codec.width:
+        raise CodecError(f"actions of {width} bytes: expected {codec.width}")
+    values = [codec.decode(column.data[at : at + width]) for at in range(0, rows * width, width)]
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        return values
+    return np.array(values, dtype=space.dtype).reshape(rows, *(space.shape or ()))
