@@ -166,7 +166,10 @@ class Toy(Game):
 
 
 class ToyPolicy:
-    """Sends ``hash(seed, episode, player, frame // hold)``, and keeps its own log of what it decided at which frame."""
+    """Sends ``hash(seed, episode, player, frame // hold)``, and keeps its own log per episode.
+
+    ``log``: frame at which it decided -> what. ``seen``: that frame -> the bytes of what it saw.
+    """
 
     def __init__(self, player: int, seed: int, hold: int = 1, most: int = VALUES) -> None:
         self.player = player
@@ -174,15 +177,18 @@ class ToyPolicy:
         self.hold = hold
         self.most = most
         self.log: list[dict[int, int]] = []
+        self.seen: list[dict[int, bytes]] = []
         self._episode = 0
 
     def reset(self, seed: int) -> None:
         self._episode = seed
         self.log.append({})
+        self.seen.append({})
 
     def act(self, observation: Any, frame: int) -> int:
         key = struct.pack("<4q", self.seed, self._episode, self.player, frame // self.hold)
         value = xxhash.xxh3_64_intdigest(key) % self.most
         assert frame not in self.log[-1], f"asked twice at frame {frame}"
         self.log[-1][frame] = value
+        self.seen[-1][frame] = np.asarray(observation).tobytes()
         return value

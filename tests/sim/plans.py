@@ -1,0 +1,459 @@
+"""Matches as plain data: drawn at random, kept as JSON, played in the simulator, judged, made smaller.
+
+A :class:`Plan` is everything a simulated match of the toy game depends on. :func:`judge` plays it and says what is
+wrong with the outcome, in words; an empty list is a proof for this one plan of the architecture's invariants 9 to 12.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from client_sim.network import Link, NetworkConditions
+from client_sim.simulator import Partition, Pause, Scenario, SimulationResult, SimulationStuck, simulate
+from games.contract import Game
+from games.limits import limited
+from games.policies import Policy
+from protocol.episode import Export, ExportError, check_export
+from protocol.messages import PlaySettings
+from protocol.parity import compare_episodes
+from tests.rollback.toy import Toy, ToyPolicy
+
+T = TypeVar("T")
+
+FPS = 60
+
+TIMEOUT = 20.0
+"""Seconds. Longer than all faults of a plan together: in no plan may anybody be held for gone."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A match of the toy game, its network and its faults. Times are seconds of virtual time."""
+
+    players: int = 2
+    seed: int = 0
+    episodes: int = 1
+    frames: int = 90
+    delay: int = 0
+    window: int = 8
+    save_every: int = 1
+    checksum_interval: int = 10
+    hold: int = 1
+    """Every player's input changes every so many frames."""
+    ends_from: int | None = None
+    """The toy's terminal rule: from this frame on, inputs can end the episode."""
+    forward: dict[str, float] = field(default_factory=dict)
+    """Network conditions from lower to higher player; those that differ from a perfect link."""
+    backward: dict[str, float] = field(default_factory=dict)
+    pauses: tuple[tuple[int, float, float], ...] = ()
+    """(player, from, for how long)"""
+    partitions: tuple[tuple[float, float, int | None], ...] = ()
+    """(from, for how long, of whose packets or all)"""
+    starts: tuple[float, ...] = ()
+    breaks_at: int | None = None
+    """``S_breaks_at`` differs at the last player's peer."""
+    on_desync: str = "stop"
+
+    def text(self) -> str:
+        """The plan as JSON, without what is as by default."""
+        empty = Plan()
+        return json.dumps({k: v for k, v in asdict(self).items() if v != getattr(empty, k)})
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """The plan of a JSON text."""
+        values = json.loads(text)
+        for name in ("pauses", "partitions"):
+            values[name] = tuple(tuple(entry) for entry in values.get(name, ()))
+        values["starts"] = tuple(values.get("starts", ()))
+        return cls(**values)
+
+    @property
+    def link(self) -> Link:
+        return Link(_conditions(self.forward), _conditions(self.backward))
+
+    @property
+    def healed(self) -> float:
+        """When the last fault is over."""
+        ends = [at + duration for _, at, duration in self.pauses]
+        ends += [at + duration for at, duration, _ in self.partitions]
+        return max([0.0, *self.starts, *ends])
+
+    @property
+    def time_limit(self) -> float:
+        """Far more than any match needs that makes progress at all: each frame may wait for several retransmissions."""
+        worst = max(
+            c.latency + c.jitter + c.reorder_delay + c.retransmit for c in (self.link.forward, self.link.backward)
+        )
+        loss = max(c.loss + c.burst_start * c.burst_length for c in (self.link.forward, self.link.backward))
+        frame = 1 / FPS + (2 * worst + 0.1) * (1 + 8 * loss)
+        return self.healed + 2 * TIMEOUT + self.episodes * (self.frames * frame + 10.0)
+
+
+def _conditions(values: dict[str, float]) -> NetworkConditions:
+    whole = {name: int(value) if name == "burst_length" else value for name, value in values.items()}
+    return NetworkConditions(**whole)  # type: ignore[arg-type]
+
+
+# -- drawing -----------------------------------------------------------------------------------------------------------
+
+
+class Draw(Protocol):
+    """Where choices come from: a seeded generator, or hypothesis."""
+
+    def integer(self, low: int, high: int) -> int: ...
+
+    def choice(self, among: Sequence[T]) -> T: ...
+
+
+class Dice:
+    """Choices of a seeded generator."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+    def choice(self, among: Sequence[T]) -> T:
+        return self._random.choice(among)
+
+
+def draw_plan(draw: Draw, *, frames: tuple[int, int] = (40, 100), players: Sequence[int] = (2, 2, 2, 3, 4)) -> Plan:
+    """A match with faults, all of which are over after its first two thirds."""
+    count = draw.choice(players)
+    length = draw.integer(*frames)
+    every = draw.choice((1, 1, 1, 2, 3, 5))
+    forward = _draw_conditions(draw)
+    span = int(length / FPS * 1000 * 2 / 3)
+    return Plan(
+        players=count,
+        seed=draw.integer(0, 1 << 30),
+        episodes=draw.choice((1, 1, 2, 3)),
+        frames=length,
+        delay=draw.choice((0, 0, 1, 2, 4, 7)),
+        window=draw.choice((0, 1, 2, 4, 8, 8, 12, 30, 200)),
+        save_every=every,
+        checksum_interval=every * draw.choice((1, 2, 5, 10)),
+        hold=draw.choice((1, 1, 2, 4, 9)),
+        ends_from=draw.choice((None, None, 0, length // 3)),
+        forward=forward,
+        backward=draw.choice((forward, _draw_conditions(draw))),
+        pauses=tuple(
+            (draw.integer(0, count - 1), draw.integer(0, span) / 1000, draw.choice((0.05, 0.2, 0.7, 3.0)))
+            for _ in range(draw.choice((0, 0, 1, 2)))
+        ),
+        partitions=tuple(
+            (draw.integer(0, span) / 1000, draw.choice((0.1, 0.5, 2.0)), draw.choice((None, *range(count))))
+            for _ in range(draw.choice((0, 0, 1, 2)))
+        ),
+        starts=tuple(draw.choice((0.0, 0.0, 0.01, 0.4, 1.5)) for _ in range(count)),
+    )
+
+
+def _draw_conditions(draw: Draw) -> dict[str, float]:
+    values: dict[str, float] = {"latency": draw.choice((0, 5, 20, 50, 90, 250)) / 1000}
+    values["jitter"] = draw.choice((0.0, 0.004, 0.02, 0.05))
+    values["loss"] = draw.choice((0.0, 0.0, 0.02, 0.1, 0.3))
+    if draw.integer(0, 4) == 0:
+        values["retransmit"] = 0.2
+    else:
+        values["reorder"] = draw.choice((0.0, 0.05, 0.3))
+        values["duplicate"] = draw.choice((0.0, 0.05, 0.2))
+    if draw.integer(0, 3) == 0:
+        values["burst_start"], values["burst_length"] = 0.03, draw.choice((2, 5, 10))
+    return {name: value for name, value in values.items() if value}
+
+
+# -- playing -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Played:
+    """A plan's outcome, and the players' own logs of what they decided."""
+
+    result: SimulationResult
+    policies: list[ToyPolicy]
+
+    @property
+    def rollbacks(self) -> int:
+        return sum(len(export.own.rollbacks) for player in self.result.players for export in player.exports)
+
+    @property
+    def frames(self) -> int:
+        """Confirmed frames, counted once per episode."""
+        return sum(export.header.frames for export in self.result.players[0].exports)
+
+
+def scenario(plan: Plan, policies: list[ToyPolicy]) -> Scenario:
+    """The plan for the simulator; the policies that it makes are put into ``policies``."""
+    built = 0
+
+    def game() -> Game:
+        nonlocal built
+        built += 1
+        # The last peer to start carries the defect, if there is to be one.
+        secret = 0x5EC2E7 if plan.breaks_at is not None and built == plan.players else 0
+        return Toy(plan.players, ends_from=plan.ends_from, breaks_at=plan.breaks_at, secret=secret)
+
+    def policy(game: Game, player: int) -> Policy:
+        made = ToyPolicy(player, plan.seed, plan.hold)
+        policies.append(made)
+        policies.sort(key=lambda one: one.player)
+        return made
+
+    return Scenario(
+        settings=PlaySettings(
+            episodes=plan.episodes,
+            fps=FPS,
+            frame_limit=plan.frames,
+            input_delay=plan.delay,
+            max_prediction=plan.window,
+            save_every=plan.save_every,
+            checksum_interval=plan.checksum_interval,
+            disconnect_timeout=TIMEOUT,
+            start_timeout=TIMEOUT,
+            on_desync="stop" if plan.on_desync == "stop" else "continue",
+        ),
+        game=game,
+        policies=(policy,) * plan.players,
+        seed=plan.seed,
+        link=plan.link,
+        pauses=[Pause(*pause) for pause in plan.pauses],
+        partitions=[Partition(*partition) for partition in plan.partitions],
+        starts=plan.starts,
+        time_limit=plan.time_limit,
+    )
+
+
+def play(plan: Plan) -> Played:
+    """Play a plan. Raises :class:`SimulationStuck` if it does not come to an end."""
+    policies: list[ToyPolicy] = []
+    return Played(simulate(scenario(plan, policies)), policies)
+
+
+# -- judging -----------------------------------------------------------------------------------------------------------
+
+
+def judge(plan: Plan, *, twice: bool = False) -> tuple[list[str], Played | None]:
+    """What is wrong with a plan's outcome, and the outcome. ``twice``: play it again and compare the traces."""
+    policies: list[ToyPolicy] = []
+    ready = scenario(plan, policies)  # a plan that makes no sense is nobody's defect: this may raise
+    try:
+        played = Played(simulate(ready), policies)
+    except SimulationStuck as stuck:
+        return [f"11 liveness: {stuck}"], None
+    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this plan and is reported with it
+        return [f"raised {type(error).__name__}: {error}"], None
+    problems = [*_whole(plan, played), *_agreement(played), *_desyncs(plan, played)]
+    for player in range(plan.players):
+        exports = played.result.players[player].exports
+        for number, export in enumerate(exports):
+            where = f"player {player}, episode {number}: "
+            problems += [where + problem for problem in _episode(plan, played, player, number, export)]
+    if twice:
+        again = play(plan).result
+        if (again.trace, again.seconds, again.events) != (
+            played.result.trace,
+            played.result.seconds,
+            played.result.events,
+        ):
+            problems.append("12 same scenario, another trace")
+    return problems, played
+
+
+def _whole(plan: Plan, played: Played) -> Iterator[str]:
+    """Every peer played every episode to its end, and nobody was ever refused anything."""
+    for player, result in enumerate(played.result.players):
+        statuses = [export.header.status for export in result.exports]
+        if statuses != ["complete"] * plan.episodes or result.ended != "finished":
+            yield f"11 player {player}: episodes {statuses} of {plan.episodes}, ended {result.ended}"
+        if result.refused:
+            yield f"8 player {player} refused {result.refused} honest packets: {result.refusals}"
+
+
+def _agreement(played: Played) -> Iterator[str]:
+    first = played.result.players[0].exports
+    for player, result in enumerate(played.result.players[1:], 1):
+        for one, other in zip(first, result.exports, strict=False):
+            found = compare_episodes((one.header, one.canonical), (other.header, other.canonical))
+            if found is not None or one.digest != other.digest:
+                yield f"10 player {player}, episode {one.header.episode}: exports differ: {found}"
+
+
+def _desyncs(plan: Plan, played: Played) -> Iterator[str]:
+    if plan.breaks_at is None:
+        for player, result in enumerate(played.result.players):
+            if result.desyncs:
+                yield f"9 player {player}: false alarm {result.desyncs}"
+
+
+def _episode(plan: Plan, played: Played, player: int, number: int, export: Export) -> Iterator[str]:
+    try:
+        check_export(export)
+    except ExportError as error:
+        yield f"export: {error}"
+        return
+    yield from _inputs(plan, played, number, export)
+    yield from _oracle(plan, export)
+    yield from _own(plan, played.policies[player], export)
+
+
+def _inputs(plan: Plan, played: Played, number: int, export: Export) -> Iterator[str]:
+    """What every player decided, at the frame it was meant for."""
+    for player, policy in enumerate(played.policies):
+        actions = export.canonical.columns[f"actions/agent_{player}"].array()[:, 0].tolist()
+        log = policy.log[number]
+        for frame, action in enumerate(actions):
+            sent = log.get(frame - plan.delay) if frame >= plan.delay else 0
+            if action != sent:
+                yield f"10 frame {frame}: player {player} sent {sent}, recorded {action}"
+                return
+    if export.canonical.columns["input_source"].array().any():
+        yield "10 inputs marked as filled in, though nobody was gone"
+
+
+def _oracle(plan: Plan, export: Export) -> Iterator[str]:
+    """The same inputs in lockstep, through the bare game."""
+    columns = {name: column.array() for name, column in export.canonical.columns.items()}
+    game = limited(Toy(plan.players, ends_from=plan.ends_from), plan.frames)
+    game.reset(export.header.seed)
+    frames = export.header.frames
+    actions = [columns[f"actions/agent_{player}"] for player in range(plan.players)]
+    for frame in range(frames + 1):
+        for player, seen in enumerate(game.observe()):
+            if not np.array_equal(columns[f"observations/agent_{player}"][frame], seen):
+                yield f"10 frame {frame}: player {player}'s observation is not what the inputs give"
+                return
+        digest = int(columns["state_digest"][frame])
+        if frame % plan.save_every == 0 and digest != game.digest(game.save()):
+            yield f"10 frame {frame}: digest {digest:x} is not what the inputs give"
+            return
+        if frame == frames:
+            return
+        outcome = game.step(tuple(actions[player][frame].tobytes() for player in range(plan.players)))
+        given = (
+            tuple(columns["rewards"][frame].tolist()),
+            tuple(columns["terminations"][frame].tolist()),
+            tuple(columns["truncations"][frame].tolist()),
+        )
+        if given != outcome[:3]:
+            yield f"10 frame {frame}: {given}, the inputs give {outcome[:3]}"
+            return
+        if outcome.terminal != (frame == frames - 1):
+            yield f"10 frame {frame} of {frames}: terminal is {outcome.terminal}"
+            return
+
+
+def _own(plan: Plan, policy: ToyPolicy, export: Export) -> Iterator[str]:
+    """A peer's own account, as far as it can be told from outside."""
+    own, frames = export.own, export.header.frames
+    columns = {name: column.array() for name, column in own.columns.items()}
+    facts = [export.canonical.columns[f"actions/agent_{player}"].array() for player in range(plan.players)]
+    again = np.zeros(frames, dtype=np.int64)
+    for event in own.rollbacks:
+        if not 0 < event.depth == event.at_frame - event.to_frame <= plan.window:
+            yield f"2 rollback {event} in a window of {plan.window}"
+        if event.predicted == event.actual or event.player == own.player:
+            yield f"5 rollback {event} without a wrong prediction"
+        if event.to_frame < frames:
+            if facts[event.player][event.to_frame].tobytes() != event.actual:
+                yield f"3 rollback {event}: the input was another one in the end"
+            if not (columns["mispredicted"][event.to_frame] and columns["was_speculative"][event.to_frame]):
+                yield f"record: rollback {event}, but its frame is not marked as mispredicted"
+        again[event.to_frame : event.at_frame] += 1
+    if not np.array_equal(columns["rollbacks"], again):
+        yield "record: rollbacks per frame are not those of the events"
+    if (columns["times_simulated"] < 1).any() or (columns["mispredicted"] & ~columns["was_speculative"]).any():
+        yield "record: a frame that was never simulated, or mispredicted without a prediction"
+    if (columns["times_simulated"] > 1 + again).any():
+        yield "record: a frame simulated more often than rollbacks explain"
+    if own.stats["rollbacks"] != len(own.rollbacks) or own.tail is not None:
+        yield "record: statistics and events differ, or a complete episode has a tail"
+    yield from _seen(policy.seen[export.header.episode], export, columns)
+
+
+def _seen(seen: dict[int, bytes], export: Export, columns: dict[str, Any]) -> Iterator[str]:
+    """What the policy acted on, where it was not the truth."""
+    player, frames = export.own.player, export.header.frames
+    truth = export.canonical.columns[f"observations/agent_{player}"].array()
+    wrong = {frame: value for frame, value in seen.items() if frame < frames and truth[frame].tobytes() != value}
+    noted = dict(zip(columns["seen_frame"].tolist(), columns[f"seen/agent_{player}"], strict=True))
+    if {frame: value.tobytes() for frame, value in noted.items()} != wrong:
+        yield f"record: acted on untrue observations at {sorted(wrong)}, noted {sorted(noted)}"
+
+
+# -- making smaller ----------------------------------------------------------------------------------------------------
+
+
+def _with(plan: Plan, name: str, value: Any) -> Plan:
+    changes: dict[str, Any] = {name: value}
+    return replace(plan, **changes)
+
+
+def simpler(plan: Plan) -> Iterator[Plan]:
+    """Plans with a little less in them, the boldest cuts first."""
+    empty = Plan()
+    for name in ("forward", "backward", "pauses", "partitions", "starts"):
+        if getattr(plan, name):
+            yield _with(plan, name, getattr(empty, name))
+    for name in ("pauses", "partitions"):
+        entries = getattr(plan, name)
+        for index in range(len(entries) if len(entries) > 1 else 0):
+            yield _with(plan, name, entries[:index] + entries[index + 1 :])
+    for name in ("forward", "backward"):
+        for key in getattr(plan, name):
+            yield _with(plan, name, {k: v for k, v in getattr(plan, name).items() if k != key})
+    for name in ("episodes", "save_every", "delay", "hold", "ends_from", "checksum_interval", "window", "seed"):
+        if getattr(plan, name) != getattr(empty, name):
+            yield _with(plan, name, getattr(empty, name))
+    if plan.players > 2:
+        kept = plan.players - 1
+        yield replace(
+            plan,
+            players=kept,
+            starts=plan.starts[:kept],
+            pauses=tuple(p for p in plan.pauses if p[0] < kept),
+            partitions=tuple(p for p in plan.partitions if p[2] is None or p[2] < kept),
+        )
+    for frames in (plan.frames // 2, plan.frames - 10, plan.frames - 1):
+        if frames >= 1:
+            yield replace(plan, frames=frames)
+
+
+def shrink(plan: Plan, fails: Callable[[Plan], bool], most: int = 300) -> Plan:
+    """A smaller plan that still fails, found greedily with at most ``most`` tries."""
+    tries = 0
+    found = True
+    while found:
+        found = False
+        for candidate in simpler(plan):
+            tries += 1
+            if tries > most:
+                return plan
+            try:
+                failing = fails(candidate)
+            except ValueError:
+                continue  # settings that do not go together
+            if failing:
+                plan, found = candidate, True
+                break
+    return plan
+
+
+def kind(problems: Sequence[str]) -> str:
+    """The first problem's first word: an invariant's number, or what else it begins with."""
+    return problems[0].split()[0] if problems else ""
+
+
+def shrink_failure(plan: Plan) -> tuple[Plan, list[str]]:
+    """The smallest plan found that fails in the same way, and its problems."""
+    wanted = kind(judge(plan)[0])
+    small = shrink(plan, lambda candidate: kind(judge(candidate)[0]) == wanted)
+    return small, judge(small)[0]

@@ -1,0 +1,78 @@
+"""A fleet: very many short matches under random faults, and all schedules that ever failed.
+
+Schedules are drawn from plain seeds, so number 713 is the same match on every machine. Failures are collected, made
+smaller and reported together. ``make soak`` plays many more, from seeds nobody has seen, and keeps what fails in
+``tests/sim/corpus/``; whoever finds a failing schedule in another way adds it there by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.sim.plans import Dice, Plan, draw_plan, judge, shrink_failure
+
+CORPUS = Path(__file__).parent / "corpus"
+SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
+BATCHES = 4
+SCHEDULES = 25_000 if SOAK else 260
+"""In each batch."""
+FIRST = time.time_ns() % 1_000_000_007 * BATCHES * SCHEDULES if SOAK else 0
+TWICE_EVERY = 10
+"""Every so many schedules one is played twice, and must leave the same trace."""
+SHOWN = 3
+"""Failures that are made smaller: that takes time, and the first ones say most."""
+
+
+def diagnose(number: int, problems: list[str]) -> str:
+    """All about one failure: as it was found, and made smaller."""
+    small, rest = shrink_failure(draw(number))
+    if SOAK:
+        (CORPUS / f"found_{number}.json").write_text(small.text() + "\n")
+    lines = [f"schedule {number}: {draw(number).text()}", *(f"    {problem[:1500]}" for problem in problems[:5])]
+    lines += [f"  made smaller: {small.text()}", *(f"    {problem[:1500]}" for problem in rest[:5])]
+    return "\n".join(lines)
+
+
+def draw(number: int) -> Plan:
+    return draw_plan(Dice(number), frames=(20, 60))
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_fleet(batch: int) -> None:
+    """At least 1,000 random schedules in all batches together."""
+    failed: dict[int, list[str]] = {}
+    totals: Counter[str] = Counter()
+    for number in range(FIRST + batch, FIRST + batch + BATCHES * SCHEDULES, BATCHES):
+        problems, played = judge(draw(number), twice=number % TWICE_EVERY < BATCHES)
+        if problems:
+            failed[number] = problems
+        if played is not None:
+            totals["played"] += 1
+            totals["frames"] += played.frames
+            totals["rollbacks"] += played.rollbacks
+    if failed:
+        shown = [diagnose(number, problems) for number, problems in list(failed.items())[:SHOWN]]
+        pytest.fail(f"{len(failed)} of {SCHEDULES} schedules failed: {sorted(failed)}\n" + "\n".join(shown))
+    assert totals["played"] == SCHEDULES
+    assert totals["frames"] > 30 * SCHEDULES
+    assert totals["rollbacks"] > 10 * SCHEDULES
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*.json")), ids=lambda path: path.stem)
+def test_corpus(path: Path) -> None:
+    """What failed once does not fail again."""
+    plan = Plan.parse(path.read_text())
+    assert Plan.parse(plan.text()) == plan
+    problems, played = judge(plan, twice=True)
+    assert not problems, f"{plan.text()}\n" + "\n".join(problems)
+    assert played is not None
+    assert played.frames > 0
+
+
+def test_corpus_is_there() -> None:
+    assert len(list(CORPUS.glob("*.json"))) >= 2
