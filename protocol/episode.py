@@ -67,7 +67,10 @@ class Column(Struct, frozen=True, forbid_unknown_fields=True):
         size = math.prod(self.shape) * dtype.itemsize
         if size > MAX_COLUMN_BYTES or size != len(self.data):
             raise ExportError("data", f"{len(self.data)} bytes for shape {self.shape} of {self.dtype}")
-        return np.frombuffer(self.data, dtype=dtype).reshape(self.shape)
+        try:
+            return np.frombuffer(self.data, dtype=dtype).reshape(self.shape)
+        except (ValueError, OverflowError) as error:  # no values, but sides beyond what any array can have
+            raise ExportError("shape", f"{self.shape}: {error}") from error
 
 
 class Info(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -232,7 +235,7 @@ def decode_export(body: bytes) -> Export:
     """
     try:
         export = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, OverflowError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
         raise ExportError("export", str(error)) from error
     check_export(export)
     return export
@@ -248,7 +251,10 @@ def check_export(export: Export) -> None:
         raise ExportError("own.player", f"{own.player}: expected 0..{players - 1}")
     _check_canonical(header, canonical)
     _check_own(header, own)
-    digest = content_digest(header, canonical)
+    try:
+        digest = content_digest(header, canonical)
+    except (ValueFormatError, TypeError) as error:  # MessagePack has types that plain values have not
+        raise ExportError("header", str(error)) from error
     if digest != export.digest:
         raise ExportError("digest", f"{export.digest.hex()}: the content gives {digest.hex()}")
 

@@ -6,6 +6,7 @@ survives. Integers stay integers and floats stay floats.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 _NDARRAY = 1
 _MAX_DEPTH = 32
+_DTYPE = re.compile(r"[<>|][biufcSUVmM][0-9]{1,9}(\[[0-9]{0,9}[A-Za-zμ]{1,8}\])?")
 
 
 class ValueFormatError(ValueError):
@@ -79,9 +81,11 @@ def _array(code: int, data: bytes) -> Any:
     head = unpacker.unpack()
     if not isinstance(head, list) or len(head) != 2 or not isinstance(head[0], str) or not isinstance(head[1], list):
         raise ValueFormatError("array without dtype and shape")
+    if _DTYPE.fullmatch(head[0]) is None:  # numpy would parse a whole little language
+        raise ValueFormatError(f"array dtype {head[0][:32]!r}: expected a plain one such as '<f8'")
     try:
         dtype = np.dtype(head[0])
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueFormatError(f"array dtype {head[0]!r}: {error}") from error
     if dtype.hasobject or not all(isinstance(n, int) and n >= 0 for n in head[1]):
         raise ValueFormatError(f"array dtype {head[0]!r}, shape {head[1]!r}: expected plain numbers")
