@@ -192,6 +192,14 @@ async def test_a_server_that_refuses_is_given_up_at_once(relay: Relay) -> None:
     await transport.close()
 
 
+async def test_a_match_that_is_over_is_not_come_back_to(relay: Relay) -> None:
+    transport, inbox = await opened(relay, "t0")
+    await relay.sockets[0].close(code=4002)
+    assert await inbox.why() == "closed by the server (code 4002)"
+    assert relay.opened == 1
+    await transport.close()
+
+
 class Time:
     """A clock that moves only when somebody sleeps by it."""
 

@@ -29,8 +29,8 @@ BAD = Link.both(NetworkConditions(loss=0.05, latency=0.03, jitter=0.005))
 QUICK = {"fps": 120.0, "frame_limit": 60, "input_delay": 0, "max_prediction": 30, "disconnect_timeout": 20.0}
 
 
-def settings(data: Path, *, episodes: int = 2, **play_settings: Any) -> ServerSettings:
-    return make_settings(data, play=Play(**{**QUICK, "episodes": episodes, **play_settings}), upload_grace=30.0)
+def settings(data: Path, *, upload_grace: float = 30.0, **play_settings: Any) -> ServerSettings:
+    return make_settings(data, play=Play(**{**QUICK, "episodes": 2, **play_settings}), upload_grace=upload_grace)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_two_clients_play_and_the_server_verifies_every_episode(server: Ru
 
 
 async def test_a_client_that_is_stopped_leaves_its_part_and_so_does_its_partner(tmp_path: Path) -> None:
-    async with running(settings(tmp_path / "data", frame_limit=100_000)) as server:
+    async with running(settings(tmp_path / "data", frame_limit=100_000, upload_grace=2.0)) as server:
         ann, bob = Bot(server.url, tmp_path, "ann"), Bot(server.url, tmp_path, "bob")
         playing = [asyncio.create_task(bot.play()) for bot in (ann, bob)]
         await asyncio.gather(ann.until_it_plays(), bob.until_it_plays())
