@@ -28,9 +28,6 @@ T = TypeVar("T")
 
 FPS = 60
 
-TIMEOUT = 20.0
-"""Seconds. Longer than all faults of a plan together: in no plan may anybody be held for gone."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -59,6 +56,8 @@ class Plan:
     breaks_at: int | None = None
     """``S_breaks_at`` differs at the last player's peer."""
     on_desync: str = "stop"
+    timeout: float = 20.0
+    """Seconds of silence after which somebody counts as gone. By default longer than all faults of a random plan."""
 
     def text(self) -> str:
         """The plan as JSON, without what is as by default."""
@@ -93,7 +92,7 @@ class Plan:
         )
         loss = max(c.loss + c.burst_start * c.burst_length for c in (self.link.forward, self.link.backward))
         frame = 1 / FPS + (2 * worst + 0.1) * (1 + 8 * loss)
-        return self.healed + 2 * TIMEOUT + self.episodes * (self.frames * frame + 10.0)
+        return self.healed + 2 * self.timeout + self.episodes * (self.frames * frame + 10.0)
 
 
 def _conditions(values: dict[str, float]) -> NetworkConditions:
@@ -217,8 +216,8 @@ def scenario(plan: Plan, policies: list[ToyPolicy]) -> Scenario:
             max_prediction=plan.window,
             save_every=plan.save_every,
             checksum_interval=plan.checksum_interval,
-            disconnect_timeout=TIMEOUT,
-            start_timeout=TIMEOUT,
+            disconnect_timeout=plan.timeout,
+            start_timeout=plan.timeout,
             on_desync="stop" if plan.on_desync == "stop" else "continue",
         ),
         game=game,

@@ -1,0 +1,79 @@
+"""Every named network condition, both input delays, twice each: complete, equal, the same trace, and really played."""
+
+from __future__ import annotations
+
+import pytest
+
+from client_sim.network import CONDITIONS
+from client_sim.simulator import Scenario, SimulationResult, simulate
+from games.contract import Game
+from games.limits import limited
+from games.policies import Policy, make_policy
+from games.registry import make
+from games.replay import replay
+from protocol.episode import check_export
+from protocol.messages import PlaySettings
+from protocol.parity import compare_episodes
+
+FRAMES = 300
+SEED = 7
+
+
+def has_to_guess(name: str, delay: int) -> bool:
+    """Whether packets of this condition can take longer than the input delay covers."""
+    link = CONDITIONS[name]
+    slowest = min(way.latency + way.jitter for way in (link.forward, link.backward))
+    return slowest > delay / 60
+
+
+def game() -> Game:
+    return make("drift", {})
+
+
+def policy(game: Game, player: int) -> Policy:
+    return make_policy("random_hold", game.spec, player, SEED + player)
+
+
+def play(name: str, delay: int) -> SimulationResult:
+    settings = PlaySettings(episodes=2, fps=60, frame_limit=FRAMES, input_delay=delay, max_prediction=8)
+    return simulate(Scenario(settings, game, (policy, policy), seed=SEED, link=CONDITIONS[name]))
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize("name", list(CONDITIONS))
+def test_condition(name: str, delay: int) -> None:
+    first, second = play(name, delay), play(name, delay)
+    assert (first.trace, first.seconds, first.events) == (second.trace, second.seconds, second.events)
+
+    one, two = (player.exports for player in first.players)
+    assert [export.header.status for export in one] == ["complete", "complete"]
+    assert [player.ended for player in first.players] == ["finished", "finished"]
+    assert [player.desyncs for player in first.players] == [[], []]
+    assert [player.refused for player in first.players] == [0, 0]
+    for mine, theirs in zip(one, two, strict=True):
+        check_export(mine)
+        check_export(theirs)
+        assert compare_episodes((mine.header, mine.canonical), (theirs.header, theirs.canonical)) is None
+        assert mine.digest == theirs.digest
+        assert mine.header.frames == FRAMES
+        audit = replay(mine.header, mine.canonical, limited(game(), FRAMES))
+        assert compare_episodes((mine.header, mine.canonical), (mine.header, audit)) is None
+
+    for player in first.players:
+        for export in player.exports:
+            stats = export.own.stats
+            assert stats["checksums_compared"] > 0
+            assert stats["checksums_matched"] == stats["checksums_compared"]
+            assert stats["rollback_depth_max"] <= 8
+    rollbacks = [sum(export.own.stats["rollbacks"] for export in player.exports) for player in first.players]
+    if has_to_guess(name, delay):
+        assert min(rollbacks) > 0
+    if name in ("local", "lan") and delay == 2:
+        assert rollbacks == [0, 0]
+    inputs = one[0].canonical.columns["actions/" + one[0].header.game.agents[0]].array()
+    assert (inputs[1:] != inputs[:-1]).any(axis=1).sum() >= FRAMES // 20, "the inputs were not active"
+
+
+def test_most_conditions_have_to_guess() -> None:
+    """The floor of :func:`test_condition` holds for what it should."""
+    assert [sum(has_to_guess(name, delay) for name in CONDITIONS) for delay in (0, 2)] == [17, 13]
