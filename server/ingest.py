@@ -29,7 +29,7 @@ from server.tickets import presented
 from server.workers import WorkerDiedError, Workers
 
 _PIECE = 1 << 18
-_ENCODINGS = ("identity", "deflate")
+_ENCODINGS = ("identity", "deflate", "gzip")
 _MEDIA_TYPE = "application/msgpack"
 
 log = structlog.get_logger("server.ingest")
@@ -64,7 +64,7 @@ class Ingest:
         """The handler. Answers ``{"ok": true, "stored": "new" | "same"}`` or an error."""
         started = self._clock()
         try:
-            stored = await self._put(request)
+            stored = await self._put_or_fail(request)
         except RefusedError as error:
             self._metrics.uploads.labels(error.code).inc()
             log.info("upload_refused", path=request.path[:200], remote=request.remote, error=str(error))
@@ -75,6 +75,15 @@ class Ingest:
         self._metrics.uploads.labels(stored).inc()
         self._metrics.upload_seconds.observe(self._clock() - started)
         return web.json_response({"ok": True, "stored": stored})
+
+    async def _put_or_fail(self, request: web.Request) -> str:
+        try:
+            return await self._put(request)
+        except RefusedError:
+            raise
+        except Exception as error:
+            log.exception("upload_failed", path=request.path[:200])
+            raise RefusedError(500, "internal", "the server failed; it has been logged") from error
 
     async def _put(self, request: web.Request) -> str:
         hashed = presented(request)
@@ -160,7 +169,7 @@ class Ingest:
         except TimeoutError as error:
             message = f"the body took longer than {self._limits.upload_seconds} seconds"
             raise RefusedError(408, "too_slow", message, field="body") from error
-        except (ConnectionError, ClientError, HttpProcessingError) as error:
+        except (ConnectionError, ClientError, HttpProcessingError, web.RequestPayloadError) as error:
             message = f"the body is cut short, or not {request.headers.get('Content-Encoding', 'identity')!r}"
             raise RefusedError(400, "bad_body", message, field="body") from error
 

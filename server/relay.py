@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
 
-import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from protocol.packets import MAX_PACKET
@@ -31,8 +29,6 @@ _GOODBYE = 0.3
 
 _KERNEL_BUFFER = 65_536
 # Unsent packets in the kernel are late packets: a small buffer makes a stalled receiver visible early.
-
-log = structlog.get_logger("server.relay")
 
 
 class Bucket:
@@ -56,11 +52,29 @@ class Bucket:
         return True
 
 
-class Line(NamedTuple):
+class Line:
     """One player's open connection."""
 
-    ws: web.WebSocketResponse
-    request: web.Request
+    __slots__ = ("carrying", "closed", "goodbye", "request", "ws")
+
+    def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
+        self.ws = ws
+        self.request = request
+        self.carrying: asyncio.Task[None] | None = None
+        self.goodbye: tuple[int, bytes] | None = None
+        """Close code and text, once it is to end."""
+        self.closed = asyncio.Event()
+
+    def close(self, code: int, text: bytes) -> None:
+        """End it, with the closing handshake if the client reads."""
+        if self.goodbye is not None:
+            return
+        self.goodbye = (code, text)
+        transport = self.request.transport
+        if transport is not None and transport.get_write_buffer_size() > 0:
+            transport.abort()  # it does not read: it would not see the goodbye either
+        if self.carrying is not None:
+            self.carrying.cancel()
 
 
 class Relay:
@@ -74,7 +88,6 @@ class Relay:
         self._buffer = buffer_bytes
         self._clock = clock
         self._rooms: dict[str, dict[int, Line]] = {}
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def serve(
         self, request: web.Request, match: str, player: int, *, opened: Callable[[], None]
@@ -90,18 +103,27 @@ class Relay:
         self._metrics.relay_connections.inc()
         try:
             if before is not None:
-                self._close(before, REPLACED, b"replaced by a newer connection")
+                before.close(REPLACED, b"replaced by a newer connection")
             opened()
-            await self._carry(line, match, room, player)
+            line.carrying = asyncio.ensure_future(self._carry(line, room, player))
+            try:
+                await line.carrying
+            except asyncio.CancelledError:
+                if line.goodbye is None:
+                    line.carrying.cancel()
+                    raise
+            if line.goodbye is not None:
+                await ws.close(code=line.goodbye[0], message=line.goodbye[1], drain=False)
         finally:
+            line.closed.set()
             self._metrics.relay_connections.dec()
             if room.get(player) is line:
                 del room[player]
-                if not room and self._rooms.get(match) is room:
-                    del self._rooms[match]
+            if not room and self._rooms.get(match) is room:
+                del self._rooms[match]
         return ws
 
-    async def _carry(self, line: Line, match: str, room: dict[int, Line], player: int) -> None:
+    async def _carry(self, line: Line, room: dict[int, Line], player: int) -> None:
         ws = line.ws
         bucket = Bucket(self._rate, self._clock())
         me = bytes((player,))
@@ -152,38 +174,22 @@ class Relay:
     def close_match(self, match: str) -> None:
         """Close all lines of a match."""
         for line in self._rooms.pop(match, {}).values():
-            self._close(line, MATCH_OVER, b"match over")
+            line.close(MATCH_OVER, b"match over")
 
     def close_player(self, match: str, player: int) -> None:
         """Close the line of a player who left."""
         line = self._rooms.get(match, {}).pop(player, None)
         if line is not None:
-            self._close(line, MATCH_OVER, b"you left the match")
+            line.close(MATCH_OVER, b"you left the match")
 
     async def close_all(self) -> None:
         """Close every line: the server stops."""
-        rooms, self._rooms = self._rooms, {}
-        for room in rooms.values():
-            for line in room.values():
-                self._close(line, WSCloseCode.GOING_AWAY, b"server stops")
-        if self._closing:
-            await asyncio.wait(self._closing)
-
-    def _close(self, line: Line, code: int, text: bytes) -> None:
-        """Say goodbye in the background: a client that does not answer must not hold up anybody."""
-        task = asyncio.ensure_future(_say_goodbye(line, code, text))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-
-async def _say_goodbye(line: Line, code: int, text: bytes) -> None:
-    transport = line.request.transport
-    if transport is None or line.ws.closed:
-        return
-    if transport.get_write_buffer_size() > 0:
-        transport.abort()  # it does not read: it would not see the goodbye either
-        return
-    await line.ws.close(code=code, message=text, drain=False)
+        lines = [line for room in self._rooms.values() for line in room.values()]
+        self._rooms.clear()
+        for line in lines:
+            line.close(WSCloseCode.GOING_AWAY, b"server stops")
+        if lines:
+            await asyncio.wait([asyncio.ensure_future(line.closed.wait()) for line in lines], timeout=2 * _GOODBYE)
 
 
 def _small_buffers(request: web.Request) -> None:
