@@ -6,11 +6,13 @@ from typing import Any
 
 from client_sim.record.export import make_export
 from client_sim.record.recorder import EpisodeRecorder
+from client_sim.rollback.input_queue import IDLE
 from client_sim.rollback.session import Progress, Session, SessionSettings
 from games.contract import Game
 from games.policies import Policy
 from protocol.episode import Export, Header, Status
 from protocol.messages import GameIdentity, MatchStart
+from protocol.packets import idle_bitmap
 from protocol.seeds import episode_seed
 
 
@@ -45,6 +47,8 @@ class Episode:
         self._idle = (game.spec.default_inputs[start.player],)
         self._unsent: list[bytes] = []
         self._unsent_from = 0
+        self._filled: set[int] = set()
+        """Unsent frames whose input was filled in while the local player was away."""
 
     # -- play ----------------------------------------------------------------------------------------------------
 
@@ -53,10 +57,22 @@ class Episode:
         self.recorder.clock(now - self.began)
         return self.session.settle()
 
-    def step(self, now: float, rtt: float, advantage: float) -> None:
-        """Ask the policy and simulate the present frame. The session must be ready."""
+    @property
+    def complete(self) -> bool:
+        """The frame that ended the episode is canonical."""
+        last = self.session.terminal_frame
+        return last is not None and self.session.canonical > last
+
+    def step(self, now: float, rtt: float, advantage: float, *, away: bool = False) -> None:
+        """Ask the policy and simulate the present frame. The session must be ready.
+
+        ``away``: the frame belongs to a time when the local player was not there; it idles, and that is recorded.
+        """
         self.recorder.tick(now - self.began, rtt, advantage)
-        self.session.step((self._decide(),) if self._undecided() else self._idle)
+        if away:
+            self.session.step(self._idle, IDLE)
+        else:
+            self.session.step((self._decide(),) if self._undecided() else self._idle)
         self._take_sent()
 
     def register(self) -> None:
@@ -78,6 +94,8 @@ class Episode:
         queue = self.session.queues[self._start.player]
         for frame in range(self._unsent_from + len(self._unsent), queue.last + 1):
             self._unsent.append(queue.value(frame))
+            if frame in queue.idle:
+                self._filled.add(frame)
 
     # -- what others still lack ----------------------------------------------------------------------------------
 
@@ -86,10 +104,14 @@ class Episode:
         """The last frame with a local input."""
         return self._unsent_from + len(self._unsent) - 1
 
-    def inputs_after(self, acked: int, most: int) -> tuple[int, tuple[bytes, ...]]:
-        """Local inputs after frame ``acked``: the first one's frame, and at most ``most`` of them."""
-        at = acked + 1 - self._unsent_from
-        return acked + 1, tuple(self._unsent[at : at + most])
+    def inputs_after(self, acked: int, most: int) -> tuple[int, tuple[bytes, ...], bytes]:
+        """Local inputs after frame ``acked``: the first one's frame, at most ``most``, and their idle bitmap."""
+        start = acked + 1
+        at = start - self._unsent_from
+        inputs = tuple(self._unsent[at : at + most])
+        if not self._filled:
+            return start, inputs, b""
+        return start, inputs, idle_bitmap([start + i in self._filled for i in range(len(inputs))])
 
     def forget_inputs(self, acked: int) -> None:
         """Every other peer has the local inputs up to frame ``acked``."""
@@ -97,6 +119,8 @@ class Episode:
         if cut > 256:
             del self._unsent[:cut]
             self._unsent_from += cut
+            if self._filled:
+                self._filled = {frame for frame in self._filled if frame >= self._unsent_from}
 
     # -- the end -------------------------------------------------------------------------------------------------
 

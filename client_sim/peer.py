@@ -28,7 +28,20 @@ from games.limits import limited
 from games.policies import Policy
 from protocol.episode import Export, Status
 from protocol.messages import MatchStart
-from protocol.packets import BYE_REASONS, Bye, End, EndAck, Forward, Hello, Input, Packet, PacketError, decode, encode
+from protocol.packets import (
+    BYE_REASONS,
+    Bye,
+    End,
+    EndAck,
+    Forward,
+    Hello,
+    Input,
+    Packet,
+    PacketError,
+    decode,
+    encode,
+    idle_flags,
+)
 
 HELLO_INTERVAL = 0.1
 """Seconds between hellos and byes that wait for an answer: a few per round trip of a slow link."""
@@ -43,6 +56,10 @@ goodbye, so that one who lost our last packets gets them."""
 CATCH_UP_AFTER = 4
 """Known frames of everybody else, beyond what the input delay explains, that show this peer is behind: it then steps
 without waiting for its clock."""
+
+AWAY_AFTER = 0.3
+"""Seconds without a packet, or without being scheduled, after which a player counts as away: longer than a burst of
+losses or a TCP retransmission, shorter than anybody would wait in a game."""
 
 CATCH_UP_BATCH = 32
 """Frames caught up in one poll, so that packets and signals are looked at in between."""
@@ -95,6 +112,8 @@ class Peer:
         self._epoch = wall - now
         self._period = 1.0 / start.settings.fps
         self._next_tick = now
+        self._away_until = now
+        """The local player was away: until then, frames that the others have played already are idle ones of his."""
         self._extra_at = float("inf")
         """When to send the inputs once more between two ticks: a second chance where packets are being lost. Streams
         lose nothing, and more packets there would only mean more that a late one holds up."""
@@ -215,7 +234,8 @@ class Peer:
             link.refuse(f"acknowledges frame {acked}: inputs end at {episode.last_input}")
             return
         try:
-            session.add_inputs(link.player, packet.start, packet.inputs)
+            sources = idle_flags(packet.idle, len(packet.inputs)) if packet.idle else None
+            session.add_inputs(link.player, packet.start, packet.inputs, sources)
         except RollbackError as error:
             link.refuse(str(error))
             return
@@ -319,7 +339,12 @@ class Peer:
                 self._send_inputs(episode, now, out)
             return
         if now - self._next_tick > CLOCK_DEBT * self._period:
+            # Not scheduled for a while. Frames that the others have played in the meantime are idle ones of ours.
+            if self.start.settings.away == "play_on" and now - self._next_tick > AWAY_AFTER:
+                self._away_until = now + AWAY_AFTER
             self._next_tick = now
+        if self.start.settings.away == "play_on":
+            self._widen(episode, now)
         budget = CATCH_UP_BATCH
         progress = self._settle(episode, now)
         while self.phase is Phase.PLAYING and (now >= self._next_tick or (budget > 0 and self._behind())):
@@ -328,7 +353,7 @@ class Peer:
                 self._next_tick += self._period * stretch(self._ahead())
             budget -= 1
             if progress is Progress.READY:
-                episode.step(now, self._rtt(), float(self._advantage(episode)))
+                episode.step(now, self._rtt(), float(self._advantage(episode)), away=self._catching_up(now))
             elif progress is Progress.STALLED:
                 episode.stalls += 1
                 if self.start.settings.max_prediction == 0:
@@ -346,6 +371,22 @@ class Peer:
         lossy = any([link.reported_loss for link in self._others])
         self._extra_at = now + self._period / 2 if lossy else float("inf")
         self._part(episode, now, out)
+
+    def _catching_up(self, now: float) -> bool:
+        if now >= self._away_until or not self._behind():
+            return False
+        # What the others sent meanwhile comes in bit by bit.
+        self._away_until = now + AWAY_AFTER
+        return True
+
+    def _widen(self, episode: Episode, now: float) -> None:
+        """Play on without those who are away: the window grows as far as ``away_limit`` allows, and closes again."""
+        silence = now - min([link.last_heard for link in self._others if link.gone is None], default=now)
+        play = self.start.settings
+        away = silence > AWAY_AFTER
+        episode.session.window = (
+            max(play.max_prediction, int(play.away_limit * play.fps)) if away else play.max_prediction
+        )
 
     def _present(self) -> Episode:
         assert self._episode is not None
@@ -393,8 +434,10 @@ class Peer:
 
     def _note_departures(self, now: float) -> bool:
         """Whoever has been silent for too long, or said that he goes, is gone. True if anybody is."""
+        play = self.start.settings
+        timeout = max(play.disconnect_timeout, play.away_limit) if play.away == "play_on" else play.disconnect_timeout
         for link in self._others:
-            if now - link.last_heard > self.start.settings.disconnect_timeout:
+            if now - link.last_heard > timeout:
                 self._departures.suspect(link, "silent", "partner_silent", now)
         for link in self._departures.due(now):
             self._events.append(PlayerGone(link.player, link.gone or ""))
@@ -435,8 +478,7 @@ class Peer:
         return export
 
     def _over(self, episode: Episode, now: float) -> None:
-        session = episode.session
-        if session.terminal_frame is None or session.canonical <= session.terminal_frame:
+        if not episode.complete:
             self._finish(self._departures.status, "left", now)
             return
         export = self._export(episode, "complete", now)
@@ -473,12 +515,20 @@ class Peer:
 
     def _finish(self, status: Status, reason: str, now: float) -> None:
         """The match ends before its time: export what is canonical, and go."""
-        if self._episode is not None and self.phase is Phase.PLAYING:
-            self._export(self._episode, status, now)
-            self._episode.recorder.clear()
+        episode = self._episode
+        if episode is not None and self.phase is Phase.PLAYING:
+            # What arrived since the last tick counts: it may confirm frames, and even the last one.
+            self._settle(episode, now)
+            if self.phase is not Phase.PLAYING:
+                return  # states differ, which ended the match there
+            if status != "desync" and episode.complete:
+                status = "complete"
+            self._export(episode, status, now)
         self._leave(reason, now)
 
     def _leave(self, reason: str, now: float) -> None:
+        if self._episode is not None:
+            self._episode.recorder.clear()
         self.phase = Phase.LEAVING
         self._extra_at = float("inf")
         self._reason = reason

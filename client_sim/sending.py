@@ -28,7 +28,7 @@ class InputSender:
         advantage = max(-32768, min(32767, round(link.sync.local * ADVANTAGE_UNIT)))
         acked = link.acked
         for _ in range(PACKETS_PER_TICK):
-            start, inputs = episode.inputs_after(acked, self._fit)
+            start, inputs, idle = episode.inputs_after(acked, self._fit)
             yield Input(
                 episode.number,
                 start,
@@ -44,6 +44,7 @@ class InputSender:
                 checksum,
                 link.sent & 0xFFFF,
                 link.incoming.as_byte(),
+                idle,
             )
             link.sent += 1
             acked += len(inputs)

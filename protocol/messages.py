@@ -49,6 +49,11 @@ class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds without any packet after which a peer holds another for gone."""
     start_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """Seconds a peer waits for its partner's first packet."""
+    away: Literal["stall", "play_on"] = "stall"
+    """What a peer does while another is away (paused, not scheduled): wait at the prediction window, or play on for up
+    to ``away_limit``. In the second case whoever comes back catches up with idle inputs, which are recorded as such."""
+    away_limit: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    """Seconds a peer plays on without another's inputs; after that the other counts as gone."""
     on_disconnect: Literal["end", "continue"] = "end"
     """When a player is gone: end at the last frame that all survivors have his input for, or go on with his default
     input."""

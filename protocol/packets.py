@@ -7,6 +7,7 @@ See ``docs/protocol.md`` for the byte tables.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
@@ -52,6 +53,9 @@ class Input(NamedTuple):
     ``advantage`` is the smoothed lead of the sender's present frame over the newest one it has heard of, measured as
     packets arrive, in sixteenths of a frame. Times are in tenths of a millisecond of the sender's own clock, modulo
     2**32.
+
+    ``idle`` is empty, or a bitmap of ``inputs``, lowest bit of the first byte first: a set bit says that its owner was
+    away and the input was filled in.
     """
 
     episode: int
@@ -68,6 +72,7 @@ class Input(NamedTuple):
     checksum: int
     sequence: int
     loss: int
+    idle: bytes = b""
 
 
 class Forward(NamedTuple):
@@ -105,8 +110,8 @@ BYE_REASONS = ("finished", "left", "desync", "timeout", "error")
 
 Packet = Hello | Input | Forward | End | EndAck | Bye
 
-_INPUT_BODY = Struct("<IHHihIIHiQHBB")
-# start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, sequence, loss, players
+_INPUT_BODY = Struct("<IHHihIIHiQHBBB")
+# start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, sequence, loss, idle, players
 _STATUS = Struct("<iB")
 _STATUSES = [Struct("<" + "iB" * n) for n in range(MAX_PLAYERS + 1)]
 _FORWARD_BODY = Struct("<BIHH")  # player, start, count, width
@@ -119,7 +124,20 @@ INPUT_OVERHEAD = _HEAD.size + _INPUT_BODY.size
 
 def inputs_that_fit(players: int, width: int) -> int:
     """How many frames of inputs of ``width`` bytes fit into one packet."""
-    return max(1, (MAX_PACKET - INPUT_OVERHEAD - players * _STATUS.size) // max(1, width))
+    space = MAX_PACKET - INPUT_OVERHEAD - players * _STATUS.size
+    return max(1, space * 8 // (8 * width + 1) - 1)
+
+
+def idle_bitmap(flags: Sequence[int]) -> bytes:
+    """One bit per flag, lowest bit of the first byte first; empty if none is set."""
+    bits = sum(1 << at for at, flag in enumerate(flags) if flag)
+    return bits.to_bytes((len(flags) + 7) // 8, "little") if bits else b""
+
+
+def idle_flags(bitmap: bytes, count: int) -> list[int]:
+    """The flags of an ``idle`` bitmap of ``count`` inputs."""
+    bits = int.from_bytes(bitmap, "little")
+    return [bits >> at & 1 for at in range(count)]
 
 
 def encode(packet: Packet) -> bytes:
@@ -146,9 +164,11 @@ def encode(packet: Packet) -> bytes:
                     packet.checksum,
                     packet.sequence,
                     packet.loss,
+                    bool(packet.idle),
                     len(packet.known),
                 ),
                 _STATUSES[len(packet.known)].pack(*status),
+                packet.idle,
                 *inputs,
             )
         )
@@ -223,14 +243,16 @@ def _decode_input(data: bytes, episode: int) -> Input:
     if len(data) < INPUT_OVERHEAD:
         raise PacketError(f"input packet of {len(data)} bytes: at least {INPUT_OVERHEAD}")
     body = _INPUT_BODY.unpack_from(data, _HEAD.size)
-    start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, sequence, loss, players = (
-        body
-    )
+    start, count, width, current, advantage, sent, echo, echo_age, *rest = body
+    checksum_frame, checksum, sequence, loss, idle, players = rest
     if players > MAX_PLAYERS:
         raise PacketError(f"{players} players: at most {MAX_PLAYERS}")
     if (width == 0) != (count == 0):
         raise PacketError(f"{count} inputs of {width} bytes")
-    at = INPUT_OVERHEAD + players * _STATUS.size
+    if idle > 1:
+        raise PacketError(f"idle flag {idle}: expected 0 or 1")
+    bitmap_at = INPUT_OVERHEAD + players * _STATUS.size
+    at = bitmap_at + (count + 7) // 8 * idle
     if len(data) != at + count * width:
         raise PacketError(f"input packet of {len(data)} bytes: expected {at + count * width}")
     status = _STATUSES[players].unpack_from(data, INPUT_OVERHEAD)
@@ -256,4 +278,5 @@ def _decode_input(data: bytes, episode: int) -> Input:
         checksum,
         sequence,
         loss,
+        data[bitmap_at:at],
     )

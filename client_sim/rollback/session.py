@@ -99,6 +99,9 @@ class Session:
         # without for longer than its window: that much is kept to hand on.
         keep = self.settings.max_prediction + self.settings.input_delay + 64
         self.queues = [InputQueue(default, keep) for default in defaults]
+        self.window = self.settings.max_prediction
+        """The prediction window in force, in frames. May be widened while another player is away, and narrowed again:
+        a session that is further ahead than a narrowed window allows stalls until inputs have caught up."""
         self.delays = dict.fromkeys(self.local, self.settings.input_delay)
         self.stats = Statistics()
         self._all_real = (REAL,) * len(self.queues)
@@ -157,11 +160,12 @@ class Session:
         """The lowest mispredicted frame that has not been corrected yet."""
         return self._first_incorrect
 
-    def add_inputs(self, player: int, start: int, values: Sequence[bytes]) -> int:
+    def add_inputs(self, player: int, start: int, values: Sequence[bytes], sources: Sequence[int] | None = None) -> int:
         """Take in a remote player's inputs for frames ``start ..``; ones that are known already may be among them.
 
-        Returns how many were new. Raises :class:`UnknownPlayer`, :class:`InputWidth`, :class:`InputGap`,
-        :class:`InputConflict` or :class:`InputTooFarAhead`, in which case nothing was taken in.
+        ``sources`` says of each whether it is :data:`REAL` (the default) or :data:`IDLE`. Returns how many were new.
+        Raises :class:`UnknownPlayer`, :class:`InputWidth`, :class:`InputGap`, :class:`InputConflict` or
+        :class:`InputTooFarAhead`, in which case nothing was taken in.
         """
         if player not in self.remote:
             raise UnknownPlayer(player, f"one of the remote players {self.remote}")
@@ -182,7 +186,7 @@ class Session:
             raise InputTooFarAhead(player, last, self.current + MAX_AHEAD)
         for frame in range(start + known, last + 1):
             value = values[frame - start]
-            queue.append(value)
+            queue.append(value, REAL if sources is None else sources[frame - start])
             if frame < self.current:
                 self._verify(player, frame, value)
         self._remote_known = self._known_of(self.remote)
@@ -274,18 +278,19 @@ class Session:
     def _may_simulate(self) -> bool:
         # The local input for the present frame is about to be known, so only remote players count. After the step
         # the frames above the remote players' inputs are the predicted ones.
-        return self.current - self._remote_known <= self.settings.max_prediction
+        return self.current - self._remote_known <= self.window
 
-    def step(self, inputs: Sequence[bytes]) -> None:
+    def step(self, inputs: Sequence[bytes], source: int = REAL) -> None:
         """Step 8: register the local inputs (one per local player, in order) and simulate the present frame.
 
-        With an input delay of ``d`` they are for frame ``current + d``. Raises :class:`NotReady` unless
+        With an input delay of ``d`` they are for frame ``current + d``. ``source`` is :data:`IDLE` for inputs that
+        stand in for a local player who was away. Raises :class:`NotReady` unless
         :meth:`settle` would say ``READY``, or :class:`InputWidth`; nothing has changed then.
         """
         progress = self._progress()
         if progress is not Progress.READY or self._first_incorrect is not None:
             raise NotReady(progress.value)
-        self.register(inputs)
+        self.register(inputs, source)
         frame = self.current
         queues, predict = self.queues, self._predict
         known = self.confirmed
@@ -306,7 +311,7 @@ class Session:
         if self._recorder is not None:
             self._recorder.simulated(frame, joint, frame > known, outcome, saved)
 
-    def register(self, inputs: Sequence[bytes]) -> None:
+    def register(self, inputs: Sequence[bytes], source: int = REAL) -> None:
         """Fix the local inputs decided at the present frame, for ``input_delay`` frames later.
 
         Part of :meth:`step`. In lockstep it must happen before the other players' inputs can be waited for, so there
@@ -325,7 +330,7 @@ class Session:
             while queue.next < target:
                 # The first frames of an episode, or the delay was raised: hold the newest input.
                 queue.append(queue.values[-1] if queue.values else queue.default)
-            queue.append(value)
+            queue.append(value, source)
         self._local_known = self._known_of(self.local)
 
     def _progress(self) -> Progress:
