@@ -6,10 +6,12 @@ The server's audit and ``rollgym verify`` compare the result with the stored col
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from games.codec import CodecError
 from games.columns import CanonicalBuilder
 from games.contract import Game, GameSpec, JointInput
-from protocol.episode import Canonical, ExportError, Header
+from protocol.episode import INPUT_IDLE, Canonical, ExportError, Header
 
 
 class ReplayError(ValueError):
@@ -26,10 +28,11 @@ def replay(header: Header, canonical: Canonical, game: Game) -> Canonical:
     ``game`` must be the game the episode was played in, with the same parameters and frame limit. The result has
     ``header.frames`` frames, or fewer if the game ends earlier: nothing is stepped beyond a terminal frame.
     Memory is bounded by the inputs times the size of an observation. Raises :class:`ReplayError` for inputs that
-    are not actions of the game.
+    are not actions of the game, or are marked idle but do something.
     """
     inputs = recorded_inputs(header, canonical, game.spec)
     sources = _sources(header, canonical, game.spec)
+    _check_idle(inputs, sources, game.spec)
     builder = CanonicalBuilder(game.spec)
     infos = game.reset(header.seed)
     builder.start(infos, game.observe(), game.digest(game.save()))
@@ -66,6 +69,15 @@ def recorded_inputs(header: Header, canonical: Canonical, spec: GameSpec) -> lis
                 raise ReplayError(f"columns.{name}", f"frame {actions.index(action)}: {error}") from error
         per_player.append(actions)
     return list(zip(*per_player, strict=True))
+
+
+def _check_idle(inputs: Sequence[JointInput], sources: Sequence[Sequence[int]], spec: GameSpec) -> None:
+    """A frame filled in while its player was away holds that player's default input, and nothing else."""
+    for frame, row in enumerate(sources):
+        for player, source in enumerate(row):
+            if source == INPUT_IDLE and inputs[frame][player] != spec.default_inputs[player]:
+                place = f"columns.actions/{spec.agents[player]}"
+                raise ReplayError(place, f"frame {frame} is marked idle, but holds {inputs[frame][player].hex()}")
 
 
 def _sources(header: Header, canonical: Canonical, spec: GameSpec) -> list[list[int]]:
