@@ -516,15 +516,18 @@ class Peer:
     def _finish(self, status: Status, reason: str, now: float) -> None:
         """The match ends before its time: export what is canonical, and go."""
         episode = self._episode
-        if episode is not None and self.phase is Phase.PLAYING:
+        if episode is not None and self._playing():
             # What arrived since the last tick counts: it may confirm frames, and even the last one.
             self._settle(episode, now)
-            if self.phase is not Phase.PLAYING:
+            if not self._playing():
                 return  # states differ, which ended the match there
             if status != "desync" and episode.complete:
                 status = "complete"
             self._export(episode, status, now)
         self._leave(reason, now)
+
+    def _playing(self) -> bool:
+        return self.phase is Phase.PLAYING
 
     def _leave(self, reason: str, now: float) -> None:
         if self._episode is not None:

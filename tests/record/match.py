@@ -36,12 +36,17 @@ Tap = Callable[[Sent], Sequence[float]]
 """When a packet really arrives: an empty sequence drops it."""
 
 
+Watch = Callable[["TappedSimulator"], None]
+"""Called after every event; may do to a peer what its driver can."""
+
+
 class TappedSimulator(Simulator):
     """The simulator, with a say in what becomes of each packet and a log of what each peer received."""
 
-    def __init__(self, scenario: Scenario, tap: Tap | None = None) -> None:
+    def __init__(self, scenario: Scenario, tap: Tap | None = None, watch: Watch | None = None) -> None:
         super().__init__(scenario)
         self._tap = tap
+        self._watch = watch
         self._delivering = False
         self.received: list[Sent] = []
         self.episodes: list[list[Episode]] = [[] for _ in self.peers]
@@ -62,6 +67,8 @@ class TappedSimulator(Simulator):
         self._delivering = False
         if peer is not None and peer.episode is not None and peer.episode not in self.episodes[player][-1:]:
             self.episodes[player].append(peer.episode)
+        if self._watch is not None:
+            self._watch(self)
 
 
 @dataclass
@@ -88,6 +95,17 @@ class Match:
     def fresh_game(self, player: int) -> Game:
         """A game like the player's, which nothing was done to."""
         return limited(self.plan.game(GameLog(), player), self.plan.frames)
+
+    def heard(self, player: int, episode: int = 0) -> int:
+        """The last frame of the partner's inputs that reached a player while it was in the episode."""
+        last = -1
+        for sent in self.received:
+            packet = sent.packet
+            if sent.destination != player or sent.now <= self.episodes[player][episode].began:
+                continue
+            if isinstance(packet, Input) and packet.episode == episode and packet.start <= last + 1:
+                last = max(last, packet.start + len(packet.inputs) - 1)
+        return last
 
     def rollbacks(self, player: int) -> int:
         return sum(len(export.own.rollbacks) for export in self.exports(player))
@@ -121,6 +139,7 @@ class Play:
     game: Callable[[GameLog, int], Game] = lambda log, player: Probe(log=log)
     policy: Callable[[int], Restless] = Restless
     tap: Tap | None = None
+    watch: Watch | None = None
     faults: dict[str, Any] = field(default_factory=dict)
     """More of the scenario: pauses, partitions, kills, starts, notify_after."""
 
@@ -162,7 +181,7 @@ def play(plan: Play) -> Match:
         link=CONDITIONS[plan.network] if isinstance(plan.network, str) else plan.network,
         **plan.faults,
     )
-    simulator = TappedSimulator(scenario, plan.tap)
+    simulator = TappedSimulator(scenario, plan.tap, plan.watch)
     holder.append(simulator)
     result = simulator.run()
     return Match(plan, scenario, result, logs, policies, simulator.received, simulator.episodes)
@@ -295,7 +314,7 @@ def assert_own_part(match: Match, player: int, export: Export) -> None:
             simulated[step.frame].append(step)
     rollbacks = export.own.rollbacks
     every = match.plan.save_every
-    assert len([1 for _, of, _ in match.games[player].loads if of == seed]) == len(rollbacks)
+    assert len([1 for load in match.games[player].loads if load.seed == seed]) == len(rollbacks)
     for frame in range(frames):
         # Sparse snapshots lie before the rollback's target, and frames in between are stepped without being new.
         taken_back = sum(1 for event in rollbacks if event.to_frame <= frame < event.at_frame)
@@ -316,7 +335,7 @@ def assert_own_part(match: Match, player: int, export: Export) -> None:
         if event.to_frame < frames:
             assert event.actual == facts[event.to_frame][event.player]
             assert event.player != player, "a peer does not mispredict itself"
-    loads = [time - began for time, of, _ in match.games[player].loads if of == seed]
+    loads = [load.time - began for load in match.games[player].loads if load.seed == seed]
     assert np.allclose([event.time for event in rollbacks], loads, atol=1e-9), "stamped with when they happened"
     assert_seen(match, player, export)
 

@@ -30,14 +30,24 @@ class Step(NamedTuple):
     inputs: JointInput
 
 
+class Load(NamedTuple):
+    """One call of ``load``: when, in which episode, which frame, and how many steps had been made by then."""
+
+    time: float
+    seed: int
+    frame: int
+    steps: int
+
+
 class GameLog:
     """What one peer's game was asked to do. Outside of the state: rollbacks do not undo it."""
 
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.clock = clock
         self.steps: list[Step] = []
-        self.loads: list[tuple[float, int, int]] = []
-        """Time, seed of the episode, frame that was loaded."""
+        self.loads: list[Load] = []
+        self.ends: list[int] = []
+        """Places in ``steps`` of those that ended the episode, guessed or not."""
 
     def of(self, seed: int) -> list[Step]:
         """The steps of one episode, in order of time."""
@@ -108,6 +118,8 @@ class Probe(Game):
         )
         self._state = _State(state.frame + 1, mix, last, repeats)
         over = max(repeats) + 1 >= self.repeats
+        if over:
+            self.log.ends.append(len(self.log.steps) - 1)
         infos: list[dict[str, Any]] = [{}, {}]
         if mix % SPARK_EVERY == 0:
             # An int, a float that is whole, and an array: none may turn into another.
@@ -119,7 +131,7 @@ class Probe(Game):
         return self._state
 
     def load(self, snapshot: _State) -> None:
-        self.log.loads.append((self.log.clock(), self._seed, snapshot.frame))
+        self.log.loads.append(Load(self.log.clock(), self._seed, snapshot.frame, len(self.log.steps)))
         self._state = snapshot
 
     def state_bytes(self, snapshot: _State) -> bytes:
@@ -181,3 +193,14 @@ class Holder(Restless):
     def choose(self, draw: int, frame: int) -> int:
         block = xxhash.xxh3_64_intdigest(struct.pack("<qqq", self.player, self._seed, frame // self.hold))
         return super().choose(block, frame // self.hold)
+
+
+class Tired(Restless):
+    """From frame ``until`` on always the same action, which ends an episode of a probe with ``repeats``."""
+
+    def __init__(self, player: int, until: int) -> None:
+        super().__init__(player)
+        self.until = until
+
+    def choose(self, draw: int, frame: int) -> int:
+        return 3 if frame >= self.until else super().choose(draw, frame)
