@@ -58,6 +58,8 @@ class Play(_Section):
     checksum_interval: int = Field(default=_PLAY.checksum_interval, ge=1, le=3600)
     disconnect_timeout: float = Field(default=_PLAY.disconnect_timeout, gt=0, le=3600)
     start_timeout: float = Field(default=_PLAY.start_timeout, gt=0, le=3600)
+    away: Literal["stall", "play_on"] = _PLAY.away
+    away_limit: float = Field(default=_PLAY.away_limit, gt=0, le=600)
     on_disconnect: Literal["end", "continue"] = _PLAY.on_disconnect
     on_desync: Literal["stop", "continue"] = _PLAY.on_desync
 
