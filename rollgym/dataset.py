@@ -42,7 +42,7 @@ class Episode:
     infos: dict[str, list[dict[str, Any]]]
     """``T + 1`` dicts."""
     input_source: NDArray[np.uint8]
-    """``(T, players)``: 0 real, 1 filled in while the player was away."""
+    """``(T, agents)``: 0 real, 1 filled in while the player was away, 2 an NPC's own."""
     own: Own | None
     """The peer's own part, in a file that a peer wrote."""
     extra: dict[str, str]
@@ -50,7 +50,7 @@ class Episode:
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """Names in player order."""
+        """Names in the order of ``input_source``'s columns; ``header.game.npcs`` are those without a player."""
         return self.header.game.agents
 
 
@@ -96,7 +96,8 @@ def _episode(path: Path, header: Header, canonical: Canonical, own: Own | None, 
     for info in canonical.infos:
         infos[game.agents[info.agent]][info.row][info.key] = unpack_value(info.value)
     observed = zip(game.agents, game.observation_spaces, strict=True)
-    acted = zip(game.agents, game.action_spaces, strict=True)
+    spaces_of = dict(zip(game.agents, game.action_spaces, strict=True))
+    acted = [(agent, space) for agent, space in spaces_of.items() if f"actions/{agent}" in columns]
     return Episode(
         path=path,
         header=header,
