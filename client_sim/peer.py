@@ -112,6 +112,7 @@ class Peer:
         self._epoch = wall - now
         self._period = 1.0 / start.settings.fps
         self._next_tick = now
+        self._polled = now
         self._away_until = now
         """The local player was away: until then, frames that the others have played already are idle ones of his."""
         self._extra_at = float("inf")
@@ -126,7 +127,7 @@ class Peer:
         self._episode: Episode | None = None
         self._exports: list[Export] = []
         self._events: list[PeerEvent] = []
-        self._sender = InputSender(players, game.spec.codecs[start.player].width)
+        self._sender = InputSender(players, game.spec.input_codecs[start.player].width)
 
     # -- what the driver calls -----------------------------------------------------------------------------------
 
@@ -286,6 +287,11 @@ class Peer:
     def poll(self, now: float) -> list[tuple[int, bytes]]:
         """Do what is due at ``now``; the packets to send, as (player, bytes)."""
         out: list[tuple[int, bytes]] = []
+        if now - self._polled > AWAY_AFTER:
+            # Not scheduled for a while: others were not silent in a time in which nobody listened.
+            for link in self._others:
+                link.last_heard = min(now, link.last_heard + now - self._polled)
+        self._polled = now
         if self.phase is Phase.MEETING:
             self._meet(now, out)
         if self.phase is Phase.PLAYING:

@@ -135,6 +135,8 @@ class Play:
     save_every: int = 1
     checksum_interval: int = 12
     timeout: float = 5.0
+    away: str = "stall"
+    away_limit: float = 30.0
     on_desync: str = "stop"
     game: Callable[[GameLog, int], Game] = lambda log, player: Probe(log=log)
     policy: Callable[[int], Restless] = Restless
@@ -171,6 +173,8 @@ def play(plan: Play) -> Match:
         save_every=plan.save_every,
         checksum_interval=plan.checksum_interval,
         disconnect_timeout=plan.timeout,
+        away="play_on" if plan.away == "play_on" else "stall",
+        away_limit=plan.away_limit,
         on_desync="stop" if plan.on_desync == "stop" else "continue",
     )
     scenario = Scenario(
@@ -239,24 +243,32 @@ def own(export: Export, name: str) -> list[Any]:
     return values
 
 
-def decided(match: Match, export: Export, player: int) -> list[bytes]:
-    """The inputs that a player's policy decided in an episode, by the frame they are for."""
+def decided(match: Match, export: Export, player: int) -> list[tuple[bytes, int]]:
+    """The inputs of a player in an episode by the frame they are for, with their source (0 real, 1 idle).
+
+    Real ones are what the policy decided; where it was not asked, the player was away and the default stands in.
+    """
     spec = match.fresh_game(player).spec
-    delay = match.plan.delay
+    delay, idle = match.plan.delay, spec.default_inputs[player]
     encode = spec.codecs[player].encode
-    width = getattr(match.policies[player], "width", 1)
+    width = match.policies[player].width
     log = match.policies[player].of(export.header.seed)
-    assert [acted.frame for acted in log] == list(range(len(log))), "decided once per frame, in order"
-    values = [encode(a.action if width == 1 else np.full(width, a.action, np.int64)) for a in log]
-    return [spec.default_inputs[player]] * delay + values
+    frames = [acted.frame for acted in log]
+    assert frames == sorted(set(frames)), "asked at most once per frame, in order"
+    if match.plan.away == "stall":
+        assert frames == list(range(len(log))), "asked at every frame"
+    values = {a.frame: encode(a.action if width == 1 else np.full(width, a.action, np.int64)) for a in log}
+    newest = export.header.frames - delay
+    later = [(values[f], 0) if f in values else (idle, 1) for f in range(newest)]
+    return [(idle, 0)] * min(delay, export.header.frames) + later
 
 
 def assert_actions_are_the_senders_own(match: Match, export: Export) -> None:
+    sources = export.canonical.columns["input_source"].array()
     for player in (0, 1):
-        frames = export.header.frames
         truth = decided(match, export, player)
-        assert len(truth) >= frames
-        assert actions(export, player) == truth[:frames]
+        assert actions(export, player) == [value for value, _ in truth]
+        assert sources[:, player].tolist() == [source for _, source in truth]
 
 
 def assert_resimulates(match: Match, export: Export) -> None:
