@@ -37,7 +37,7 @@ class Episode:
         self._identity = game_identity
         self._game = game
         self._policy = policy
-        self._encode = game.spec.codecs[start.player].encode
+        self._encode = game.spec.input_codecs[start.player].encode
         infos = game.reset(self.seed)
         policy.reset(self.seed)
         self.recorder = EpisodeRecorder(game, infos, start.player)

@@ -70,7 +70,7 @@ class ChefPolicy:
         self._episode_seed = seed
 
     def act(self, observation: Observation, frame: int) -> int:
-        draws = Draws(self._seat.seed, self._episode_seed, self._seat.player, frame)
+        draws = Draws(self._seat.seed, self._episode_seed, self._seat.agent, frame)
         if draws.below(100) < self._slip:
             return draws.below(4)
         kitchen = _read(observation)

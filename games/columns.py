@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from games.contract import GameSpec, JointInput, Observation, Outcome
 from games.spaces import Leaf, flattener, leaves
-from protocol.episode import Canonical, Column, Info
+from protocol.episode import INPUT_NPC, Canonical, Column, Info
 from protocol.values import pack_value
 
 
@@ -54,7 +54,10 @@ class CanonicalBuilder:
         observations: tuple[Observation, ...],
         digest: int,
     ) -> None:
-        """The next frame: its joint input (and where each came from), its outcome, and the state it led to."""
+        """The next frame: its joint input (and where each came from), its outcome, and the state it led to.
+
+        ``inputs`` and ``sources`` are per player; what NPCs did is in the outcome.
+        """
         if not self._infos:
             raise ValueError("the episode was not started")
         self._inputs.append(inputs)
@@ -70,21 +73,31 @@ class CanonicalBuilder:
 
     def build(self) -> Canonical:
         """All rows as columns. May be called at any time after :meth:`start`."""
-        agents, rows = len(self._spec.agents), len(self._outcomes)
+        rows = len(self._outcomes)
         columns = {
             "frame": Column.of(np.arange(rows, dtype=np.uint32)),
             "rewards": self._per_agent([o.rewards for o in self._outcomes], np.float64),
             "terminations": self._per_agent([o.terminated for o in self._outcomes], np.bool_),
             "truncations": self._per_agent([o.truncated for o in self._outcomes], np.bool_),
-            "input_source": Column.of(np.array(self._sources, dtype=np.uint8).reshape(rows, agents)),
+            "input_source": self._input_source(),
             "state_digest": Column.of(np.array(self._digests, dtype=np.uint64)),
         }
-        for player, agent in enumerate(self._spec.agents):
-            joined = b"".join([inputs[player] for inputs in self._inputs])
-            width = self._spec.codecs[player].width
-            columns[f"actions/{agent}"] = Column("|u1", (rows, width), joined)
+        for player, agent in enumerate(self._spec.seats):
+            self._put_actions(columns, agent, [inputs[player] for inputs in self._inputs])
+        for npc, agent in enumerate(self._spec.npcs):
+            self._put_actions(columns, agent, [outcome.npc_actions[npc] for outcome in self._outcomes])
         columns.update(observation_columns(self._spec, self._observations))
         return Canonical(columns, self._info_entries())
+
+    def _put_actions(self, columns: dict[str, Column], agent: int, actions: list[bytes]) -> None:
+        shape = (len(actions), self._spec.codecs[agent].width)
+        columns[f"actions/{self._spec.agents[agent]}"] = Column("|u1", shape, b"".join(actions))
+
+    def _input_source(self) -> Column:
+        spec, rows = self._spec, len(self._sources)
+        values = np.full((rows, len(spec.agents)), INPUT_NPC, dtype=np.uint8)
+        values[:, spec.seats] = np.array(self._sources, dtype=np.uint8).reshape(rows, spec.players)
+        return Column.of(values)
 
     def _per_agent(self, values: list[tuple[Any, ...]], dtype: type) -> Column:
         return Column.of(np.array(values, dtype=dtype).reshape(len(values), len(self._spec.agents)))

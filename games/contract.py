@@ -6,12 +6,16 @@ random generators and anything else outside :meth:`Game.save` must not matter.
 
 Actions cross the contract in their *encoded* form: one ``bytes`` object of fixed width per player (see
 :mod:`games.codec`). They are hashable, comparable, and go over the wire and into the record as they are.
+
+Agents and players are two things. An *agent* acts in the game and has spaces, rewards and infos of its own. A *player*
+is a peer that decides an agent's actions from outside. An agent without a player is an NPC: its actions are decided
+within the simulation (:mod:`games.npc`). Without NPCs player ``i`` has agent ``i``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +27,7 @@ from numpy.typing import NDArray
 from games.codec import Codec, codec_for
 
 JointInput = tuple[bytes, ...]
-"""One encoded action per player, in the order of :attr:`GameSpec.agents`."""
+"""One encoded action per player, in player order: see :attr:`GameSpec.seats`."""
 
 Observation = Any
 """One agent's observation: a member of its observation space."""
@@ -41,6 +45,8 @@ class Outcome(NamedTuple):
     infos: tuple[Mapping[str, Any], ...]
     terminal: bool
     """The episode is over: no agent goes on after this step."""
+    npc_actions: tuple[bytes, ...] = ()
+    """What each NPC did in this step, encoded, in agent order. It goes into the record beside the players' inputs."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class GameSpec:
     id: str
     version: str
     agents: tuple[str, ...]
-    """Names in player order. Player ``i`` drives ``agents[i]``."""
+    """Names. All that follows "per agent" is in this order."""
     action_spaces: tuple[spaces.Space[Any], ...]
     observation_spaces: tuple[spaces.Space[Any], ...]
     default_actions: tuple[Any, ...]
@@ -59,19 +65,36 @@ class GameSpec:
     """Frames per second the game is meant to be played at."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Everything the game was built with, defaults filled in. JSON values only."""
+    seats: tuple[int, ...] = ()
+    """Per player the index of its agent, ascending. Empty: every agent has a player."""
     codecs: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
+    """Per agent."""
+    input_codecs: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
+    """Per player: the codec of its agent."""
     default_inputs: JointInput = field(init=False, repr=False, compare=False)
+    """Per player: its agent's default action."""
 
     def __post_init__(self) -> None:
+        agents = range(len(self.agents))
+        seats = self.seats or tuple(agents)
+        if list(seats) != sorted(set(seats)) or not set(seats) <= set(agents):
+            raise ValueError(f"seats {seats}: expected indices below {len(agents)}, ascending")
         codecs = tuple(codec_for(space) for space in self.action_spaces)
-        object.__setattr__(self, "codecs", codecs)
         defaults = tuple(c.encode(a) for c, a in zip(codecs, self.default_actions, strict=True))
-        object.__setattr__(self, "default_inputs", defaults)
+        object.__setattr__(self, "seats", seats)
+        object.__setattr__(self, "codecs", codecs)
+        object.__setattr__(self, "input_codecs", tuple(codecs[agent] for agent in seats))
+        object.__setattr__(self, "default_inputs", tuple(defaults[agent] for agent in seats))
 
     @property
     def players(self) -> int:
         """How many players the game seats."""
-        return len(self.agents)
+        return len(self.seats)
+
+    @property
+    def npcs(self) -> tuple[int, ...]:
+        """The indices of the agents that have no player."""
+        return tuple(agent for agent in range(len(self.agents)) if agent not in self.seats)
 
 
 class Game(ABC):
@@ -108,6 +131,11 @@ class Game(ABC):
 
         Must not change the state. It may be called any number of times for a state, or never.
         """
+
+    def observe_agents(self, agents: Sequence[int]) -> tuple[Observation, ...]:
+        """:meth:`observe` for some agents only, in the order asked for: NPCs look at every frame, and at no other's."""
+        seen = self.observe()
+        return tuple(seen[agent] for agent in agents)
 
     def observe_at(self, snapshot: Any) -> tuple[Observation, ...]:
         """The observations of a saved state; the present state is left as it is."""

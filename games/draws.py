@@ -19,17 +19,18 @@ class Seat(NamedTuple):
     """Whom a policy plays for, and the seed of what it draws."""
 
     spec: GameSpec
-    player: int
+    agent: int
+    """Index in ``spec.agents``."""
     seed: int
 
 
 class Draws:
-    """Random 64-bit integers of one (seed, episode seed, player, moment)."""
+    """Random 64-bit integers of one (seed, episode seed, agent, moment)."""
 
     __slots__ = ("_index", "_key")
 
-    def __init__(self, seat_seed: int, episode_seed: int, player: int, moment: int) -> None:
-        self._key = struct.pack("<4q", seat_seed, episode_seed, player, moment)
+    def __init__(self, seat_seed: int, episode_seed: int, agent: int, moment: int) -> None:
+        self._key = struct.pack("<4q", seat_seed, episode_seed, agent, moment)
         self._index = 0
 
     def below(self, n: int) -> int:

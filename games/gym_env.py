@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -9,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.contract import Game, JointInput, Outcome
+from games.contract import Game, GameSpec, JointInput, Outcome
 from games.errors import GameError
 from games.registry import make
 
@@ -18,7 +19,7 @@ JointAction = dict[str, Any]
 
 
 class GameEnv(gymnasium.Env[JointObservation, JointAction]):
-    """All players of a game at once.
+    """All players of a game at once. NPCs belong to the environment: they are neither asked nor reported.
 
     Observations and actions are dicts by agent name, in ``Dict`` spaces. Gymnasium knows one reward: it is the sum
     over the agents; each agent's own is in ``info["rewards"]``, and its info in ``info[agent]``. The episode is
@@ -47,8 +48,8 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
         self.game = game
         self.render_mode = render_mode
         self.metadata = {**type(self).metadata, "render_fps": spec.fps}
-        self.action_space = spaces.Dict(dict(zip(spec.agents, spec.action_spaces, strict=True)))
-        self.observation_space = spaces.Dict(dict(zip(spec.agents, spec.observation_spaces, strict=True)))
+        self.action_space = spaces.Dict(self._by_agent(spec.action_spaces))
+        self.observation_space = spaces.Dict(self._by_agent(spec.observation_spaces))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -71,7 +72,8 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
         info = self._by_agent(tuple(dict(i) for i in outcome.infos))
         info["rewards"] = self._by_agent(outcome.rewards)
         terminated = all(outcome.terminated)
-        return self._observations(), float(sum(outcome.rewards)), terminated, outcome.terminal and not terminated, info
+        reward = float(sum(info["rewards"].values()))
+        return self._observations(), reward, terminated, outcome.terminal and not terminated, info
 
     def render(self) -> NDArray[np.uint8] | str | None:
         """The present state in the form of the render mode."""
@@ -86,8 +88,13 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
     def _observations(self) -> JointObservation:
         return self._by_agent(self.game.observe())
 
-    def _by_agent(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        return dict(zip(self.game.spec.agents, values, strict=True))
+    def _by_agent(self, values: Sequence[Any]) -> dict[str, Any]:
+        return by_agent(self.game.spec, values)
+
+
+def by_agent(spec: GameSpec, values: Sequence[Any]) -> dict[str, Any]:
+    """What is given per agent, by the names of those that have a player."""
+    return {spec.agents[agent]: values[agent] for agent in spec.seats}
 
 
 def encode_joint(game: Game, actions: Any) -> JointInput:
@@ -97,12 +104,12 @@ def encode_joint(game: Game, actions: Any) -> JointInput:
     an action outside its space.
     """
     spec = game.spec
-    if not isinstance(actions, dict) or actions.keys() != set(spec.agents):
-        raise GameError("actions", actions, "one action for each of " + ", ".join(spec.agents))
-    return tuple(codec.encode(actions[agent]) for codec, agent in zip(spec.codecs, spec.agents, strict=True))
+    names = [spec.agents[agent] for agent in spec.seats]
+    if not isinstance(actions, dict) or actions.keys() != set(names):
+        raise GameError("actions", actions, "one action for each of " + ", ".join(names))
+    return tuple(codec.encode(actions[name]) for codec, name in zip(spec.input_codecs, names, strict=True))
 
 
 def flags(game: Game, outcome: Outcome) -> tuple[dict[str, bool], dict[str, bool]]:
     """Terminations and truncations by agent name."""
-    agents = game.spec.agents
-    return dict(zip(agents, outcome.terminated, strict=True)), dict(zip(agents, outcome.truncated, strict=True))
+    return by_agent(game.spec, outcome.terminated), by_agent(game.spec, outcome.truncated)

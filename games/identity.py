@@ -14,6 +14,7 @@ def identity(spec: GameSpec) -> GameIdentity:
         version=spec.version,
         parameters=dict(spec.parameters),
         agents=spec.agents,
+        npcs=tuple(spec.agents[agent] for agent in spec.npcs),
         action_spaces=tuple(describe(space) for space in spec.action_spaces),
         observation_spaces=tuple(describe(space) for space in spec.observation_spaces),
     )

@@ -11,11 +11,11 @@ from pettingzoo import ParallelEnv
 
 from games.contract import Game
 from games.errors import GameError
-from games.gym_env import encode_joint, flags
+from games.gym_env import by_agent, encode_joint, flags
 
 
 class ParallelGame(ParallelEnv):  # type: ignore[misc]
-    """All players of a game at once, everything in dicts by agent name.
+    """All players of a game at once, everything in dicts by agent name. NPCs belong to the environment.
 
     A seedless reset goes on with the next seed of a sequence that the last given seed started.
     """
@@ -31,10 +31,10 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
             "render_modes": ["rgb_array", "ansi"],
             "render_fps": game.spec.fps,
         }
-        self.possible_agents = list(game.spec.agents)
+        self.possible_agents = [game.spec.agents[agent] for agent in game.spec.seats]
         self.agents: list[str] = []
-        self.observation_spaces = dict(zip(game.spec.agents, game.spec.observation_spaces, strict=True))
-        self.action_spaces = dict(zip(game.spec.agents, game.spec.action_spaces, strict=True))
+        self.observation_spaces: dict[str, spaces.Space[Any]] = by_agent(game.spec, game.spec.observation_spaces)
+        self.action_spaces: dict[str, spaces.Space[Any]] = by_agent(game.spec, game.spec.action_spaces)
         self._seeds = np.random.default_rng()
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
@@ -57,7 +57,7 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
             self._seeds = np.random.default_rng(seed)
         infos = self.game.reset(seed)
         self.agents = list(self.possible_agents)
-        return self._observations(), {a: dict(i) for a, i in zip(self.possible_agents, infos, strict=True)}
+        return self._observations(), {a: dict(i) for a, i in by_agent(self.game.spec, infos).items()}
 
     def step(
         self, actions: dict[str, Any]
@@ -67,8 +67,8 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
             raise GameError("actions", actions, "a reset first: the episode is over")
         outcome = self.game.step(encode_joint(self.game, actions))
         terminations, truncations = flags(self.game, outcome)
-        rewards = dict(zip(self.possible_agents, outcome.rewards, strict=True))
-        infos = {a: dict(i) for a, i in zip(self.possible_agents, outcome.infos, strict=True)}
+        rewards = by_agent(self.game.spec, outcome.rewards)
+        infos = {a: dict(i) for a, i in by_agent(self.game.spec, outcome.infos).items()}
         if outcome.terminal:
             self.agents = []
         return self._observations(), rewards, terminations, truncations, infos
@@ -84,4 +84,4 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
         self.game.close()
 
     def _observations(self) -> dict[str, Any]:
-        return dict(zip(self.possible_agents, self.game.observe(), strict=True))
+        return by_agent(self.game.spec, self.game.observe())

@@ -1,7 +1,7 @@
 """Bots: who decides the input of one player from what it sees.
 
 A policy's randomness is counter-based: what it draws at a frame is a pure function of (its seed, the episode's
-seed, its player, the frame). Nothing has to be remembered, so a bot that skips or repeats a frame stays the same.
+seed, its agent, the frame). Nothing has to be remembered, so a bot that skips or repeats a frame stays the same.
 """
 
 from __future__ import annotations
@@ -32,6 +32,19 @@ class Policy(Protocol):
         """The player's action at ``frame``: a member of its action space."""
 
 
+class RecurrentPolicy(Policy, Protocol):
+    """A policy that also acts on what it saw before. As an NPC its memory is part of the game's state."""
+
+    def memory(self) -> Any:
+        """What it remembers after its last ``act`` (or ``reset``), as a value that later acts never touch."""
+
+    def recall(self, memory: Any) -> None:
+        """Go back to a memory of the same episode, its own or that of an equal policy elsewhere."""
+
+    def memory_bytes(self, memory: Any) -> bytes:
+        """The canonical bytes of a memory: equal memories give equal bytes, on any machine."""
+
+
 class PolicyInfo(NamedTuple):
     """One line of the list of policies."""
 
@@ -46,21 +59,21 @@ class RandomPolicy:
     def __init__(self, seat: Seat, hold: int = 1) -> None:
         self._seat = seat
         self._hold = checked_integer("random_hold.hold", hold, 1)
-        self._sample = sampler(seat.spec.action_spaces[seat.player])
+        self._sample = sampler(seat.spec.action_spaces[seat.agent])
         self._episode_seed = 0
 
     def reset(self, seed: int) -> None:
         self._episode_seed = seed
 
     def act(self, observation: Observation, frame: int) -> Any:
-        return self._sample(Draws(self._seat.seed, self._episode_seed, self._seat.player, frame // self._hold))
+        return self._sample(Draws(self._seat.seed, self._episode_seed, self._seat.agent, frame // self._hold))
 
 
 class IdlePolicy:
     """Always does what the game says that a player who does nothing does."""
 
     def __init__(self, seat: Seat) -> None:
-        self._action = seat.spec.default_actions[seat.player]
+        self._action = seat.spec.default_actions[seat.agent]
 
     def reset(self, seed: int) -> None:
         return None
@@ -82,7 +95,7 @@ class ScriptedPolicy:
         given = _read_script(path) if path is not None else actions
         if not isinstance(given, list | tuple) or not given:
             raise GameError("scripted.actions", given, "a list of at least one action")
-        space, codec = seat.spec.action_spaces[seat.player], seat.spec.codecs[seat.player]
+        space, codec = seat.spec.action_spaces[seat.agent], seat.spec.codecs[seat.agent]
         self._actions = []
         for index, value in enumerate(given):
             try:
@@ -91,7 +104,7 @@ class ScriptedPolicy:
             except (CodecError, ValueError, TypeError, KeyError, OverflowError) as error:
                 raise GameError(f"scripted.actions[{index}]", value, f"a member of {space} ({error})") from error
             self._actions.append(action)
-        self._idle = seat.spec.default_actions[seat.player]
+        self._idle = seat.spec.default_actions[seat.agent]
         self._repeat = repeat
 
     def reset(self, seed: int) -> None:
@@ -160,8 +173,8 @@ def available_policies() -> list[PolicyInfo]:
     return [info for _, info in _POLICIES.values()]
 
 
-def make_policy(name: str, game_spec: GameSpec, agent_index: int, seed: int, **params: Any) -> Policy:
-    """A policy for one player of a game.
+def make_policy(name: str, game_spec: GameSpec, player: int, seed: int, **params: Any) -> Policy:
+    """A policy for one player of a game: it decides for agent ``game_spec.seats[player]``.
 
     ``0 <= seed < 2**63``. Raises :class:`~games.errors.GameError` for a name that does not exist, a game it can not
     play, and an unknown or ill-typed parameter.
@@ -171,9 +184,10 @@ def make_policy(name: str, game_spec: GameSpec, agent_index: int, seed: int, **p
         if given not in info.parameters:
             known = "a parameter named " + ", ".join(info.parameters) if info.parameters else "no parameters"
             raise GameError(f"{name}.{given}", value, known)
-    if not 0 <= agent_index < game_spec.players:
-        raise GameError("agent_index", agent_index, f"0..{game_spec.players - 1}")
-    return factory(Seat(game_spec, agent_index, checked_integer("policy seed", seed, 0, 2**63 - 1)), **params)
+    if not 0 <= player < game_spec.players:
+        raise GameError("player", player, f"0..{game_spec.players - 1}")
+    seat = Seat(game_spec, game_spec.seats[player], checked_integer("policy seed", seed, 0, 2**63 - 1))
+    return factory(seat, **params)
 
 
 def _found(name: Any) -> tuple[Callable[..., Policy], PolicyInfo]:

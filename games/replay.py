@@ -52,8 +52,8 @@ def recorded_inputs(header: Header, canonical: Canonical, spec: GameSpec) -> lis
     if header.game.agents != spec.agents:
         raise ReplayError("header.game.agents", f"{header.game.agents}: expected {spec.agents}")
     per_player = []
-    for agent, codec in zip(spec.agents, spec.codecs, strict=True):
-        name = f"actions/{agent}"
+    for agent, codec in zip(spec.seats, spec.input_codecs, strict=True):
+        name = f"actions/{spec.agents[agent]}"
         column = canonical.columns.get(name)
         if column is None:
             raise ReplayError(f"columns.{name}", "missing")
@@ -76,18 +76,20 @@ def _check_idle(inputs: Sequence[JointInput], sources: Sequence[Sequence[int]], 
     for frame, row in enumerate(sources):
         for player, source in enumerate(row):
             if source == INPUT_IDLE and inputs[frame][player] != spec.default_inputs[player]:
-                place = f"columns.actions/{spec.agents[player]}"
+                place = f"columns.actions/{spec.agents[spec.seats[player]]}"
                 raise ReplayError(place, f"frame {frame} is marked idle, but holds {inputs[frame][player].hex()}")
 
 
 def _sources(header: Header, canonical: Canonical, spec: GameSpec) -> list[list[int]]:
+    """Per frame and player. What the column says of NPCs is not read: it follows from the spec."""
     column = canonical.columns.get("input_source")
     if column is None:
         raise ReplayError("columns.input_source", "missing")
-    if column.shape != (header.frames, spec.players):
-        raise ReplayError("columns.input_source", f"shape {column.shape}: expected {(header.frames, spec.players)}")
+    wanted = (header.frames, len(spec.agents))
+    if column.shape != wanted:
+        raise ReplayError("columns.input_source", f"shape {column.shape}: expected {wanted}")
     try:
-        rows: list[list[int]] = column.array().tolist()
+        rows: list[list[int]] = column.array()[:, spec.seats].tolist()
     except ExportError as error:
         raise ReplayError(f"columns.input_source.{error.field}", str(error)) from error
     return rows

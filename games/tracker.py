@@ -50,5 +50,5 @@ class TrackerPolicy:
         """How far off the middle of the paddle it means to hit: one choice per approach of the ball."""
         mine, theirs = (int(v) for v in observation["scores"])
         approach = (mine * 1000 + theirs) * 1_000_000 + int(observation["rally"][0])
-        draws = Draws(self._seat.seed, self._episode_seed, self._seat.player, approach)
+        draws = Draws(self._seat.seed, self._episode_seed, self._seat.agent, approach)
         return draws.below(2 * self._off + 1) - self._off

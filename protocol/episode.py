@@ -28,7 +28,9 @@ the partner said goodbye, the partner fell silent, states differed, or this peer
 
 INPUT_REAL = 0
 INPUT_IDLE = 1
-"""``input_source`` values: sent by its owner, or filled in while the owner was away."""
+INPUT_NPC = 2
+"""``input_source`` values: sent by its owner, filled in while the owner was away, or decided within the simulation (for
+an agent in ``header.game.npcs``, at every frame)."""
 
 MAX_FRAMES = 1_000_000
 MAX_COLUMN_BYTES = 1 << 30
@@ -180,13 +182,13 @@ def canonical_layout(header: Header) -> dict[str, tuple[str | None, int, tuple[i
     Observation columns come on top: ``observations/<agent>`` or ``observations/<agent>/<leaf path>``, any plain
     dtype, ``T + 1`` rows.
     """
-    rows, agents, players = header.frames, len(header.game.agents), len(header.participants)
+    rows, agents = header.frames, len(header.game.agents)
     layout: dict[str, tuple[str | None, int, tuple[int, ...] | None]] = {
         "frame": ("<u4", rows, ()),
         "rewards": ("<f8", rows, (agents,)),
         "terminations": ("|b1", rows, (agents,)),
         "truncations": ("|b1", rows, (agents,)),
-        "input_source": ("|u1", rows, (players,)),
+        "input_source": ("|u1", rows, (agents,)),
         "state_digest": ("<u8", rows + 1, ()),
     }
     for agent in header.game.agents:
@@ -247,7 +249,7 @@ def check_export(export: Export) -> None:
     if header.schema != EPISODE_SCHEMA:
         raise ExportError("header.schema", f"{header.schema}: expected {EPISODE_SCHEMA}")
     players = len(header.participants)
-    if not players <= len(header.game.agents) or own.player >= players:
+    if not players <= len(header.game.players) or own.player >= players:
         raise ExportError("own.player", f"{own.player}: expected 0..{players - 1}")
     _check_canonical(header, canonical)
     _check_own(header, own)
@@ -280,9 +282,7 @@ def _check_canonical(header: Header, canonical: Canonical) -> None:
     frames = canonical.columns["frame"].array()
     if not np.array_equal(frames, np.arange(header.frames, dtype=np.uint32)):
         raise ExportError("canonical.columns.frame", f"expected 0..{header.frames - 1} without gaps")
-    sources = canonical.columns["input_source"].array()
-    if sources.size and int(sources.max()) > INPUT_IDLE:
-        raise ExportError("canonical.columns.input_source", f"value {int(sources.max())}: expected 0 or 1")
+    _check_sources(header, canonical.columns["input_source"].array())
     _check_end(header, canonical)
     previous = (0, 0, "")
     for index, info in enumerate(canonical.infos):
@@ -297,6 +297,17 @@ def _check_canonical(header: Header, canonical: Canonical) -> None:
             unpack_value(info.value)
         except ValueFormatError as error:
             raise ExportError(place, str(error)) from error
+
+
+def _check_sources(header: Header, sources: NDArray[Any]) -> None:
+    for index, agent in enumerate(header.game.agents):
+        allowed = (INPUT_NPC,) if agent in header.game.npcs else (INPUT_REAL, INPUT_IDLE)
+        wrong = ~np.isin(sources[:, index], allowed)
+        if wrong.any():
+            frame = int(wrong.argmax())
+            expected = " or ".join(map(str, allowed))
+            message = f"value {int(sources[frame, index])} at frame {frame} of {agent}: expected {expected}"
+            raise ExportError("canonical.columns.input_source", message)
 
 
 def _check_end(header: Header, canonical: Canonical) -> None:

@@ -18,7 +18,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1024)]
 
 
-class GameIdentity(Struct, frozen=True, forbid_unknown_fields=True):
+class GameIdentity(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What peers and server must have in common. Spaces are described as JSON (see ``games.spaces``)."""
 
     id: Name
@@ -27,6 +27,13 @@ class GameIdentity(Struct, frozen=True, forbid_unknown_fields=True):
     agents: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=16)]
     action_spaces: Annotated[tuple[dict[str, Any], ...], Meta(max_length=16)]
     observation_spaces: Annotated[tuple[dict[str, Any], ...], Meta(max_length=16)]
+    npcs: Annotated[tuple[Name, ...], Meta(max_length=16)] = ()
+    """The agents that no player drives: a policy inside the simulation does, at every peer alike."""
+
+    @property
+    def players(self) -> tuple[Name, ...]:
+        """The agents that players drive, in player order."""
+        return tuple(agent for agent in self.agents if agent not in self.npcs)
 
 
 class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +95,7 @@ class MatchStart(Struct, frozen=True, forbid_unknown_fields=True):
 
     match: Name
     player: Annotated[int, Meta(ge=0, le=15)]
-    """Your index; agent ``game.agents[player]`` is yours."""
+    """Your index; agent ``game.players[player]`` is yours."""
     participants: tuple[Name, ...]
     """Every player's label, in player order."""
     seed: Annotated[int, Meta(ge=0)]

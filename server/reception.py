@@ -33,7 +33,7 @@ class Reception:
         self._players: dict[str, Player] = {}
         self._wake = asyncio.Event()
         self._open = True
-        self.lobby = Lobby(len(game.agents), capacity)
+        self.lobby = Lobby(len(game.players), capacity)
         matches.released = self._released
         matches.annulled = self._annulled
 

@@ -49,6 +49,7 @@ class EpisodeRecorder:
     def __init__(self, game: Game, infos: tuple[Mapping[str, Any], ...], player: int) -> None:
         self._game = game
         self.player = player
+        self._agent = game.spec.seats[player]
         self.speculative = SpeculativeBuffer()
         self.canonical = CanonicalBuffer(CanonicalBuilder(game.spec))
         self.rollbacks: list[RollbackEvent] = []
@@ -57,7 +58,7 @@ class EpisodeRecorder:
         self._time = 0.0
         self._seen: dict[int, Observation] = {}
         self._seen_wrong: list[tuple[int, tuple[Observation, ...]]] = []
-        self._flatten = flattener(game.spec.observation_spaces[player])
+        self._flatten = flattener(game.spec.observation_spaces[self._agent])
         digest = game.digest(game.save())
         self.canonical.start(infos, game.observe(), digest)
 
@@ -112,8 +113,8 @@ class EpisodeRecorder:
             observations = self._game.observe() if newest else self._game.observe_at(snapshot)
         self.canonical.append(frame, row, inputs, sources, observations, digest)
         seen = self._seen.pop(frame + 1, None)
-        if seen is not None and seen is not observations[self.player]:
-            self._compare_seen(frame + 1, seen, observations[self.player])
+        if seen is not None and seen is not observations[self._agent]:
+            self._compare_seen(frame + 1, seen, observations[self._agent])
 
     def _compare_seen(self, frame: int, seen: Observation, final: Observation) -> None:
         for one, two in zip(self._flatten(seen), self._flatten(final), strict=True):
@@ -142,8 +143,8 @@ class EpisodeRecorder:
                 row.observations = self._game.observe()
             observations = row.observations
             # A frame can be observed again after a rollback took a terminal frame away; its input was decided first.
-            self._seen.setdefault(frame, observations[self.player])
-        return observations[self.player]
+            self._seen.setdefault(frame, observations[self._agent])
+        return observations[self._agent]
 
     def build(self) -> Canonical:
         """The canonical part of the export. Reads the canonical buffer and nothing else."""
@@ -165,7 +166,7 @@ class EpisodeRecorder:
         acted = [(frame, seen) for frame, seen in self._seen_wrong if frame < self.canonical.frames]
         columns["seen_frame"] = Column.of(np.array([frame for frame, _ in acted], dtype=np.uint32))
         columns.update(
-            observation_columns(self._game.spec, [seen for _, seen in acted], prefix="seen", agents=(self.player,))
+            observation_columns(self._game.spec, [seen for _, seen in acted], prefix="seen", agents=(self._agent,))
         )
         return columns
 

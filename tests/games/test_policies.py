@@ -112,7 +112,7 @@ def test_a_script_that_is_not_json_is_refused(tmp_path: Path) -> None:
     [
         ("alphago", 0, 0, {}, "policy = 'alphago': expected one of random, random_hold, idle, scripted, tracker, chef"),
         (None, 0, 0, {}, "policy = None"),
-        ("random", 2, 0, {}, r"agent_index = 2: expected 0\.\.1"),
+        ("random", 2, 0, {}, r"player = 2: expected 0\.\.1"),
         ("random", 0, -1, {}, "policy seed = -1"),
         ("random", 0, 0, {"hold": 3}, r"random\.hold = 3: expected no parameters"),
         ("random_hold", 0, 0, {"hold": 0}, r"random_hold\.hold = 0"),

@@ -90,6 +90,7 @@ def exports(draw: st.DrawFn, max_frames: int = 12) -> Export:
     """A valid export, of a complete or of a broken off episode."""
     frames = draw(st.integers(0, max_frames))
     agents = draw(st.lists(names, min_size=1, max_size=3, unique=True).map(tuple))
+    npcs = draw(st.sets(st.sampled_from(agents), max_size=len(agents) - 1))
     complete = frames > 0 and draw(st.booleans())
     header = Header(
         match=draw(names),
@@ -103,9 +104,10 @@ def exports(draw: st.DrawFn, max_frames: int = 12) -> Export:
             agents,
             ({},) * len(agents),
             ({},) * len(agents),
+            tuple(agent for agent in agents if agent in npcs),
         ),
         settings=PlaySettings(fps=draw(st.floats(1, 240)), input_delay=draw(st.integers(0, 10))),
-        participants=tuple(f"p{i}" for i in range(draw(st.integers(1, len(agents))))),
+        participants=tuple(f"p{i}" for i in range(draw(st.integers(1, len(agents) - len(npcs))))),
         frames=frames,
         status="complete"
         if complete
@@ -119,7 +121,9 @@ def exports(draw: st.DrawFn, max_frames: int = 12) -> Export:
 @st.composite
 def canonical_parts(draw: st.DrawFn, header: Header) -> Canonical:
     """A canonical part that belongs to ``header``."""
-    rows, agents, players = header.frames, header.game.agents, len(header.participants)
+    rows, agents = header.frames, header.game.agents
+    sources = np.zeros((rows, len(agents)), dtype=np.uint8)
+    sources[:, [agent in header.game.npcs for agent in agents]] = 2
     terminations = np.zeros((rows, len(agents)), dtype=bool)
     if header.status == "complete":
         terminations[-1] = True
@@ -128,7 +132,7 @@ def canonical_parts(draw: st.DrawFn, header: Header) -> Canonical:
         "rewards": draw(columns("<f8", (rows, len(agents)))),
         "terminations": Column.of(terminations),
         "truncations": Column.of(np.zeros((rows, len(agents)), dtype=bool)),
-        "input_source": Column.of(np.zeros((rows, players), dtype=np.uint8)),
+        "input_source": Column.of(sources),
         "state_digest": draw(columns("<u8", (rows + 1,))),
     }
     for agent in agents:

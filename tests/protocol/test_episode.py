@@ -52,6 +52,10 @@ def _with_header(export: Export, **changes: Any) -> Export:
     return _sealed(msgspec.structs.replace(export, header=msgspec.structs.replace(export.header, **changes)))
 
 
+def _with_npc(export: Export, agent: str) -> Export:
+    return _with_header(export, game=msgspec.structs.replace(export.header.game, npcs=(agent,)))
+
+
 def _with_infos(export: Export, infos: list[Info]) -> Export:
     return _sealed(msgspec.structs.replace(export, canonical=Canonical(export.canonical.columns, infos)))
 
@@ -102,6 +106,15 @@ FLAWS: dict[str, tuple[Any, str]] = {
         lambda e: _with_column(e, "input_source", Column.of(np.full((3, 2), 2, np.uint8))),
         "canonical.columns.input_source",
     ),
+    "a player's frame as an NPC's": (
+        lambda e: _with_column(e, "input_source", Column.of(np.array([[0, 0], [0, 2], [0, 0]], np.uint8))),
+        "canonical.columns.input_source",
+    ),
+    "an NPC's frame as a player's": (
+        lambda e: _with_npc(_with_own(_with_header(e, participants=("p0",)), player=0), "b"),
+        "canonical.columns.input_source",
+    ),
+    "more participants than players": (lambda e: _with_npc(e, "b"), "own.player"),
     "flat actions": (
         lambda e: _with_column(e, "actions/a", Column.of(np.zeros(3, np.uint8))),
         "canonical.columns.actions/a",
