@@ -254,8 +254,9 @@ def judge(plan: Plan, *, twice: bool = False) -> tuple[list[str], Played | None]
     for player in range(plan.players):
         exports = played.result.players[player].exports
         for number, export in enumerate(exports):
-            where = f"player {player}, episode {number}: "
-            problems += [where + problem for problem in _episode(plan, played, player, number, export)]
+            for problem in _episode(plan, played, player, number, export):
+                word, _, text = problem.partition(" ")
+                problems.append(f"{word} player {player}, episode {number}: {text}")
     if twice:
         again = play(plan).result
         if (again.trace, again.seconds, again.events) != (
