@@ -29,7 +29,7 @@ class Progress:
         self._states: list[Event | None] = [None] * seats
         self._next_line = clock() + LINE_EVERY
         self._verdicts: set[int] = set()
-        self._live = Live(console=console, transient=True, refresh_per_second=8) if console.is_terminal else None
+        self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
         if self._live is not None:
