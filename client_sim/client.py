@@ -43,11 +43,11 @@ log = structlog.get_logger(__name__)
 ANNULLED = "annulled"
 """``match_over`` reason: the match was undone before play began, and this client waits for another one."""
 
-STOP_WITHIN = 1.4
+STOP_WITHIN = 1.0
 """Seconds from being told to stop to the end of :func:`play`, uploads' last chance and goodbyes included. Well below
 the two seconds that are promised, because a process takes its time to end, and machines are busy."""
 
-STOP_UPLOADS = 0.6
+STOP_UPLOADS = 0.5
 """Seconds of that for uploads; what is not through by then goes at the next start."""
 
 GOODBYE = 0.3
@@ -500,7 +500,7 @@ class _Client:
 
 def _check(start: MatchStart, game: Game) -> None:
     """Raises :class:`JoinRefused` for a pairing that can not be played."""
-    players = len(game.spec.agents)
+    players = game.spec.players
     for name, actual, expected, wrong in (
         ("participants", len(start.participants), players, len(start.participants) != players),
         ("player", start.player, f"0..{players - 1}", start.player >= players),

@@ -35,7 +35,7 @@ MAX_ANSWER = 64 * 1024
 """Bytes read of the server's answer."""
 
 AT_ONCE = 2
-"""Uploads under way at a time."""
+"""Uploads under way, and in memory, at a time."""
 
 GONE = "the spool file is gone"
 
@@ -92,7 +92,7 @@ class Uploader:
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, no secret
         self._sleep = sleep
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=AT_ONCE), timeout=TIMEOUT, auto_decompress=False
+            connector=aiohttp.TCPConnector(limit=0), timeout=TIMEOUT, auto_decompress=False
         )
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[asyncio.Task[None], bool] = {}  # -> was it submitted in this run

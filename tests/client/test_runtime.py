@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -267,6 +268,14 @@ def test_the_same_seed_gives_every_packet_the_same_fate() -> None:
     order = [number for number, _ in first]
     assert order != sorted(order)
     assert len(set(order)) < len(order)
+
+
+def test_every_packet_leaves_exactly_when_its_channel_says() -> None:
+    link = Link.both(NetworkConditions(latency=0.05, jitter=0.05, reorder=0.2))
+    channel = link.channel(0, 1, 1)
+    expected = [(n, time) for n in range(200) for time in channel.deliveries(n / 60, 2)]
+    assert any(a > b for (_, a), (_, b) in pairwise(expected))  # some overtake others that were waiting already
+    assert dict(_fates(1, link)) == pytest.approx(dict(expected), abs=1e-5)
 
 
 def test_a_stream_stays_in_order_even_where_packets_arrive_together() -> None:

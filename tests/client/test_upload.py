@@ -124,6 +124,18 @@ async def test_what_may_heal_is_tried_again(ingest: Ingest, tmp_path: Path, stat
     assert len(setup.naps) == 3
 
 
+async def test_a_ticket_goes_nowhere_but_to_its_server(ingest: Ingest, tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"Location": "/matches/other/episodes/0"})
+
+    ingest.script = [elsewhere]
+    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    await setup.finish()
+    assert [path for path, _ in ingest.requests] == ["/matches/m/episodes/0"] * 2
+
+
 async def test_pauses_double_up_to_a_bound_and_are_spread(ingest: Ingest, tmp_path: Path) -> None:
     setup = Setup(tmp_path)
     ingest.script = [503] * 12
