@@ -87,7 +87,9 @@ class Match:
         return self.result.players[player].exports
 
     def export(self, player: int, episode: int = 0) -> Export:
-        return self.exports(player)[episode]
+        exports = self.exports(player)
+        assert len(exports) > episode, f"player {player} exported {len(exports)} episodes"
+        return exports[episode]
 
     def ended(self, player: int, episode: int = 0) -> EpisodeEnded:
         return [e for e in self.result.players[player].events if isinstance(e, EpisodeEnded)][episode]

@@ -65,7 +65,8 @@ class Probe(Game):
     """Two players. ``repeats``: a player who plays the same action so many frames in a row ends the episode.
 
     ``width``: bytes of an action. ``skew``: a frame from which on the state goes wrong (a game that is not
-    deterministic across peers).
+    deterministic across peers). ``dull``: only the upper half of the actions does anything, so that many a wrong guess
+    makes no difference.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class Probe(Game):
         repeats: int = 1 << 30,
         width: int = 1,
         skew: int = 1 << 30,
+        dull: bool = False,
         log: GameLog | None = None,
         agents: tuple[str, str] = ("0", "1"),
     ) -> None:
         self.log = log or GameLog()
         self.repeats = repeats
         self.skew = skew
+        self.dull = dull
         action: spaces.Space[Any] = (
             spaces.Discrete(ACTIONS) if width == 1 else spaces.MultiDiscrete(np.full(width, ACTIONS))
         )
@@ -108,7 +111,8 @@ class Probe(Game):
     def step(self, inputs: JointInput) -> Outcome:
         state = self._state
         self.log.steps.append(Step(self.log.clock(), self._seed, state.frame, inputs))
-        mix = xxhash.xxh3_64_intdigest(b"".join(inputs), state.mix)
+        felt = [bytes([value[0] >> 3]) for value in inputs] if self.dull else inputs
+        mix = xxhash.xxh3_64_intdigest(b"".join(felt), state.mix)
         if state.frame >= self.skew:
             mix ^= 1
         last = (inputs[0][0], inputs[1][0])
@@ -204,3 +208,10 @@ class Tired(Restless):
 
     def choose(self, draw: int, frame: int) -> int:
         return 3 if frame >= self.until else super().choose(draw, frame)
+
+
+class Loose(Restless):
+    """Any action on any frame."""
+
+    def choose(self, draw: int, frame: int) -> int:
+        return 1 + draw % 15

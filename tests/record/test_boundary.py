@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -85,6 +86,15 @@ def test_edge_02_all_packets_of_the_last_500_ms_lost_once_give_equal_exports(pla
     end = clean_end()
     match = Play(faults={"partitions": [Partition(end - 0.5, 0.5, player)]})()
     assert_played(match, frames=180, complete=1)
+
+
+def test_edge_02_who_is_done_first_goes_on_sending_what_the_other_lacks() -> None:
+    # Player 0's inputs of the last 100 ms are lost, and what it sends until it is done: nothing else is due from it.
+    end = clean_end()
+    match = Play(faults={"partitions": [Partition(end - 0.1, 0.15, 0)], "time_limit": 30.0})()
+    assert_played(match, frames=180, complete=1)
+    ended = [match.export(player).own.ended_at for player in (0, 1)]
+    assert ended[0] + 0.05 < ended[1]
 
 
 @pytest.mark.parametrize("blocked", [0.6, 2.0, 4.4])
@@ -173,7 +183,9 @@ def test_bound_01_late_end_packets_of_an_old_episode_do_not_touch_the_next() -> 
 
 
 def test_bound_01_inputs_held_over_the_boundary_and_delayed_past_it_do_not_leak() -> None:
-    match = Play(episodes=3, frames=50, tap=delay_every_third_input, policy=lambda player: Holder(player, 40))()
+    match = Play(
+        episodes=3, frames=50, tap=delay_inputs_into_the_next_episode, policy=lambda player: Holder(player, 40)
+    )()
     assert_played(match, frames=50, complete=3, rollbacks=3)
     stale = 0
     for sent in match.received:
@@ -190,9 +202,11 @@ def test_bound_01_inputs_held_over_the_boundary_and_delayed_past_it_do_not_leak(
                 assert actions(export, owner)[2] == bytes([first])
 
 
-def delay_every_third_input(sent: Sent) -> Sequence[float]:
-    if isinstance(sent.packet, Input) and round(sent.now * 1e6) % 3 == 0:
-        return (sent.at, sent.at + 0.7)
+def delay_inputs_into_the_next_episode(sent: Sent) -> Sequence[float]:
+    # Also by about the length of an episode, so that they come when their frames are due again.
+    if isinstance(sent.packet, Input):
+        later = random.Random(repr(sent)).uniform(0.6, 1.5)
+        return (sent.at, sent.at + later)
     return (sent.at,)
 
 

@@ -19,7 +19,7 @@ from tests.record.match import (
     one_way,
     own,
 )
-from tests.record.probe import SPARK_EVERY, Holder, Probe
+from tests.record.probe import SPARK_EVERY, Holder, Loose, Probe
 
 
 @pytest.mark.parametrize("network", [name for name in CONDITIONS if name not in ("local", "lan", "wifi_good")])
@@ -100,6 +100,14 @@ def test_seen_is_what_the_policy_was_given_exactly_where_it_was_wrong() -> None:
     for player in (0, 1):
         wrong = match.export(player).own.columns["seen_frame"].shape[0]
         assert 10 < wrong < 170
+
+
+def test_seen_leaves_out_frames_whose_wrong_guess_made_no_difference() -> None:
+    match = Play(policy=Loose, game=lambda log, player: Probe(log=log, dull=True))()
+    assert_played(match, frames=180, complete=1, rollbacks=50)
+    for player in (0, 1):
+        export = match.export(player)
+        assert export.own.columns["seen_frame"].shape[0] < sum(own(export, "mispredicted")) - 20
 
 
 def test_edge_03_rollback_events_agree_with_the_frames_they_simulated_again() -> None:
