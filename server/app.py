@@ -29,6 +29,9 @@ from server.store import Store
 from server.tickets import presented
 from server.workers import Workers
 
+_GOODBYE = 0.3
+# Seconds in which a client can read that the server goes.
+
 log = structlog.get_logger("server")
 
 
@@ -106,7 +109,12 @@ class Server:
         self.stopping = True
         self.reception.close()
         grace = self.settings.grace
-        await asyncio.gather(self.matches.drain(grace), self.relay.close_all(), self.sio.close_all(min(grace, 0.3)))
+        await asyncio.gather(
+            self.ingest.drain(grace),
+            self.matches.drain(grace),
+            self.relay.close_all(),
+            self.sio.close_all(min(grace, _GOODBYE)),
+        )
 
     async def stop(self) -> None:
         """Close what is on disk. Everything acknowledged is durable already."""

@@ -7,6 +7,7 @@ gets its row, and only then the client its answer. The event loop only moves pie
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -56,6 +57,9 @@ class Ingest:
         self._matches = matches
         self._metrics = metrics
         self._clock = clock
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._slots = asyncio.Semaphore(limits.uploads_at_once)
         # One upload of one episode by one player at a time, so that two that cross can not both be the first.
         self._locks: WeakValueDictionary[tuple[str, int, int], asyncio.Lock] = WeakValueDictionary()
@@ -63,6 +67,21 @@ class Ingest:
     async def put(self, request: web.Request) -> web.Response:
         """The handler. Answers ``{"ok": true, "stored": "new" | "same"}`` or an error."""
         started = self._clock()
+        self._running += 1
+        self._idle.clear()
+        try:
+            return await self._respond(request, started)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Let running uploads end, for at most ``seconds``."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+
+    async def _respond(self, request: web.Request, started: float) -> web.Response:
         try:
             stored = await self._put_or_fail(request)
         except RefusedError as error:

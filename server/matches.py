@@ -31,6 +31,8 @@ ANNULLED = "annulled"
 """``match_over`` reason: a player was lost before play began; the receiver is at the front of the queue again."""
 
 _JUDGE_TRIES = 3
+_JUDGE_PAUSE = 0.5
+# Seconds after the first failure; four times as long after the next.
 
 log = structlog.get_logger("server.matches")
 
@@ -79,6 +81,7 @@ class Matches:
         self._tickets: dict[bytes, Holder] = {}
         self._of_client: dict[str, set[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
         self._next_index = 0
         self._free_indexes: list[int] = []
         self.begun = 0
@@ -190,6 +193,8 @@ class Matches:
 
     async def client_gone(self, client: str, reason: str) -> None:
         """A client's control connection ended."""
+        if self._stopping:
+            return  # we ended it: its match goes on, as far as uploads go, when we are back
         for match_id in self._of_client.pop(client, set()).copy():
             match = self._live.get(match_id)
             if match is None:
@@ -295,7 +300,7 @@ class Matches:
 
     def _check(self, match: Match) -> None:
         """Start what can be judged; end the match if all is done; come back when the grace is over."""
-        if match.ended:
+        if match.ended or self._stopping:
             return
         now = self._clock()
         for episode in match.to_judge(now):
@@ -319,7 +324,7 @@ class Matches:
                 # Whatever a game, a worker or the disk throws: the uploads stay in the inbox, others play on.
                 log.exception("judge_failed", match=match.row.id, episode=episode, attempt=attempt)
                 self._metrics.verdicts.labels("failed").inc()
-                await asyncio.sleep(0.5 * 4**attempt)
+                await asyncio.sleep(_JUDGE_PAUSE * 4**attempt)
         else:
             match.given_up.add(episode)
             match.running.discard(episode)
@@ -398,6 +403,7 @@ class Matches:
 
     async def drain(self, seconds: float) -> None:
         """Let verdicts that are being found come in, for at most ``seconds``; then stop. The next start goes on."""
+        self._stopping = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:

@@ -21,6 +21,8 @@ from server.settings import ServerSettings
 log = structlog.get_logger("server")
 
 _BACKLOG = 512
+_STUCK = 0.2
+# Seconds for handlers that are still there after the application has said goodbye.
 
 
 async def serve(
@@ -39,7 +41,8 @@ async def serve(
     server = app[SERVER]
     stop = stop or asyncio.Event()
     bound = bind(settings.host, settings.port)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=max(0.1, settings.grace))
+    # The application drains its own work first (settings.grace); what is left then are stuck connections.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STUCK)
     with contextlib.closing(bound), _on_signals(stop) if signals else contextlib.nullcontext():
         await runner.setup()
         try:
