@@ -1,0 +1,91 @@
+"""Matches that several benchmarks play: two wire peers face to face, and scenarios of the simulator."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from client_sim.network import Link
+from client_sim.peer import Peer, Phase
+from client_sim.simulator import Scenario
+from games.contract import Game
+from games.policies import Policy, make_policy
+from games.registry import make
+from protocol.episode import Export
+from protocol.messages import MatchStart, PlaySettings
+
+PERIOD = 1 / 60
+
+
+class FaceToFace:
+    """Two peers of one match in this process. Packets are handed over in memory, ``lag`` ticks after they were sent."""
+
+    def __init__(self, settings: PlaySettings, game: str, policies: tuple[str, str], *, lag: int = 1) -> None:
+        self.peers = [_peer(player, settings, make(game), policies[player]) for player in (0, 1)]
+        self.lag = lag
+        self._tick = 0
+        self._now = 0.0
+        # (tick at which it arrives, bytes) for each receiver.
+        self._wires: tuple[deque[tuple[int, bytes]], ...] = (deque(), deque())
+
+    def tick(self) -> None:
+        """One frame period: both peers take in what has arrived and play."""
+        now, tick = self._now, self._tick
+        for player, peer in enumerate(self.peers):
+            wire, other = self._wires[player], self._wires[1 - player]
+            while wire and wire[0][0] <= tick:
+                peer.receive(1 - player, wire.popleft()[1], now)
+            for _, packet in peer.poll(now):
+                other.append((tick + self.lag, packet))
+        self._tick += 1
+        self._now += PERIOD
+
+    def play(self) -> list[list[Export]]:
+        """To the end; each peer's exports."""
+        while not all(peer.done for peer in self.peers):
+            self.tick()
+        return [peer.take_exports() for peer in self.peers]
+
+    def play_frames(self, frames: int) -> None:
+        """Until player 0 has simulated ``frames`` more frames of the running episode, which must not end before."""
+        peer = self.peers[0]
+        while peer.episode is None:
+            self.tick()
+        end = peer.episode.session.current + frames
+        while peer.episode.session.current < end:
+            self.tick()
+            if peer.phase is not Phase.PLAYING:
+                raise AssertionError(f"the episode ended before frame {end}")
+
+
+def _peer(player: int, settings: PlaySettings, game: Game, policy: str) -> Peer:
+    start = MatchStart(
+        match="benchmark",
+        player=player,
+        participants=("one", "two"),
+        seed=1,
+        settings=settings,
+        ticket="benchmark",
+        relay="/relay",
+        upload="/upload/{episode}",
+    )
+    driver = make_policy(policy, game.spec, player, player)
+    return Peer(start, game, driver, policy_info={"name": policy}, software={}, now=0.0, wall=0.0)
+
+
+def scenario(
+    game: str,
+    settings: PlaySettings,
+    link: Link,
+    *,
+    policy: str = "random_hold",
+    parameters: Mapping[str, Any] | None = None,
+    seed: int = 1,
+) -> Scenario:
+    """A simulated match of two bots of one kind."""
+
+    def build(made: Game, player: int) -> Policy:
+        return make_policy(policy, made.spec, player, seed + player)
+
+    return Scenario(settings, lambda: make(game, parameters or {}), [build, build], seed=seed, link=link)
