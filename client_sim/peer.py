@@ -220,9 +220,7 @@ class Peer:
     def _hear_input(self, link: Link, packet: Input, now: float) -> None:
         episode = self._episode
         if packet.episode != self._number or episode is None or self.phase not in (Phase.PLAYING, Phase.ENDING):
-            if packet.episode > self._number:
-                # Whoever plays a later episode has our end of this one, and our word that we have its own.
-                link.end_acked = True
+            self._hear_of_next(link, packet.episode)
             return
         if link.gone is not None:
             return  # its inputs count only as far as the survivors agree
@@ -269,7 +267,12 @@ class Peer:
     def _hear_end(self, link: Link, packet: End) -> None:
         if packet.episode == self._number and self.phase in (Phase.PLAYING, Phase.ENDING):
             link.end = packet
-        elif packet.episode > self._number:
+        else:
+            self._hear_of_next(link, packet.episode)
+
+    def _hear_of_next(self, link: Link, episode: int) -> None:
+        """Whoever plays the next episode has our end of this one, and our word that we have its own."""
+        if episode == self._number + 1 and link.end is not None:
             link.end_acked = True
 
     def _hear_bye(self, link: Link, packet: Bye, now: float) -> None:

@@ -250,13 +250,7 @@ def judge(plan: Plan, *, twice: bool = False) -> tuple[list[str], Played | None]
         return [f"11 liveness: {stuck}"], None
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this plan and is reported with it
         return [f"raised {type(error).__name__}: {error}"], None
-    problems = [*_whole(plan, played), *_agreement(played), *_desyncs(plan, played)]
-    for player in range(plan.players):
-        exports = played.result.players[player].exports
-        for number, export in enumerate(exports):
-            for problem in _episode(plan, played, player, number, export):
-                word, _, text = problem.partition(" ")
-                problems.append(f"{word} player {player}, episode {number}: {text}")
+    problems = judge_played(plan, played)
     if twice:
         again = play(plan).result
         if (again.trace, again.seconds, again.events) != (
@@ -266,6 +260,17 @@ def judge(plan: Plan, *, twice: bool = False) -> tuple[list[str], Played | None]
         ):
             problems.append("12 same scenario, another trace")
     return problems, played
+
+
+def judge_played(plan: Plan, played: Played) -> list[str]:
+    """What is wrong with an outcome."""
+    problems = [*_whole(plan, played), *_agreement(played), *_desyncs(plan, played)]
+    for player in range(plan.players):
+        for number, export in enumerate(played.result.players[player].exports):
+            for problem in _episode(plan, played, player, number, export):
+                word, _, text = problem.partition(" ")
+                problems.append(f"{word} player {player}, episode {number}: {text}")
+    return problems
 
 
 def _whole(plan: Plan, played: Played) -> Iterator[str]:
