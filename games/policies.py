@@ -19,6 +19,7 @@ from games.codec import CodecError
 from games.contract import GameSpec, Observation
 from games.draws import Draws, Seat, checked_integer, sampler
 from games.errors import GameError
+from games.kitchen_cook import CookPolicy
 from games.tracker import TrackerPolicy
 
 
@@ -163,6 +164,7 @@ _POLICIES: dict[str, tuple[Callable[..., Policy], PolicyInfo]] = {
             PolicyInfo("scripted", "`actions`, or a JSON list of them at `path`", ("actions", "path", "repeat")),
         ),
         (TrackerPolicy, PolicyInfo("tracker", "plays Pong sensibly, `error` percent (120) off", ("error",))),
+        (CookPolicy, PolicyInfo("cook", "cooks in the kitchen, `slip` percent (10) of its moves at random", ("slip",))),
         (ChefPolicy, PolicyInfo("chef", "cooks in Overcooked, `slip` percent (10) of its moves at random", ("slip",))),
     )
 }

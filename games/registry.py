@@ -34,6 +34,7 @@ class _Entry(NamedTuple):
 _GAMES = {
     "drift": _Entry("games.drift", "Drift", "two drifting bodies with published checksums: the reference game"),
     "pong": _Entry("games.pong", "Pong", "two paddles and a ball, first to N points"),
+    "kitchen": _Entry("games.kitchen", "Kitchen", "two or three cooks make onion soup together, room for an NPC"),
     "overcooked": _Entry(
         "games.overcooked", "Overcooked", "two cooks share a kitchen (cogrid)", extra="overcooked", needs="cogrid"
     ),

@@ -176,7 +176,7 @@ class ExperimentFile(_Section):
 
 def default_policy(game_id: str) -> str:
     """A policy that plays the game actively."""
-    return {"pong": "tracker", "overcooked": "chef"}.get(game_id, "random_hold")
+    return {"pong": "tracker", "kitchen": "cook", "overcooked": "chef"}.get(game_id, "random_hold")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

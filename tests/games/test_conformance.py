@@ -26,6 +26,8 @@ SETTINGS: list[tuple[str, dict[str, Any], int]] = [
     ("drift", {}, 1500),
     ("pong", {"points": 99}, 3000),
     ("pong", {"points": 3, "ball_speed": 20, "paddle_height": 64}, 600),
+    ("kitchen", {}, 700),
+    ("kitchen", {"layout": "banquet", "cooks": 3, "cook_time": 5, "orders": 1}, 700),
     ("overcooked", {}, 200),
     ("overcooked", {"layout": "forced_coordination"}, 120),
 ]

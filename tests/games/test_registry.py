@@ -10,10 +10,12 @@ import pytest
 from games import registry
 from games.errors import GameError
 
+OWN = ("drift", "pong", "kitchen")
+
 
 def test_the_built_in_games_are_listed_and_can_be_made() -> None:
     listed = {game.id: game for game in registry.available()}
-    assert list(listed) == ["drift", "pong", "overcooked"]
+    assert list(listed) == ["drift", "pong", "kitchen", "overcooked"]
     assert listed["pong"].extra is None
     assert listed["overcooked"].extra == "overcooked"
     made = registry.make("pong", {"points": 2})
@@ -24,7 +26,7 @@ def test_the_built_in_games_are_listed_and_can_be_made() -> None:
 
 @pytest.mark.parametrize("name", ["chess", "", None, ["pong"], 3])
 def test_an_unknown_game_is_refused_with_those_that_exist(name: object) -> None:
-    with pytest.raises(GameError, match=r"^game = .*expected one of drift, pong, overcooked"):
+    with pytest.raises(GameError, match=r"^game = .*expected one of drift, pong, kitchen, overcooked"):
         registry.make(name)  # type: ignore[arg-type]
 
 
@@ -37,7 +39,8 @@ def test_parameters_are_refused_by_name() -> None:
 
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
-    assert [game.installed for game in registry.available()] == [True, True, False]
+    assert {game.id: game.installed for game in registry.available() if game.extra is None} == dict.fromkeys(OWN, True)
+    assert {game.installed for game in registry.available() if game.extra is not None} == {False}
     with pytest.raises(GameError, match=r"pip install rollgym\[overcooked\]"):
         registry.make("overcooked")
 
