@@ -234,7 +234,7 @@ def assert_sound(match: Match, player: int, export: Export) -> None:
 
 def actions(export: Export, player: int) -> list[bytes]:
     """A player's recorded inputs, one per frame."""
-    column = export.canonical.columns[f"actions/{export.header.game.agents[player]}"]
+    column = export.canonical.columns[f"actions/{export.header.game.players[player]}"]
     width = column.shape[1]
     return [column.data[i : i + width] for i in range(0, len(column.data), width)]
 
@@ -252,7 +252,7 @@ def decided(match: Match, export: Export, player: int) -> list[tuple[bytes, int]
     """
     spec = match.fresh_game(player).spec
     delay, idle = match.plan.delay, spec.default_inputs[player]
-    encode = spec.codecs[player].encode
+    encode = spec.input_codecs[player].encode
     width = match.policies[player].width
     log = match.policies[player].of(export.header.seed)
     frames = [acted.frame for acted in log]
@@ -270,7 +270,8 @@ def assert_actions_are_the_senders_own(match: Match, export: Export) -> None:
     for player in (0, 1):
         truth = decided(match, export, player)
         assert actions(export, player) == [value for value, _ in truth]
-        assert sources[:, player].tolist() == [source for _, source in truth]
+        agent = export.header.game.agents.index(export.header.game.players[player])
+        assert sources[:, agent].tolist() == [source for _, source in truth]
 
 
 def assert_resimulates(match: Match, export: Export) -> None:
@@ -296,6 +297,9 @@ def assert_resimulates(match: Match, export: Export) -> None:
         assert not outcome.terminal or frame == frames - 1
         if export.header.status == "complete" and frame == frames - 1:
             assert outcome.terminal
+        for agent, action in zip(spec.npcs, outcome.npc_actions, strict=True):
+            assert columns[f"actions/{spec.agents[agent]}"].array()[frame].tobytes() == action
+            assert columns["input_source"].array()[frame][agent] == 2
         note(frame + 1, outcome.infos)
     assert infos.keys() == seen_infos.keys()
     for place, info_of_row in seen_infos.items():
@@ -356,7 +360,7 @@ def assert_own_part(match: Match, player: int, export: Export) -> None:
 
 def assert_seen(match: Match, player: int, export: Export) -> None:
     """``seen`` has what the policy was given, exactly at the frames where that differs from the confirmed one."""
-    columns, agent = export.canonical.columns, export.header.game.agents[player]
+    columns, agent = export.canonical.columns, export.header.game.players[player]
     log = match.policies[player].of(export.header.seed)
     differing = []
     for acted in log:

@@ -59,6 +59,8 @@ class _State(NamedTuple):
     mix: int
     last: tuple[int, int]
     repeats: tuple[int, int]
+    memory: int = 0
+    """What the robot remembers of all it did: as a recurrent policy does, it acts on it."""
 
 
 class Probe(Game):
@@ -66,7 +68,7 @@ class Probe(Game):
 
     ``width``: bytes of an action. ``skew``: a frame from which on the state goes wrong (a game that is not
     deterministic across peers). ``dull``: only the upper half of the actions does anything, so that many a wrong guess
-    makes no difference.
+    makes no difference. ``robot``: a third agent sits between the players and is driven by the simulation.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Probe(Game):
         width: int = 1,
         skew: int = 1 << 30,
         dull: bool = False,
+        robot: bool = False,
         log: GameLog | None = None,
         agents: tuple[str, str] = ("0", "1"),
     ) -> None:
@@ -83,6 +86,7 @@ class Probe(Game):
         self.repeats = repeats
         self.skew = skew
         self.dull = dull
+        self.robot = robot
         action: spaces.Space[Any] = (
             spaces.Discrete(ACTIONS) if width == 1 else spaces.MultiDiscrete(np.full(width, ACTIONS))
         )
@@ -90,15 +94,17 @@ class Probe(Game):
             {"mix": spaces.Box(0, 255, (4,), np.uint8), "repeats": spaces.Discrete(1 << 31), "side": spaces.Discrete(2)}
         )
         nothing = 0 if width == 1 else np.zeros(width, np.int64)
+        count = 3 if robot else 2
         self.spec = GameSpec(
             id="probe",
             version="1",
-            agents=agents,
-            action_spaces=(action, action),
-            observation_spaces=(view, view),
-            default_actions=(nothing, nothing),
+            agents=(agents[0], "robot", agents[1]) if robot else agents,
+            action_spaces=(action,) * count,
+            observation_spaces=(view,) * count,
+            default_actions=(nothing,) * count,
             fps=60,
             parameters={"repeats": repeats, "width": width},
+            seats=(0, 2) if robot else (),
         )
         self._seed = 0
         self._state = _State(0, 0, (-1, -1), (0, 0))
@@ -106,13 +112,14 @@ class Probe(Game):
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
         self._seed = seed
         self._state = _State(0, xxhash.xxh3_64_intdigest(struct.pack("<q", seed)), (-1, -1), (0, 0))
-        return ({"began": seed}, {})
+        return ({"began": seed}, *[{} for _ in self.spec.agents[1:]])
 
     def step(self, inputs: JointInput) -> Outcome:
         state = self._state
         self.log.steps.append(Step(self.log.clock(), self._seed, state.frame, inputs))
         felt = [bytes([value[0] >> 3]) for value in inputs] if self.dull else inputs
-        mix = xxhash.xxh3_64_intdigest(b"".join(felt), state.mix)
+        robot = self._robot_acts(state) if self.robot else b""
+        mix = xxhash.xxh3_64_intdigest(b"".join(felt) + robot, state.mix)
         if state.frame >= self.skew:
             mix ^= 1
         last = (inputs[0][0], inputs[1][0])
@@ -120,16 +127,24 @@ class Probe(Game):
             state.repeats[0] + 1 if last[0] == state.last[0] else 0,
             state.repeats[1] + 1 if last[1] == state.last[1] else 0,
         )
-        self._state = _State(state.frame + 1, mix, last, repeats)
+        memory = state.memory * 31 + robot[0] & 0xFFFF if robot else 0
+        self._state = _State(state.frame + 1, mix, last, repeats, memory)
         over = max(repeats) + 1 >= self.repeats
         if over:
             self.log.ends.append(len(self.log.steps) - 1)
-        infos: list[dict[str, Any]] = [{}, {}]
+        count = len(self.spec.agents)
+        infos: list[dict[str, Any]] = [{} for _ in range(count)]
         if mix % SPARK_EVERY == 0:
             # An int, a float that is whole, and an array: none may turn into another.
-            infos[mix >> 8 & 1] = {"spark": 1, "heat": 1.0, "where": np.array([state.frame % 1000, 2], np.int16)}
-        rewards = (float(mix & 7), (mix >> 3 & 7) / 4)
-        return Outcome(rewards, (over, over), (False, False), (infos[0], infos[1]), over)
+            infos[(mix >> 8) % count] = {"spark": 1, "heat": 1.0, "where": np.array([state.frame % 1000, 2], np.int16)}
+        rewards = (float(mix & 7), (mix >> 3 & 7) / 4, float(memory))[:count]
+        acted = (robot,) if robot else ()
+        return Outcome(rewards, (over,) * count, (False,) * count, tuple(infos), over, acted)
+
+    def _robot_acts(self, state: _State) -> bytes:
+        """By chance (a pure function of seed and frame), by what it remembers and by the state."""
+        draw = xxhash.xxh3_64_intdigest(struct.pack("<qqq", self._seed, state.frame, state.memory), state.mix)
+        return bytes([draw % ACTIONS])
 
     def save(self) -> _State:
         return self._state
@@ -139,7 +154,7 @@ class Probe(Game):
         self._state = snapshot
 
     def state_bytes(self, snapshot: _State) -> bytes:
-        return struct.pack("<2Q4q", snapshot.frame, snapshot.mix, *snapshot.last, *snapshot.repeats)
+        return struct.pack("<2Q5q", snapshot.frame, snapshot.mix, *snapshot.last, *snapshot.repeats, snapshot.memory)
 
     def observe(self) -> tuple[Observation, ...]:
         return self.observe_at(self._state)
@@ -147,7 +162,8 @@ class Probe(Game):
     def observe_at(self, snapshot: _State) -> tuple[Observation, ...]:
         # Without `load`, so that the log holds rollbacks only.
         mix = np.array(list(struct.pack("<I", snapshot.mix & 0xFFFFFFFF)), np.uint8)
-        return tuple({"mix": mix.copy(), "repeats": snapshot.repeats[p], "side": p} for p in (0, 1))
+        count = len(self.spec.agents)
+        return tuple({"mix": mix.copy(), "repeats": snapshot.repeats[a % 2], "side": a % 2} for a in range(count))
 
 
 class Acted(NamedTuple):

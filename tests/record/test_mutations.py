@@ -28,6 +28,7 @@ from protocol.packets import End
 from protocol.values import pack_value
 from tests.record import test_boundary, test_departure, test_gate, test_pause, test_truth
 from tests.record.match import LATENCY, Play, assert_played
+from tests.record.probe import Probe
 
 NOTICED = (AssertionError, pytest.fail.Exception, RollbackError, ExportError, SimulationStuck)
 """How a test, or the code's own guards, say that something is wrong. Anything else would be a broken mutation."""
@@ -214,6 +215,12 @@ def patch_the_action_column(self: Any, target: int) -> None:
         joint = tuple(queue.value(frame) for queue in self.queues)
         self._used[frame - self._used_base] = self._recorder.speculative.row(frame).inputs = joint
     self._first_incorrect = None
+
+
+def first_thought(original: Any, self: Any, state: Any) -> bytes:
+    thoughts = self.__dict__.setdefault("thoughts", {})
+    action: bytes = thoughts.setdefault((self._seed, state.frame), original(self, state))
+    return action
 
 
 def infos_at_row_0(original: Any, self: Any) -> Any:
@@ -457,6 +464,11 @@ MUTATIONS = [
         "the action column is patched instead of simulating again",
         put(Session, "_roll_back", patch_the_action_column),
         test_truth.test_resimulating_the_recorded_actions_gives_the_recorded_rewards_infos_and_observations,
+    ),
+    Mutation(
+        "NPC-01 a robot does again what it did in a mispredicted state",
+        after(Probe, "_robot_acts", first_thought),
+        lambda: test_truth.test_npc_01_a_robot_with_chance_and_memory_does_the_same_after_any_rollback("tcp_5", 1),
     ),
     Mutation("seen is never kept", put(recorded, "_compare_seen", nothing), seen),
     Mutation("seen is kept everywhere", put(recorded, "_compare_seen", seen_everywhere), seen_dull),

@@ -197,6 +197,20 @@ def test_peers_that_confirm_a_frame_at_different_times_record_the_same_digest_of
     assert (digests[0] == digests[1]).all()
 
 
+@pytest.mark.parametrize("network", ["constant_100", "mobile_3g", "terrible", "tcp_5"])
+@pytest.mark.parametrize("every", [1, 4])
+def test_npc_01_a_robot_with_chance_and_memory_does_the_same_after_any_rollback(network: str, every: int) -> None:
+    # Its actions are part of the record, and a fresh game that never guessed does them again: see `assert_played`.
+    robot = Play(network=network, save_every=every, game=lambda log, player: Probe(robot=True, log=log), frames=120)
+    match = robot(episodes=2)
+    assert_played(match, frames=120, complete=2, rollbacks=20)
+    export = match.export(0)
+    assert export.header.game.npcs == ("robot",)
+    assert len(set(export.canonical.columns["actions/robot"].data)) > 8
+    again = replay(export.header, export.canonical, match.fresh_game(0))
+    assert compare_episodes((export.header, export.canonical), (export.header, again)) is None
+
+
 def test_player_0_is_a_player_and_ids_may_be_any_strings() -> None:
     for names in (("0", "1"), ("none", "player 0")):
         match = Play(frames=60, game=lambda log, player, names=names: Probe(log=log, agents=names))()  # type: ignore[misc]
