@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from client_sim.link import Link
 from client_sim.rollback.session import Session
 from protocol.episode import Status
-from protocol.packets import Forward, inputs_that_fit
+from protocol.packets import Forward, idle_bitmap, inputs_that_fit
 
 FORWARD_INTERVAL = 0.05
 """Seconds between two hand-ons of the same inputs: about a round trip, since each waits for a status in return."""
@@ -81,4 +81,5 @@ class Departures:
                 if other.gone is None and queue.base <= start <= held:
                     end = min(held + 1, start + most)
                     values = tuple([queue.value(frame) for frame in range(start, end)])
-                    yield other.player, Forward(episode, link.player, start, values)
+                    idle = idle_bitmap([queue.source(frame) for frame in range(start, end)])
+                    yield other.player, Forward(episode, link.player, start, values, idle)

@@ -260,7 +260,8 @@ class Peer:
         if source.gone is None or link.gone is not None:
             return  # a player who is here speaks for himself
         try:
-            self._episode.session.add_inputs(packet.player, packet.start, packet.inputs)
+            sources = idle_flags(packet.idle, len(packet.inputs)) if packet.idle else None
+            self._episode.session.add_inputs(packet.player, packet.start, packet.inputs, sources)
         except RollbackError as error:
             link.refuse(str(error))
 
@@ -506,7 +507,10 @@ class Peer:
         for player, packet in ending.packets(now):
             self._send(out, player, packet)
         if not ending.settled:
-            self._note_departures(now)
+            if self._note_departures(now):
+                # Nobody else may have the last inputs of the gone, without which others do not come to this end.
+                for player, forward in self._departures.hand_on(episode.session, episode.number, now):
+                    self._send(out, player, forward)
             return
         differences = ending.differences()
         self._events.extend(differences)

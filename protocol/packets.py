@@ -76,12 +76,16 @@ class Input(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """Inputs of player ``player``, who is gone, for a survivor who lacks them. ``inputs`` is never empty."""
+    """Inputs of player ``player``, who is gone, for a survivor who lacks them. ``inputs`` is never empty.
+
+    ``idle`` as in :class:`Input`: an input that was filled in must stay known as such.
+    """
 
     episode: int
     player: int
     start: int
     inputs: tuple[bytes, ...]
+    idle: bytes = b""
 
 
 class End(NamedTuple):
@@ -114,7 +118,7 @@ _INPUT_BODY = Struct("<IHHihIIHiQHBBB")
 # start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, sequence, loss, idle, players
 _STATUS = Struct("<iB")
 _STATUSES = [Struct("<" + "iB" * n) for n in range(MAX_PLAYERS + 1)]
-_FORWARD_BODY = Struct("<BIHH")  # player, start, count, width
+_FORWARD_BODY = Struct("<BIHHB")  # player, start, count, width, idle
 _END_BODY = Struct("<I32s")
 _END_ACK_BODY = Struct("<I")
 
@@ -180,8 +184,8 @@ def encode(packet: Packet) -> bytes:
         return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _HELLO, packet.episode) + bytes((packet.heard,))
     if type(packet) is Forward:
         inputs = packet.inputs
-        head = _FORWARD_BODY.pack(packet.player, packet.start, len(inputs), len(inputs[0]))
-        return b"".join((_HEAD.pack(_MAGIC, PROTOCOL_VERSION, _FORWARD, packet.episode), head, *inputs))
+        head = _FORWARD_BODY.pack(packet.player, packet.start, len(inputs), len(inputs[0]), bool(packet.idle))
+        return b"".join((_HEAD.pack(_MAGIC, PROTOCOL_VERSION, _FORWARD, packet.episode), head, packet.idle, *inputs))
     assert type(packet) is Bye
     return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _BYE, packet.episode) + bytes((packet.reason,))
 
@@ -229,14 +233,18 @@ def _expect(size: int, wanted: int, name: str) -> None:
 
 
 def _decode_forward(data: bytes, episode: int) -> Forward:
-    at = _HEAD.size + _FORWARD_BODY.size
-    if len(data) < at:
-        raise PacketError(f"forward packet of {len(data)} bytes: at least {at}")
-    player, start, count, width = _FORWARD_BODY.unpack_from(data, _HEAD.size)
+    bitmap_at = _HEAD.size + _FORWARD_BODY.size
+    if len(data) < bitmap_at:
+        raise PacketError(f"forward packet of {len(data)} bytes: at least {bitmap_at}")
+    player, start, count, width, idle = _FORWARD_BODY.unpack_from(data, _HEAD.size)
     if player >= MAX_PLAYERS or not count or not width:
         raise PacketError(f"forward of {count} inputs of {width} bytes of player {player}")
+    if idle > 1:
+        raise PacketError(f"idle flag {idle}: expected 0 or 1")
+    at = bitmap_at + (count + 7) // 8 * idle
     _expect(len(data), at + count * width, "forward")
-    return Forward(episode, player, start, tuple([data[i : i + width] for i in range(at, len(data), width)]))
+    inputs = tuple([data[i : i + width] for i in range(at, len(data), width)])
+    return Forward(episode, player, start, inputs, data[bitmap_at:at])
 
 
 def _decode_input(data: bytes, episode: int) -> Input:

@@ -23,6 +23,7 @@ from protocol.packets import (
     PacketError,
     decode,
     encode,
+    idle_bitmap,
     inputs_that_fit,
 )
 
@@ -34,7 +35,7 @@ frame = st.integers(-1, 2**31 - 1)
 def inputs(draw: st.DrawFn) -> Input:
     players = draw(st.integers(0, MAX_PLAYERS))
     width = draw(st.integers(1, 40))
-    count = draw(st.integers(0, min(60, (MAX_PACKET - INPUT_OVERHEAD - 5 * players) // width)))
+    count = draw(st.integers(0, min(60, (MAX_PACKET - INPUT_OVERHEAD - 5 * players - 8) // width)))
     blob = random.Random(draw(u32)).randbytes(count * width)
     return Input(
         episode=draw(u32),
@@ -51,6 +52,7 @@ def inputs(draw: st.DrawFn) -> Input:
         checksum=draw(st.integers(0, 2**64 - 1)),
         sequence=draw(st.integers(0, 2**16 - 1)),
         loss=draw(st.integers(0, 255)),
+        idle=idle_bitmap(draw(st.lists(st.booleans(), min_size=count, max_size=count))),
     )
 
 
@@ -59,7 +61,8 @@ def forwards(draw: st.DrawFn) -> Forward:
     width = draw(st.integers(1, 40))
     blob = random.Random(draw(u32)).randbytes(width * draw(st.integers(1, 25)))
     pieces = tuple(blob[at : at + width] for at in range(0, len(blob), width))
-    return Forward(draw(u32), draw(st.integers(0, MAX_PLAYERS - 1)), draw(st.integers(0, 2**31 - 1)), pieces)
+    idle = idle_bitmap(draw(st.lists(st.booleans(), min_size=len(pieces), max_size=len(pieces))))
+    return Forward(draw(u32), draw(st.integers(0, MAX_PLAYERS - 1)), draw(st.integers(0, 2**31 - 1)), pieces, idle)
 
 
 packets: st.SearchStrategy[Packet] = st.one_of(
@@ -134,7 +137,8 @@ def test_as_many_inputs_fit_as_it_says(packet: Input, width: int) -> None:
     if space < 2 * width + 8:
         assert count >= 1  # too wide for a packet with more than one: the caller has to know
         return
-    full = packet._replace(inputs=(b"x" * width,) * count)
+    idle = idle_bitmap([True] * count)  # with the bitmap, which need not be there
+    full = packet._replace(inputs=(b"x" * width,) * count, idle=idle)
     assert len(encode(full)) <= MAX_PACKET
     assert decode(encode(full)) == full
     assert (count + 2) * width + count // 8 > space * 0.9  # and not many fewer than would

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from client_sim.events import PlayerGone
 from client_sim.peer import LEAVE_GRACE
-from client_sim.simulator import EPOCH, Kill, Partition, Pause
-from tests.record.match import Match, Play, assert_played, assert_sound, canonical_prefix
+from client_sim.simulator import EPOCH, Kill, Partition, Pause, Scenario
+from games.policies import make_policy
+from protocol.messages import PlaySettings
+from protocol.packets import Input
+from tests.record.match import (
+    Match,
+    Play,
+    Sent,
+    TappedSimulator,
+    assert_equal,
+    assert_played,
+    assert_sound,
+    canonical_prefix,
+    one_way,
+)
+from tests.rollback.toy import Toy
 
 
 def survived(match: Match, survivor: int, episode: int = 0) -> int:
@@ -91,3 +107,35 @@ def test_edge_02_with_sparse_snapshots_the_prefix_is_the_same() -> None:
         match = Play(save_every=every, faults={"kills": [Kill(1, 2.0)]})()
         frames.append(survived(match, 0))
     assert frames[0] == frames[1]
+
+
+@pytest.mark.parametrize("on_disconnect", ["end", "continue"])
+def test_edge_02_idle_frames_of_a_third_player_who_dies_are_idle_for_all_survivors(on_disconnect: str) -> None:
+    # Player 2 pauses, fills in the frames it missed, tells player 0 only, and dies. Player 0 hands them on.
+    def tap(sent: Sent) -> Sequence[float]:
+        lost = sent.source == 2 and sent.destination == 1 and sent.now > 2.0 and isinstance(sent.packet, Input)
+        return () if lost else (sent.at,)
+
+    settings = PlaySettings(
+        frame_limit=240,
+        away="play_on",
+        on_disconnect="continue" if on_disconnect == "continue" else "end",
+    )
+    scenario = Scenario(
+        settings,
+        lambda: Toy(3),
+        [lambda game, player: make_policy("random", game.spec, player, player)] * 3,
+        seed=1,
+        link=one_way(latency=0.03),
+        pauses=[Pause(2, 1.0, 1.0)],
+        kills=[Kill(2, 2.1)],
+        notify_after=0.1,
+    )
+    result = TappedSimulator(scenario, tap).run()
+    first, second = (result.players[player].exports[0] for player in (0, 1))
+    assert_equal(first, second)
+    sources = first.canonical.columns["input_source"].array()
+    assert 20 < sources[:120, 2].sum() < 100
+    assert first.header.frames == 240 if on_disconnect == "continue" else 60 < first.header.frames < 200
+    assert [player.desyncs for player in result.players] == [[], [], []]
+    assert all(export.own.rollbacks for export in (first, second))
