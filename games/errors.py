@@ -19,3 +19,11 @@ class GameError(ValueError):
 
     def __reduce__(self) -> tuple[type[GameError], tuple[str, Any, str]]:
         return type(self), (self.field, self.value, self.expected)
+
+
+class Unsafe(GameError):
+    """An environment that can not be rolled back safely: ``field`` is the path of the part that is to blame."""
+
+    def __init__(self, field: str, value: Any, expected: str) -> None:
+        super().__init__(field, value, expected)
+        self.args = (f"{field} is {value}; needed is {expected}",)

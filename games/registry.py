@@ -7,9 +7,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from games.adapters.shelf import SHELF, Shelved, make_shelved
 from games.contract import Game
 from games.errors import GameError
-from games.parameters import Parameter
+from games.loading import FORMS, is_foreign, load_game
+from games.loading import check_parameters as check_foreign
+from games.npc import NPCS, with_npcs
+from games.parameters import Parameter, resolve
 
 
 class Available(NamedTuple):
@@ -42,24 +46,62 @@ _GAMES = {
 
 
 def available() -> list[Available]:
-    """All games, whether or not what they need is installed."""
-    return [Available(i, e.summary, e.extra, _installed(e)) for i, e in _GAMES.items()]
+    """All games that have a name here, whether or not what they need is installed."""
+    own = [Available(i, e.summary, e.extra, _installed(e)) for i, e in _GAMES.items()]
+    return own + [Available(i, e.summary, e.extra, e.installed) for i, e in SHELF.items()]
 
 
 def declared(game_id: str) -> tuple[Parameter, ...]:
-    """The parameters a game takes. Raises :class:`~games.errors.GameError` if it is unknown or not installed."""
+    """The parameters a game takes. Raises :class:`~games.errors.GameError` if it is unknown or not installed.
+
+    Those of games named ``package.module:callable`` or by a gymnasium id are not known: use
+    :func:`check_parameters`.
+    """
+    if game_id in SHELF:
+        return _shelved(game_id).parameters
     parameters: tuple[Parameter, ...] = import_module(_entry(game_id).module).PARAMETERS
     return parameters
 
 
-def make(game_id: str, parameters: Mapping[Any, Any] | None = None) -> Game:
-    """A new instance of a game.
+def check_parameters(game_id: str, parameters: Mapping[Any, Any]) -> None:
+    """Raises :class:`~games.errors.GameError` for parameters that the game can not take, without making it.
 
+    Nothing is imported for a game that is not built in: whether its environment takes them is seen when it is made.
+    """
+    if not _is_known(game_id) and is_foreign(game_id):
+        check_foreign(game_id, parameters)
+    else:
+        resolve(game_id, declared(game_id), parameters)
+
+
+def make(game_id: str, parameters: Mapping[Any, Any] | None = None, *, foreign: bool = True) -> Game:
+    """A new instance of a game. Every game takes the parameter ``npcs``: the agents that are driven from within
+    (:func:`games.npc.with_npcs`).
+
+    ``game_id`` is a name of :func:`available`, a gymnasium id, or ``package.module:callable``; for the latter two the
+    code it names is imported, unless ``foreign`` is false, which is for names that somebody else has written.
     Raises :class:`~games.errors.GameError` for an unknown game, one whose extra is not installed, and for an
     unknown or ill-typed parameter.
     """
-    module = import_module(_entry(game_id).module)
     given = dict(parameters or {})
+    npcs = given.pop(NPCS, {})
+    game = _made(game_id, given, foreign)
+    try:
+        return with_npcs(game, npcs)
+    except GameError:
+        game.close()
+        raise
+
+
+def _made(game_id: str, given: dict[Any, Any], foreign: bool) -> Game:
+    if not _is_known(game_id) and is_foreign(game_id):
+        if not foreign:
+            raise GameError("game", game_id, "a built-in game: code that is named here is not imported")
+        return load_game(game_id, given)
+    if game_id in SHELF:
+        _shelved(game_id)
+        return make_shelved(game_id, given)
+    module = import_module(_entry(game_id).module)
     for name in given:
         # `**` would refuse this with a text that does not say where the name came from.
         if not isinstance(name, str):
@@ -71,8 +113,20 @@ def make(game_id: str, parameters: Mapping[Any, Any] | None = None) -> Game:
 def _entry(game_id: Any) -> _Entry:
     entry = _GAMES.get(game_id) if isinstance(game_id, str) else None
     if entry is None:
-        raise GameError("game", game_id, "one of " + ", ".join(_GAMES))
+        names = ", ".join((*_GAMES, *SHELF))
+        raise GameError("game", game_id, f"one of {names}, or {FORMS}")
     if not _installed(entry):
+        raise GameError("game", game_id, f"its extra to be installed: pip install rollgym[{entry.extra}]")
+    return entry
+
+
+def _is_known(game_id: Any) -> bool:
+    return isinstance(game_id, str) and (game_id in _GAMES or game_id in SHELF)
+
+
+def _shelved(game_id: str) -> Shelved:
+    entry = SHELF[game_id]
+    if not entry.installed:
         raise GameError("game", game_id, f"its extra to be installed: pip install rollgym[{entry.extra}]")
     return entry
 

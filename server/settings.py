@@ -11,8 +11,8 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from games.contract import Game
-from games.parameters import resolve
-from games.registry import declared, make
+from games.npc import NPCS
+from games.registry import check_parameters, make
 from protocol.messages import PlaySettings
 from protocol.seeds import SEED_LIMIT
 
@@ -28,21 +28,43 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class NpcSettings(_Section):
+    """Who drives an agent within the simulation. A file may give just the policy's name."""
+
+    policy: Label
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"policy": value} if isinstance(value, str) else value
+
+
 class GameSettings(_Section):
     """Which game is played. Checked against the game's own declaration when the settings are read."""
 
     id: Label = "pong"
     parameters: dict[str, Any] = Field(default_factory=dict)
+    npcs: dict[Label, NpcSettings] = Field(default_factory=dict)
+    """Agents that a policy drives within the simulation. The players are the others."""
 
     @model_validator(mode="after")
     def _known(self) -> GameSettings:
         # GameError is a ValueError: pydantic adds the place in the file to its text.
-        resolve(self.id, declared(self.id), self.parameters)
+        check_parameters(self.id, self.parameters)
+        if self.npcs:
+            self.make().close()  # agents and policies: only the game's spec knows them
         return self
 
     def make(self) -> Game:
         """A new instance of the game. Raises :class:`~games.errors.GameError`."""
-        return make(self.id, self.parameters)
+        return make(self.id, self.all_parameters())
+
+    def all_parameters(self) -> dict[str, Any]:
+        """What :func:`games.registry.make` takes: the parameters, and the NPCs if there are any."""
+        npcs = {agent: npc.model_dump() for agent, npc in self.npcs.items()}
+        return {**self.parameters, NPCS: npcs} if npcs else dict(self.parameters)
 
 
 class Play(_Section):

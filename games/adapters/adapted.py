@@ -1,0 +1,248 @@
+"""An environment from elsewhere as a game."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from games.adapters.aec_env import AecFamily
+from games.adapters.family import ABSENT, Family, Turn, is_environment
+from games.adapters.fitting import blank, fitter, fresh, idle_action, plain_info
+from games.adapters.gymnasium_env import GymnasiumFamily
+from games.adapters.options import AdapterOptions
+from games.adapters.parallel_env import ParallelFamily
+from games.adapters.state import Past, Replayed, StateMethod, Written
+from games.codec import Codec
+from games.contract import Game, GameSpec, JointInput, Observation, Outcome
+from games.copy_kinds import plain_bytes
+from games.errors import GameError
+from games.policies import from_json
+
+DEFAULT_FPS = 30
+_DECODED = 4096
+"""Distinct actions that are kept decoded, per agent."""
+
+
+class Snapshot(NamedTuple):
+    """A state of an adapted game: the environment's, and what it showed last."""
+
+    state: Any
+    seen: tuple[Observation, ...]
+    terminated: tuple[bool, ...]
+    truncated: tuple[bool, ...]
+
+
+class AdaptedGame(Game):
+    """Any environment of the three families behind the game contract.
+
+    Observations are what the last step (or the reset) gave, converted to their space's type. The episode ends when
+    every agent is terminated or truncated.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        game_id: str,
+        version: str,
+        parameters: Mapping[str, Any] | None = None,
+        options: AdapterOptions | None = None,
+    ) -> None:
+        """The environment belongs to the game from then on, and need not have been reset.
+
+        Raises :class:`~games.errors.GameError` for an environment or spaces that can not be played, and
+        :class:`~games.errors.Unsafe` for a state that can not be copied.
+        """
+        options = options or AdapterOptions()
+        self.env = env
+        self._family = family = _family_of(env)
+        self._fit = [
+            fitter(space, f"observation of {agent}")
+            for agent, space in zip(family.agents, family.observation_spaces, strict=True)
+        ]
+        self.spec = GameSpec(
+            id=game_id,
+            version=version,
+            agents=family.agents,
+            action_spaces=family.action_spaces,
+            observation_spaces=family.observation_spaces,
+            default_actions=_idle_actions(family, options.idle),
+            fps=options.fps or _fps_of(env),
+            parameters=dict(parameters or {}),
+        )
+        self._decoded: list[dict[bytes, Any]] = [{} for _ in family.agents]
+        self.dropped_infos: set[str] = set()
+        """Keys of infos that had no byte form and were left out."""
+        self.state_method: StateMethod
+        if options.snapshot == "replay":
+            self.state_method = Replayed(options.replay_limit, self._play)
+        else:
+            self.state_method = Written(family, native=options.snapshot in ("auto", "native"))
+            if options.snapshot == "native" and self.state_method.name != "native":
+                raise GameError("adapter.snapshot", "native", "an environment with get_state() and set_state(state)")
+        self._frame = 0
+        self._seen: tuple[Observation, ...] = tuple(blank(space) for space in family.observation_spaces)
+        self._terminated = self._truncated = (False,) * len(family.agents)
+
+    def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
+        """Start an episode from the environment as it was constructed, with :func:`environment_seed` of the seed."""
+        self.state_method.begin(seed)
+        observations, infos = self._family.reset(environment_seed(seed))
+        self._seen = tuple(blank(space) for space in self.spec.observation_spaces)
+        self._see(observations)
+        self._terminated = self._truncated = (False,) * len(self.spec.agents)
+        return tuple([plain_info(info, self.dropped_infos) for info in infos])
+
+    def step(self, inputs: JointInput) -> Outcome:
+        turn = self._family.step(list(map(_decode, self._decoded, self.spec.codecs, inputs)))
+        self._see(turn.observations)
+        self._terminated = _either(self._terminated, turn.terminated)
+        self._truncated = _either(self._truncated, turn.truncated)
+        outcome = Outcome(
+            tuple([float(reward) for reward in turn.rewards]),
+            self._terminated,
+            self._truncated,
+            tuple([plain_info(info, self.dropped_infos) for info in turn.infos]),
+            self._over(),
+        )
+        method = self.state_method
+        if method.limit is not None:
+            method.stepped(inputs, _shown(self._seen, outcome))
+            if method.save().frames >= method.limit and not outcome.terminal:
+                self._truncated = tuple([not over for over in self._terminated])
+                outcome = outcome._replace(truncated=self._truncated, terminal=True)
+        return outcome
+
+    def save(self) -> Snapshot:
+        return Snapshot(self.state_method.save(), self._seen, self._terminated, self._truncated)
+
+    def load(self, snapshot: Snapshot) -> None:
+        self.state_method.load(snapshot.state)
+        _, self._seen, self._terminated, self._truncated = snapshot
+
+    def state_bytes(self, snapshot: Snapshot) -> bytes:
+        """Who is over, one byte per agent, then the canonical bytes of the environment: :mod:`games.copying`."""
+        flags = bytes([t + 2 * c for t, c in zip(snapshot.terminated, snapshot.truncated, strict=True)])
+        return flags + self.state_method.state_bytes(snapshot.state)
+
+    def state_fields(self, snapshot: Snapshot) -> Mapping[str, Any]:
+        return {
+            **self.state_method.fields(snapshot.state),
+            "terminated": list(snapshot.terminated),
+            "truncated": list(snapshot.truncated),
+        }
+
+    def observe(self) -> tuple[Observation, ...]:
+        return tuple([fresh(seen) for seen in self._seen])
+
+    def observe_at(self, snapshot: Snapshot) -> tuple[Observation, ...]:
+        """What the snapshot's state showed; nothing is loaded."""
+        return tuple([fresh(seen) for seen in snapshot.seen])
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The environment's picture, if it was made with ``render_mode="rgb_array"``. The state is put back after."""
+        if getattr(self.env, "render_mode", None) != "rgb_array":
+            return None
+        present = self.save()
+        try:
+            return np.asarray(self.env.render(), np.uint8)
+        finally:
+            self.load(present)
+
+    def render_text(self) -> str | None:
+        """The environment's text, if it was made with ``render_mode="ansi"``."""
+        if getattr(self.env, "render_mode", None) != "ansi":
+            return None
+        present = self.save()
+        try:
+            return str(self.env.render())
+        finally:
+            self.load(present)
+
+    def close(self) -> None:
+        self.env.close()
+
+    def _play(self, past: Past) -> None:
+        self.reset(past.seed)
+        for joint in past.inputs():
+            self.step(joint)
+
+    def _see(self, observations: Sequence[Any]) -> None:
+        self._seen = tuple(
+            [
+                old if new is ABSENT else fit(new)
+                for fit, new, old in zip(self._fit, observations, self._seen, strict=True)
+            ]
+        )
+
+    def _over(self) -> bool:
+        return all([t or c for t, c in zip(self._terminated, self._truncated, strict=True)])
+
+
+def _decode(known: dict[bytes, Any], codec: Codec, data: bytes) -> Any:
+    action = known.get(data)
+    if action is None:
+        action = codec.decode(data)
+        # Arrays are made anew for every step: the environment may keep or change them.
+        if isinstance(action, int) and len(known) < _DECODED:
+            known[data] = action
+    return action
+
+
+def environment_seed(seed: int) -> int:
+    """What an environment is reset with: the seed itself below ``2**31``, otherwise 31 bits folded from it.
+
+    Many environments take no more; small seeds give the same episode as they do without rollgym.
+    """
+    while seed >= 2**31:
+        seed = (seed & 0x7FFFFFFF) ^ (seed >> 31) ^ 0x55555555
+    return seed
+
+
+def _family_of(env: Any) -> Family:
+    kind = is_environment(env)
+    if kind == "gymnasium":
+        return GymnasiumFamily(env)
+    if kind == "parallel":
+        return ParallelFamily(env)
+    if kind == "aec":
+        return AecFamily(env)
+    raise GameError("environment", type(env).__name__, "a gymnasium Env, a PettingZoo ParallelEnv or an AECEnv")
+
+
+def _fps_of(env: Any) -> int:
+    metadata = getattr(env, "metadata", None)
+    fps = metadata.get("render_fps") if isinstance(metadata, Mapping) else None
+    return int(fps) if isinstance(fps, int | float) and 1 <= fps <= 1000 else DEFAULT_FPS
+
+
+def _idle_actions(family: Family, given: Any) -> tuple[Any, ...]:
+    by_agent = given if isinstance(given, Mapping) and given.keys() <= set(family.agents) else None
+    actions = []
+    for agent, space in zip(family.agents, family.action_spaces, strict=True):
+        value = given if by_agent is None else by_agent.get(agent)
+        if value is None:
+            actions.append(idle_action(space))
+            continue
+        try:
+            action = from_json(space, value)
+        except (ValueError, TypeError, KeyError) as error:
+            raise GameError("adapter.idle", value, f"a member of {space}") from error
+        if not space.contains(action):
+            raise GameError("adapter.idle", value, f"a member of {space}")
+        actions.append(action)
+    return tuple(actions)
+
+
+def _either(before: tuple[bool, ...], now: Sequence[Any]) -> tuple[bool, ...]:
+    return tuple([one or bool(other) for one, other in zip(before, now, strict=True)])
+
+
+def _shown(seen: tuple[Observation, ...], outcome: Outcome) -> bytes:
+    return plain_bytes([seen, outcome.rewards, outcome.terminated, outcome.truncated, [dict(i) for i in outcome.infos]])
+
+
+__all__ = ["AdaptedGame", "Snapshot", "Turn", "environment_seed"]

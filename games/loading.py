@@ -1,0 +1,155 @@
+"""Games that are not built in, by name: a gymnasium id, or ``package.module:callable``.
+
+Making one imports the code that is named. Names come from one's own command line and configuration, never from the
+other side of a connection or from a file of somebody else.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import xxhash
+
+from games.adapters.adapted import AdaptedGame
+from games.adapters.family import is_environment
+from games.adapters.options import AdapterOptions
+from games.contract import Game
+from games.errors import GameError
+
+ADAPTER_VERSION = 1
+"""Counted up when what adapters make of an environment changes: peers must agree on it."""
+
+_GYM_ID = re.compile(r"(?:(?P<module>[\w.]+):)?(?:[\w.-]+/)?[\w.:-]+-v\d+")
+_CALLABLE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
+
+FORMS = "a gymnasium id such as Foraging-8x8-2p-2f-v3, or package.module:callable"
+
+
+def is_foreign(name: Any) -> bool:
+    """Whether a name has the form of a game that is not built in. Nothing is imported."""
+    return isinstance(name, str) and (_CALLABLE.fullmatch(name) or _GYM_ID.fullmatch(name)) is not None
+
+
+def check_parameters(name: str, parameters: Mapping[Any, Any]) -> None:
+    """Raises :class:`~games.errors.GameError` for what no foreign game can take. Imports nothing."""
+    for key, value in parameters.items():
+        if not isinstance(key, str):
+            raise GameError(f"{name} parameter name", key, "a string")
+        if not _is_json(value):
+            raise GameError(f"{name}.{key}", value, "JSON values: numbers, texts, lists, mappings")
+    AdapterOptions.of(parameters.get("adapter", {}))
+
+
+def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
+    """A new instance. All parameters but ``adapter`` go to the environment's constructor.
+
+    A callable may return an environment of any of the three families, or a :class:`~games.contract.Game`, which is
+    taken as it is. Raises :class:`~games.errors.GameError` for a name that leads nowhere, an environment that can not
+    be played or parameters it refuses, and :class:`~games.errors.Unsafe` for state that can not be copied.
+    """
+    given = dict(parameters or {})
+    check_parameters(name, given)
+    options = AdapterOptions.of(given.pop("adapter", {}))
+    match = _CALLABLE.fullmatch(name)
+    env, source = _called(name, match, given) if match else _registered(name, given)
+    if isinstance(env, Game):
+        return env
+    if is_environment(env) is None:
+        what = f"{type(env).__module__}.{type(env).__qualname__}"
+        raise GameError("game", name, f"something that gives an Env, a ParallelEnv or an AECEnv, not {what}")
+    return AdaptedGame(
+        env,
+        game_id=name,
+        version=f"{ADAPTER_VERSION}+{_version_of(source)}",
+        parameters=dict(parameters or {}),
+        options=options,
+    )
+
+
+def _called(name: str, match: re.Match[str], given: dict[str, Any]) -> tuple[Any, str]:
+    module_name = match["module"]
+    _import_from_here(module_name)
+    try:
+        found: Any = import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise GameError("game", name, f"a module that can be imported ({error})") from error
+    for part in match["path"].split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise GameError("game", name, f"a name that is in the module ({error})") from error
+    if not callable(found):
+        raise GameError("game", name, "a callable: a class or a function that makes an environment")
+    try:
+        return found(**given), module_name
+    except TypeError as error:
+        raise GameError("game", name, f"a callable that takes the parameters given ({error})") from error
+
+
+def _registered(name: str, given: dict[str, Any]) -> tuple[Any, str]:
+    spec = gymnasium.registry.get(name)
+    if spec is None:
+        _import_registering(name)
+        spec = gymnasium.registry.get(name.rpartition(":")[2])
+    if spec is None:
+        raise GameError("game", name, "a gymnasium id that is registered; as module:Id the module is imported first")
+    entry = spec.entry_point
+    source = entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
+    try:
+        # The checker would look at every step again, and complain about rewards per agent.
+        return gymnasium.make(name.rpartition(":")[2], disable_env_checker=True, **given), source
+    except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
+        raise GameError("game", name, f"a gymnasium environment that can be made: {error}") from error
+
+
+_REGISTERS = {"Foraging": "lbforaging", "rware": "rware"}
+"""Packages that register their ids when imported and do not name themselves in them."""
+
+
+def _import_registering(name: str) -> None:
+    module = name.partition(":")[0] if ":" in name else _REGISTERS.get(re.split(r"[-/]", name)[0])
+    if module is None:
+        return
+    _import_from_here(module)
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        raise GameError("game", name, f"its package to be installed ({error})") from error
+
+
+def _import_from_here(module: str) -> None:
+    """Let modules in the current folder be found, as ``python -m`` does: commands start without it."""
+    top = module.partition(".")[0]
+    here = Path.cwd()
+    if top not in sys.modules and find_spec(top) is None and any((here / n).exists() for n in (top, f"{top}.py")):
+        sys.path.insert(0, str(here))
+
+
+def _version_of(module: str) -> str:
+    """The distribution that brings a module and its version; without one, a hash of the module's source."""
+    top = module.partition(".")[0]
+    for name in packages_distributions().get(top, [top]):
+        try:
+            return f"{name}-{version(name)}"
+        except PackageNotFoundError:
+            continue
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return "unknown"
+    return f"source-{xxhash.xxh3_64_hexdigest(Path(file).read_bytes())}"
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_json(part) for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, bool | int | float | str)
