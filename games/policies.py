@@ -6,8 +6,9 @@ seed, its agent, the frame). Nothing has to be remembered, so a bot that skips o
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +19,7 @@ from games.chef import ChefPolicy
 from games.codec import CodecError
 from games.contract import GameSpec, Observation
 from games.draws import Draws, Seat, checked_integer, sampler
+from games.echo import EchoPolicy
 from games.errors import GameError
 from games.kitchen_cook import CookPolicy
 from games.tracker import TrackerPolicy
@@ -164,6 +166,7 @@ _POLICIES: dict[str, tuple[Callable[..., Policy], PolicyInfo]] = {
             PolicyInfo("scripted", "`actions`, or a JSON list of them at `path`", ("actions", "path", "repeat")),
         ),
         (TrackerPolicy, PolicyInfo("tracker", "plays Pong sensibly, `error` percent (120) off", ("error",))),
+        (EchoPolicy, PolicyInfo("echo", "an untrained network with a memory of `units` bytes (24)", ("units",))),
         (CookPolicy, PolicyInfo("cook", "cooks in the kitchen, `slip` percent (10) of its moves at random", ("slip",))),
         (ChefPolicy, PolicyInfo("chef", "cooks in Overcooked, `slip` percent (10) of its moves at random", ("slip",))),
     )
@@ -175,6 +178,17 @@ def available_policies() -> list[PolicyInfo]:
     return [info for _, info in _POLICIES.values()]
 
 
+def policy_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """``given`` with the policy's defaults filled in, in the order of its declaration.
+
+    Raises :class:`~games.errors.GameError` for a policy or a parameter that does not exist. Values are not looked at.
+    """
+    factory, info = _found(name)
+    _check_names(info, given)
+    declared = inspect.signature(factory).parameters
+    return {parameter: given.get(parameter, declared[parameter].default) for parameter in info.parameters}
+
+
 def make_policy(name: str, game_spec: GameSpec, player: int, seed: int, **params: Any) -> Policy:
     """A policy for one player of a game: it decides for agent ``game_spec.seats[player]``.
 
@@ -182,14 +196,18 @@ def make_policy(name: str, game_spec: GameSpec, player: int, seed: int, **params
     play, and an unknown or ill-typed parameter.
     """
     factory, info = _found(name)
-    for given, value in params.items():
-        if given not in info.parameters:
-            known = "a parameter named " + ", ".join(info.parameters) if info.parameters else "no parameters"
-            raise GameError(f"{name}.{given}", value, known)
+    _check_names(info, params)
     if not 0 <= player < game_spec.players:
         raise GameError("player", player, f"0..{game_spec.players - 1}")
     seat = Seat(game_spec, game_spec.seats[player], checked_integer("policy seed", seed, 0, 2**63 - 1))
     return factory(seat, **params)
+
+
+def _check_names(info: PolicyInfo, params: Mapping[str, Any]) -> None:
+    for given, value in params.items():
+        if given not in info.parameters:
+            known = "a parameter named " + ", ".join(info.parameters) if info.parameters else "no parameters"
+            raise GameError(f"{info.name}.{given}", value, known)
 
 
 def _found(name: Any) -> tuple[Callable[..., Policy], PolicyInfo]:
