@@ -345,7 +345,7 @@ class Matches:
         uploads = tuple(await self._catalogue.uploads(match.row.id, episode))
         before = await self._catalogue.verdict(match.row.id, episode)
         settings = self._experiment.game
-        job = Job(self._store.root, match.row, uploads, settings.id, settings.parameters)
+        job = Job(self._store.root, match.row, uploads, settings.id, settings.all_parameters())
         row = await self._workers.run(judge_episode, job)
         await self._catalogue.set_verdict(row)
         await asyncio.to_thread(self._tidy, row, before)

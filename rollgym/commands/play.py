@@ -148,7 +148,7 @@ def _from_config(path: Path, seat: int) -> tuple[str, dict[str, Any], list[Clien
     bot = file.all_bots(made.spec)[seat]
     made.close()
     client = Client(f"bot-{seat}", bot, (file.experiment.seed or 0) * 1000 + seat)
-    return file.experiment.game.id, file.experiment.game.parameters, [client], file.network.link()
+    return file.experiment.game.id, file.experiment.game.all_parameters(), [client], file.network.link()
 
 
 def _good(finished: Finished) -> bool:
