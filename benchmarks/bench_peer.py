@@ -12,6 +12,13 @@ from protocol.messages import PlaySettings
 POLICIES = {"without misprediction": "idle", "inputs change every 4 frames": "random_hold"}
 
 
+NOTES = """
+Drift, input delay 0, window 8, a packet every tick that arrives one tick later. A peer-frame is everything one peer
+does for a frame: packet in, rollback if need be, observation, policy, step, save, digest, record, packet out. The
+synctest does the step, the save and two digests.
+"""
+
+
 def run(quick: bool) -> Report:
     """Measure."""
     frames, rounds = (300, 1) if quick else (6_000, 5)
@@ -35,11 +42,7 @@ def run(quick: bool) -> Report:
     return Report(
         "Wire peer",
         figures,
-        [
-            "Drift, input delay 0, window 8, a packet every tick that arrives one tick later. A peer-frame is everything",
-            "one peer does for a frame: packet in, rollback if need be, observation, policy, step, save, digest, record,",
-            "packet out. The synctest does the step, the save and two digests.",
-        ],
+        NOTES,
     )
 
 

@@ -16,6 +16,14 @@ ROUND_TRIP = 0.100
 """Seconds, for both games."""
 
 
+NOTES = """
+100 ms round trip, window 8, inputs change every 4 frames, full recording at both peers, all on one core. x real time
+counts the match once, though two peers play it. frames/s of Overcooked count what both peers simulated, re-simulated
+frames included. The bare environment builds both observations at every step; a peer builds them where its policy or
+its record reads them.
+"""
+
+
 def run(quick: bool) -> Report:
     """Measure."""
     pong_frames, cook_frames, rounds = (400, 40, 1) if quick else (6_000, 240, 4)
@@ -40,12 +48,7 @@ def run(quick: bool) -> Report:
     return Report(
         "Simulated matches",
         figures,
-        [
-            f"{ROUND_TRIP * 1000:.0f} ms round trip, window 8, inputs change every 4 frames, full recording at both",
-            "peers, all on one core. x real time counts the match once, though two peers play it. frames/s of Overcooked",
-            "count what both peers simulated, re-simulated frames included. The bare environment builds both",
-            "observations at every step; a peer builds them where its policy or its record reads them.",
-        ],
+        NOTES,
     )
 
 

@@ -11,6 +11,7 @@ import gc
 import os
 import platform
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -32,11 +33,12 @@ class Figure(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What a benchmark found. ``notes`` say what the figures mean and what they leave out."""
+    """What a benchmark found. ``notes`` say what the figures mean."""
 
     title: str
     figures: list[Figure]
-    notes: list[str] = []
+    notes: str = ""
+    """Paragraphs."""
 
 
 class Machine(Struct, frozen=True):
@@ -74,11 +76,10 @@ def at_least(value: float, limit: float) -> tuple[str, bool]:
     return f"at least {limit:g}", value >= limit
 
 
-def figure(
-    name: str, value: float, unit: str, target: tuple[str, bool] | None = None, note: str = ""
-) -> Figure:
+def figure(name: str, value: float, unit: str, target: tuple[str, bool] | None = None, note: str = "") -> Figure:
     """A figure, with its target if it has one."""
-    return Figure(name, value, unit, *(target or ("", None)), note)
+    wanted, met = target or ("", None)
+    return Figure(name, value, unit, wanted, met, note)
 
 
 def main(run: Callable[[bool], Report], arguments: Sequence[str] | None = None) -> int:
@@ -135,12 +136,11 @@ def as_text(report: Report, machine: Machine) -> str:
         verdict = {None: "", True: f"  {item.target}: met", False: f"  {item.target}: MISSED"}[item.met]
         note = f"  ({item.note})" if item.note else ""
         lines.append(f"  {item.name:<{width}}  {number(item.value):>9} {item.unit:<{units}}{verdict}{note}".rstrip())
-    lines += ["", *(f"  {note}" for note in report.notes)]
     packages = ", ".join(f"{name} {text}" for name, text in machine.packages.items())
-    lines += [
-        f"  {machine.processor}, {machine.cores} cores, {machine.system}; {machine.python}; {packages}; "
-        f"load {machine.load_before} before, {machine.load_after} after",
-    ]
+    where = f"{machine.processor}, {machine.cores} cores, {machine.system}; {machine.python}; {packages}"
+    load = f"load {machine.load_before} before, {machine.load_after} after"
+    for paragraph in (*report.notes.strip().split("\n\n"), f"{where}; {load}"):
+        lines += ["", *textwrap.wrap(paragraph, 116, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join(lines)
 
 

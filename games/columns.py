@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from games.contract import GameSpec, JointInput, Observation, Outcome
+from games.errors import GameError
+from games.rows import RowLayout, RowObservation
 from games.spaces import Leaf, flattener, leaves
 from protocol.episode import INPUT_NPC, Canonical, Column, Info
 from protocol.values import pack_value
@@ -30,6 +33,7 @@ class CanonicalBuilder:
         self._sources: list[Sequence[int]] = []
         self._outcomes: list[Outcome] = []
         self._observations: list[tuple[Observation, ...]] = []
+        self._newest: tuple[Observation, ...] = ()
         self._digests: list[int] = []
         self._infos: list[tuple[Mapping[str, Any], ...]] = []
 
@@ -43,7 +47,7 @@ class CanonicalBuilder:
         if self._infos:
             raise ValueError("the episode was started already")
         self._infos.append(infos)
-        self._observations.append(observations)
+        self._observe(observations)
         self._digests.append(digest)
 
     def append(
@@ -63,13 +67,19 @@ class CanonicalBuilder:
         self._inputs.append(inputs)
         self._sources.append(sources)
         self._outcomes.append(outcome)
-        self._observations.append(observations)
+        self._observe(observations)
         self._digests.append(digest)
         self._infos.append(outcome.infos)
 
-    def observations(self, row: int) -> tuple[Observation, ...]:
-        """The observations of a row: 0 is the one of ``reset``."""
-        return self._observations[row]
+    def _observe(self, observations: tuple[Observation, ...]) -> None:
+        self._newest = observations
+        # Of a row with views the row is enough; the views are seven times its size.
+        self._observations.append(tuple([o.row if type(o) is RowObservation else o for o in observations]))
+
+    @property
+    def newest_observations(self) -> tuple[Observation, ...]:
+        """The observations of the newest row."""
+        return self._newest
 
     def build(self) -> Canonical:
         """All rows as columns. May be called at any time after :meth:`start`."""
@@ -116,16 +126,31 @@ def observation_columns(
 ) -> dict[str, Column]:
     """Observation columns of ``len(rows)`` rows: one per agent and leaf of its space.
 
-    Each row holds one observation per agent of ``agents`` (all of the spec's if empty), in that order.
+    Each row holds one observation per agent of ``agents`` (all of the spec's if empty), in that order. In place of a
+    :class:`~games.rows.RowObservation` its row will do.
     """
     columns: dict[str, Column] = {}
     for at, agent in enumerate(agents or range(len(spec.agents))):
         space = spec.observation_spaces[agent]
-        for leaf, values in _by_leaf(space, [row[at] for row in rows]):
-            name = f"{prefix}/{spec.agents[agent]}" + (f"/{leaf.path}" if leaf.path else "")
+        name = f"{prefix}/{spec.agents[agent]}"
+        values = [row[at] for row in rows]
+        if isinstance(space, spaces.Dict) and values and type(values[0]) is np.ndarray:
+            columns.update(_columns_of_rows(space, values, name))
+            continue
+        for leaf, parts in _by_leaf(space, values):
             dtype = leaf.dtype.newbyteorder("<")
-            columns[name] = Column(dtype.str, (len(rows), *leaf.shape), _joined(leaf, dtype, values))
+            path = f"{name}/{leaf.path}" if leaf.path else name
+            columns[path] = Column(dtype.str, (len(rows), *leaf.shape), _joined(leaf, dtype, parts))
     return columns
+
+
+def _columns_of_rows(space: spaces.Dict, rows: list[NDArray[Any]], name: str) -> dict[str, Column]:
+    layout = RowLayout(space)
+    table = np.concatenate(rows)
+    if table.dtype != layout.dtype or table.size != len(rows) * layout.width:
+        raise GameError(f"observation row of {name}", table.dtype, f"{layout.width} values of {layout.dtype}")
+    table = table.reshape(len(rows), layout.width)
+    return {f"{name}/{key}": Column.of(table[:, part]) for key, part in layout.parts}
 
 
 def _by_leaf(space: spaces.Space[Any], rows: list[Observation]) -> list[tuple[Leaf, list[Any]]]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from games.contract import Game, GameSpec, JointInput, Outcome
 from games.info import FrozenInfo
 from games.parameters import Parameter, resolve
+from games.rows import RowLayout, RowObservation
 from games.xorshift import start_rng
 
 State = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
@@ -112,6 +113,9 @@ def _observation_space() -> spaces.Dict:
             "velocity": spaces.Box(-TOP_SPEED, TOP_SPEED, pair, np.int32),
         }
     )
+
+
+_OBSERVED = RowLayout(_observation_space())
 
 
 class Drift(Game):
@@ -219,11 +223,13 @@ class Drift(Game):
         """FNV-1a 64 of the present state: the figure the reference table lists."""
         return fnv1a_64(_pack(*self._state))
 
-    def observe(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def observe(self) -> tuple[RowObservation, RowObservation]:
         _, _, hits, x0, y0, vx0, vy0, score0, x1, y1, vx1, vy1, score1 = self._state
+        # The keys of the space in sorted order: hits, the other's position and velocity, the own position, the scores,
+        # the own velocity.
         return (
-            _observation(hits, (x1, y1), (vx1, vy1), (x0, y0), (score0, score1), (vx0, vy0)),
-            _observation(hits, (x0, y0), (vx0, vy0), (x1, y1), (score1, score0), (vx1, vy1)),
+            _OBSERVED.observation((hits, x1, y1, vx1, vy1, x0, y0, score0, score1, vx0, vy0)),
+            _OBSERVED.observation((hits, x0, y0, vx0, vy0, x1, y1, score1, score0, vx1, vy1)),
         )
 
     def render(self, size: int = 256) -> NDArray[np.uint8]:
@@ -247,21 +253,3 @@ class Drift(Game):
         head = f" player_0 {score0}  player_1 {score1}  hits {hits}  frame {frame}"
         body = ["│" + "".join(line) + "│" for line in grid]
         return "\n".join([head.ljust(columns), "╭" + "─" * width + "╮", *body, "╰" + "─" * width + "╯"])
-
-
-def _observation(
-    hits: int,
-    other_position: tuple[int, int],
-    other_velocity: tuple[int, int],
-    position: tuple[int, int],
-    scores: tuple[int, int],
-    velocity: tuple[int, int],
-) -> dict[str, Any]:
-    return {
-        "hits": np.array((hits,), np.int32),
-        "other_position": np.array(other_position, np.int32),
-        "other_velocity": np.array(other_velocity, np.int32),
-        "position": np.array(position, np.int32),
-        "scores": np.array(scores, np.int32),
-        "velocity": np.array(velocity, np.int32),
-    }

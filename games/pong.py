@@ -19,6 +19,7 @@ from games.contract import Game, GameSpec, JointInput, Outcome
 from games.errors import GameError
 from games.info import NO_INFO, FrozenInfo
 from games.parameters import Parameter, resolve
+from games.rows import RowLayout, RowObservation
 from games.xorshift import start_rng, xorshift32
 
 State = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
@@ -100,6 +101,7 @@ class Pong(Game):
             fps=60,
             parameters=p,
         )
+        self._observed = RowLayout(_observation_space(p))
         self._points: int = p["points"]
         self._last_frame: int = p["max_frames"] or _FOREVER
         self._half: int = p["paddle_height"] // 2
@@ -222,12 +224,14 @@ class Pong(Game):
     def state_fields(self, snapshot: State) -> Mapping[str, Any]:
         return dict(zip(FIELDS, snapshot, strict=True))
 
-    def observe(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def observe(self) -> tuple[RowObservation, RowObservation]:
         """Both players see the court from the left: for player 1 it is mirrored."""
         _, _, x, y, vx, vy, paddle0, paddle1, score0, score1, rally, serve_in = self._state
+        # The keys of the space in sorted order: ball position and velocity, the other's paddle, the own one, rally,
+        # scores, serve_in.
         return (
-            _observation((x, y), (vx, vy), paddle1, paddle0, rally, (score0, score1), serve_in),
-            _observation((WIDTH - x, y), (-vx, vy), paddle0, paddle1, rally, (score1, score0), serve_in),
+            self._observed.observation((x, y, vx, vy, paddle1, paddle0, rally, score0, score1, serve_in)),
+            self._observed.observation((WIDTH - x, y, -vx, vy, paddle0, paddle1, rally, score1, score0, serve_in)),
         )
 
     def render(self, scale: int = 2) -> NDArray[np.uint8]:
@@ -253,23 +257,3 @@ class Pong(Game):
             serving=serve_in > 0,
             names=(self.spec.agents[0], self.spec.agents[1]),
         )
-
-
-def _observation(
-    ball_position: tuple[int, int],
-    ball_velocity: tuple[int, int],
-    other_paddle: int,
-    paddle: int,
-    rally: int,
-    scores: tuple[int, int],
-    serve_in: int,
-) -> dict[str, Any]:
-    return {
-        "ball_position": np.array(ball_position, np.int32),
-        "ball_velocity": np.array(ball_velocity, np.int32),
-        "other_paddle": np.array((other_paddle,), np.int32),
-        "paddle": np.array((paddle,), np.int32),
-        "rally": np.array((rally,), np.int32),
-        "scores": np.array(scores, np.int32),
-        "serve_in": np.array((serve_in,), np.int32),
-    }

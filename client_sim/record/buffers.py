@@ -106,9 +106,10 @@ class CanonicalBuffer:
             )
         self._builder.append(row.inputs, sources, row.outcome, observations, digest)
 
-    def observations(self, row: int) -> tuple[Observation, ...]:
-        """The observations of a row: 0 is the one of ``reset``, ``f + 1`` what frame ``f`` led to."""
-        return self._builder.observations(row)
+    @property
+    def newest_observations(self) -> tuple[Observation, ...]:
+        """What frame ``frames - 1`` led to, or what ``reset`` gave."""
+        return self._builder.newest_observations
 
     def build(self) -> Canonical:
         """All rows as columns."""

@@ -136,7 +136,7 @@ class EpisodeRecorder:
     def observe(self, frame: int) -> Observation:
         """The local player's observation at the present frame, which is ``frame``; what its policy acts on."""
         if frame == self.canonical.frames:
-            observations = self.canonical.observations(frame)
+            observations = self.canonical.newest_observations
         else:
             row = self.speculative.row(frame - 1)
             if row.observations is None:
