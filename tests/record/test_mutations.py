@@ -26,7 +26,7 @@ from games.limits import FrameLimit
 from protocol.episode import ExportError
 from protocol.packets import End
 from protocol.values import pack_value
-from tests.record import test_boundary, test_departure, test_gate, test_pause, test_truth
+from tests.record import test_boundary, test_departure, test_gate, test_pause, test_runtime, test_truth
 from tests.record.match import LATENCY, Play, assert_played
 from tests.record.probe import Probe
 
@@ -398,6 +398,11 @@ MUTATIONS = [
         "EDGE-01 an own pause counts as the partner's silence",
         put(client_sim.peer, "AWAY_AFTER", 1e9),
         test_pause.test_edge_01_both_peers_pause_for_longer_than_the_time_out_at_once,
+    ),
+    Mutation(
+        "EDGE-01 the same, in the runtime",
+        put(client_sim.peer, "AWAY_AFTER", 1e9),
+        test_runtime.test_edge_01_the_whole_machine_is_stopped_for_longer_than_the_time_out,
     ),
     Mutation(
         "EDGE-01 idle inputs pass for real ones",
