@@ -45,9 +45,9 @@ class EchoPolicy:
         self._from_input = self._weights(0, self._units, lows.size)
         self._from_memory = self._weights(1, self._units, self._units)
         self._to_action = self._weights(2, actions, self._units)
-        # Inputs together weigh about as much as the memory, and neither dies out nor takes all units to their limit.
-        self._input_divisor = 2 * max(1, int(np.sqrt(lows.size)))
-        self._memory_divisor = max(1, 5 * int(np.sqrt(self._units)))
+        # Found by trying: what is seen is felt for long, and neither it nor the echo drives all units to their limit.
+        self._input_divisor = max(1, int(16 * np.sqrt(lows.size)))
+        self._memory_divisor = max(1, int(3 * np.sqrt(self._units)))
         self._memory: Integers = np.zeros(self._units, np.int64)
         self._episode_seed = 0
 

@@ -28,6 +28,8 @@ SETTINGS: list[tuple[str, dict[str, Any], int]] = [
     ("pong", {"points": 3, "ball_speed": 20, "paddle_height": 64}, 600),
     ("kitchen", {}, 700),
     ("kitchen", {"layout": "banquet", "cooks": 3, "cook_time": 5, "orders": 1}, 700),
+    ("kitchen", {"cooks": 3, "npcs": {"cook_1": "cook", "cook_2": "echo"}}, 400),
+    ("pong", {"npcs": {"left": "random_hold"}}, 600),
     ("overcooked", {}, 200),
     ("overcooked", {"layout": "forced_coordination"}, 120),
 ]
@@ -44,7 +46,7 @@ def inputs_of(game: Game, seed: int, name: str = "random_hold") -> Iterator[Join
     bots = [make_policy(name, game.spec, player, seed + player) for player in range(game.spec.players)]
     frame = 0
     while True:
-        yield tuple(codec.encode(bot.act(None, frame)) for codec, bot in zip(game.spec.codecs, bots, strict=True))
+        yield tuple(codec.encode(bot.act(None, frame)) for codec, bot in zip(game.spec.input_codecs, bots, strict=True))
         frame += 1
 
 
@@ -183,14 +185,16 @@ def test_what_a_game_says_of_itself_holds(game_id: str, parameters: dict[str, An
     assert spec.id == game_id
     assert make(game_id, spec.parameters).spec.parameters == spec.parameters
     infos = game.reset(3)
-    assert len(infos) == spec.players == len(spec.action_spaces) == len(spec.observation_spaces)
+    agents = len(spec.agents)
+    assert len(infos) == agents == len(spec.action_spaces) == len(spec.observation_spaces)
+    assert spec.players + len(spec.npcs) == agents
     for space, codec, default in zip(spec.action_spaces, spec.codecs, spec.default_actions, strict=True):
         assert space.contains(default)
         assert codec.decode(codec.encode(default)) == default
     source = inputs_of(game, 3)
     for _ in range(min(frames, 150)):
         outcome = game.step(next(source))
-        assert [type(r) for r in outcome.rewards] == [float] * spec.players
+        assert [type(r) for r in outcome.rewards] == [float] * agents
         assert {type(f) for f in (*outcome.terminated, *outcome.truncated, outcome.terminal)} == {bool}
         ended = all(a or b for a, b in zip(outcome.terminated, outcome.truncated, strict=True))
         assert outcome.terminal == ended
