@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from rollgym.commands.check import check
 from rollgym.commands.compare import compare
+from rollgym.commands.export import export
 from rollgym.commands.games import games
 from rollgym.commands.play import play
 from rollgym.commands.run import run
@@ -22,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, serve, play, simulate, compare, verify, games):
+for verb in (run, serve, play, simulate, check, compare, verify, export, games):
     app.command()(verb)
 
 

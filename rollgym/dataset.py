@@ -1,14 +1,16 @@
-"""Reading stored episodes as numpy arrays."""
+"""Reading stored episodes: as numpy arrays, and as flat tables."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from gymnasium import spaces
 from numpy.typing import NDArray
 
@@ -17,7 +19,10 @@ from games.errors import GameError
 from protocol.episode import Canonical, Column, ExportError, Header, Own
 from protocol.parquet import EpisodeFileError, read_episode
 from protocol.values import ValueFormatError, unpack_value
+from rollgym.provenance import provenance
+from rollgym.sources import Source, Wanted, one_or_more, sources
 from rollgym.stored_spaces import gather, space_of
+from rollgym.tables import own_layouts, read_tables
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,49 @@ class Episode:
     own: Own | None
     """The peer's own part, in a file that a peer wrote."""
     extra: dict[str, str]
-    """What the server says about the episode, its verdict among it."""
+    """What the server says about the episode, its verdict among it, as it is in the file."""
+    source: Source = field(repr=False, compare=False)
+    """Its files."""
+
+    @property
+    def match(self) -> str:
+        """The match's id."""
+        return self.header.match
+
+    @property
+    def number(self) -> int:
+        """Which episode of the match, from 0."""
+        return self.header.episode
+
+    @property
+    def verdict(self) -> str | None:
+        """The server's verdict; None in a file that a peer wrote."""
+        return self.source.verdict
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Where it comes from, all of it, as plain values. ``docs/dataset.md`` has the keys."""
+        return provenance(self.source.layout, own_layouts(self.source))
+
+    @cached_property
+    def own_parts(self) -> dict[int, Own]:
+        """By player: how that peer came to know the episode. Read when first asked for."""
+        found = {}
+        for player, path in self.source.own.items():
+            own = self.own if path == self.path else read_episode(path).own
+            if own is not None:
+                found[player] = own
+        return found
+
+    def table(self, player: int | None = None) -> pa.Table:
+        """One row per frame, one number per cell; ``docs/dataset.md`` has the columns.
+
+        With a ``player`` its own columns are named as in that player's CSV export. The file is read again. For pandas
+        add ``.to_pandas()``, for polars ``polars.from_arrow(...)``.
+        """
+        if player is not None and player not in self.source.own:
+            raise ValueError(f"player {player}: expected one of {sorted(self.source.own)}, whose own parts are there")
+        return read_tables(self.source).table(player)
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -54,36 +101,39 @@ class Episode:
         return self.header.game.agents
 
 
-def load(path: str | os.PathLike[str]) -> Iterator[Episode]:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    match: str | Collection[str] | None = None,
+    verdict: str | Collection[str] | None = None,
+    condition: str | Collection[str] | None = None,
+    experiment: str | Collection[str] | None = None,
+) -> Iterator[Episode]:
     """The episodes at ``path``, one at a time, in order of their names.
 
     ``path`` is a data folder (its dataset is read), any other folder (all episode files below it), or one file. Files
-    of a peer's own part are passed over. Raises ``FileNotFoundError`` if there is no such path, and
-    :class:`~protocol.parquet.EpisodeFileError`, which names the file, for one that can not be read.
+    of a peer's own part are passed over. The filters take one value or several, and look at metadata only: what is
+    not wanted is not read. Files of peers say nothing of verdict, condition and experiment.
+
+    Raises ``FileNotFoundError`` if there is no such path, and :class:`~protocol.parquet.EpisodeFileError`, which names
+    the file, for one that can not be read.
     """
-    root = Path(path)
-    if root.is_file():
-        files = [root]
-    elif root.is_dir():
-        dataset = root / "episodes"
-        files = sorted((dataset if dataset.is_dir() else root).rglob("*.parquet"))
-    else:
-        raise FileNotFoundError(f"{root}: no such file or folder")
-    return _episodes(files)
+    wanted = Wanted(one_or_more(match), one_or_more(verdict), one_or_more(condition), one_or_more(experiment))
+    return load_sources(sources(path, wanted))
 
 
-def _episodes(files: list[Path]) -> Iterator[Episode]:
-    for file in files:
-        stored = read_episode(file)
-        if stored.canonical is None:
-            continue
+def load_sources(found: Iterator[Source]) -> Iterator[Episode]:
+    """The episodes of these files, one at a time. Raises :class:`~protocol.parquet.EpisodeFileError`."""
+    for source in found:
+        stored = read_episode(source.path)
+        assert stored.canonical is not None
         try:
-            yield _episode(file, stored.header, stored.canonical, stored.own, stored.extra)
+            yield _episode(source, stored.header, stored.canonical, stored.own, stored.extra)
         except (CodecError, ExportError, GameError, KeyError, ValueError, ValueFormatError) as error:
-            raise EpisodeFileError(file, f"the columns do not fit the spaces: {error}") from error
+            raise EpisodeFileError(source.path, f"the columns do not fit the spaces: {error}") from error
 
 
-def _episode(path: Path, header: Header, canonical: Canonical, own: Own | None, extra: dict[str, str]) -> Episode:
+def _episode(source: Source, header: Header, canonical: Canonical, own: Own | None, extra: dict[str, str]) -> Episode:
     columns, game = canonical.columns, header.game
 
     def array(name: str) -> NDArray[Any]:
@@ -99,7 +149,7 @@ def _episode(path: Path, header: Header, canonical: Canonical, own: Own | None, 
     spaces_of = dict(zip(game.agents, game.action_spaces, strict=True))
     acted = [(agent, space) for agent, space in spaces_of.items() if f"actions/{agent}" in columns]
     return Episode(
-        path=path,
+        path=source.path,
         header=header,
         frames=header.frames,
         observations={agent: gather(space_of(space), array, f"observations/{agent}") for agent, space in observed},
@@ -111,6 +161,7 @@ def _episode(path: Path, header: Header, canonical: Canonical, own: Own | None, 
         input_source=array("input_source"),
         own=own,
         extra=extra,
+        source=source,
     )
 
 

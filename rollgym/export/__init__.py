@@ -1,0 +1,3 @@
+"""Stored episodes in the forms that other tools read: CSV, flat Parquet, Minari."""
+
+from __future__ import annotations

@@ -1,0 +1,271 @@
+"""An episode as a flat table: one row per frame, one number (or text) per cell.
+
+Names are those that users of Multi-User Gymnasium's exports know: ``actions.left``, ``infos.left.rally``. Row ``t`` has
+the observation before the step of frame ``t``, and the actions, rewards, flags and infos of that step. What has no
+row of its own, the final observation and the infos of ``reset``, is apart: :func:`beside`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from games.codec import codec_for
+from games.spaces import flattener, leaves
+from protocol.episode import Header
+from protocol.parquet import Layout, OwnLayout, StoredColumn, StoredInfo, stored_values
+from protocol.values import unpack_value
+from rollgym.provenance import to_json
+from rollgym.stored_spaces import space_of
+
+T = TypeVar("T")
+
+Columns = dict[str, pa.Array]
+"""Arrays of one length by name, in order."""
+
+OWN_NAMES = {
+    "time": "timestamp",
+    "was_speculative": "wasSpeculative",
+    "mispredicted": "mispredicted",
+    "times_simulated": "timesSimulated",
+    "rollbacks": "rollbacks",
+    "rtt": "rtt",
+    "frame_advantage": "frameAdvantage",
+}
+"""A peer's own columns here. ``timestamp`` is Unix seconds, the others are as they were."""
+
+OWN_PREFIXES = (*OWN_NAMES.values(), "rollbackEvents", "isFocused")
+"""First parts of the names of columns that rightly differ between peers."""
+
+INFO_TYPES = {"bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
+
+
+def facts(layout: Layout, table: pa.Table) -> Columns:
+    """The canonical columns of an episode of ``T`` frames, ``T`` rows each.
+
+    Raises ``ValueError`` (and its kin) for columns that do not fit the spaces.
+    """
+    assert layout.canonical is not None
+    header, frames = layout.header, layout.header.frames
+    columns: Columns = {
+        "match": pa.array([header.match], pa.string()).take(pa.array(np.zeros(frames, np.int64))),
+        "episode_num": pa.array(np.full(frames, header.episode, np.int64)),
+        "t": pa.array(np.arange(frames, dtype=np.int64)),
+    }
+    for index, agent in enumerate(header.game.agents):
+        if f"actions/{agent}" in layout.canonical.columns:
+            columns.update(_actions(layout, table, index))
+    for name, title in (("rewards", "rewards"), ("terminations", "terminateds"), ("truncations", "truncateds")):
+        columns.update(_by_agent(layout, table, name, title))
+    columns.update(_infos(layout, table))
+    columns.update(_by_agent(layout, table, "input_source", "inputSource"))
+    for name, values in _states(layout, table):
+        columns[name] = pa.array(values[:frames])
+    return columns
+
+
+def beside(layout: Layout, table: pa.Table) -> dict[str, Any]:
+    """What has no row: ``final``, the observations and digest after the last step by column name, and
+    ``reset_infos`` by agent and key. Plain values."""
+    assert layout.canonical is not None
+    final = {name: values[-1].item() for name, values in _states(layout, table)}
+    infos: dict[str, dict[str, Any]] = {agent: {} for agent in layout.header.game.agents}
+    for info in layout.canonical.infos:
+        first = table.column(info.column)[0]
+        if first.is_valid:
+            value = first.as_py()
+            infos[layout.header.game.agents[info.agent]][info.key] = (
+                unpack_value(value) if info.type == "packed" else value
+            )
+    for row, agent, key, value in _listed(layout, table):
+        if row == 0:
+            infos[layout.header.game.agents[agent]][key] = unpack_value(value)
+    return {"final": final, "reset_infos": infos}
+
+
+def own_part(layout: Layout, table: pa.Table, frames: int, *, named: bool) -> Columns:
+    """A peer's own columns, ``frames`` rows: null where this peer's episode was shorter.
+
+    With ``named``, ``timestamp`` and ``rollbackEvents`` end in the agent's name as the others do.
+    """
+    own = layout.own
+    assert own is not None
+    agent = layout.header.game.players[own.player]
+    columns: Columns = {}
+    for name, title in OWN_NAMES.items():
+        values = _array(table, own.columns[name])
+        if name == "time":
+            values = values + own.started_at
+        columns[f"{title}.{agent}" if named or name != "time" else title] = _padded(values, frames)
+    title = f"rollbackEvents.{agent}" if named else "rollbackEvents"
+    columns[title] = _rollback_events(layout.header, own, table, frames)
+    return columns
+
+
+def rollback_events(header: Header, own: OwnLayout, table: pa.Table) -> list[dict[str, Any]]:
+    """The rollbacks of a peer's own part, with actions in place of their bytes."""
+    found: list[dict[str, Any]] = table.column("own/rollback_events").combine_chunks().slice(0, 1).flatten().to_pylist()
+    decoders = [_decoder(header, agent) for agent in header.game.players]
+    for event in found:
+        decode = decoders[event["player"]] if 0 <= event["player"] < len(decoders) else bytes.hex
+        event["predicted"], event["actual"] = decode(event["predicted"]), decode(event["actual"])
+    return found
+
+
+# --- parts ------------------------------------------------------------------------------------------------------
+
+
+def _array(table: pa.Table, place: StoredColumn) -> NDArray[Any]:
+    if place.stored == "null":
+        return np.zeros(place.shape, place.dtype)
+    return stored_values(table, place).view(np.dtype(place.dtype)).reshape(place.shape)
+
+
+def _by_agent(layout: Layout, table: pa.Table, name: str, title: str) -> Iterator[tuple[str, pa.Array]]:
+    assert layout.canonical is not None
+    values = _array(table, layout.canonical.columns[name])
+    for index, agent in enumerate(layout.header.game.agents):
+        yield f"{title}.{agent}", pa.array(np.ascontiguousarray(values[:, index]))
+
+
+def _states(layout: Layout, table: pa.Table) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Observations and digests, ``T + 1`` values each."""
+    assert layout.canonical is not None
+    for name, place in layout.canonical.columns.items():
+        if name.startswith("observations/"):
+            yield from elements(name.replace("/", "."), _array(table, place))
+    yield "stateDigest", _array(table, layout.canonical.columns["state_digest"])
+
+
+def elements(name: str, values: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The columns of an array with rows of any shape: ``name.0``, ``name.1``, ``name.0.2``; or ``name`` itself."""
+    if values.dtype.kind == "c":
+        values = np.stack([values.real, values.imag], axis=-1)
+    for index in np.ndindex(values.shape[1:]):
+        yield ".".join((name, *map(str, index))), np.ascontiguousarray(values[(slice(None), *index)])
+
+
+def _actions(layout: Layout, table: pa.Table, agent: int) -> Iterator[tuple[str, pa.Array]]:
+    assert layout.canonical is not None
+    header = layout.header
+    name = header.game.agents[agent]
+    place = layout.canonical.columns[f"actions/{name}"]
+    codes = _array(table, place)
+    space = space_of(header.game.action_spaces[agent])
+    codec, parts, flatten = codec_for(space), leaves(space), flattener(space)
+    if codes.ndim != 2 or codes.shape[1] != codec.width:
+        raise ValueError(f"actions/{name}: rows of shape {codes.shape[1:]}, expected ({codec.width},)")
+    # Every distinct action is decoded once: most games have few.
+    keys = np.ascontiguousarray(codes).view(np.dtype((np.void, codec.width))).ravel()
+    distinct, which = np.unique(keys, return_inverse=True)
+    decoded = [flatten(codec.decode(key.tobytes())) for key in distinct]
+    for index, leaf in enumerate(parts):
+        values = np.array([row[index] for row in decoded], leaf.dtype).reshape(len(decoded), *leaf.shape)[which]
+        title = ".".join(("actions", name, *filter(None, leaf.path.split("/"))))
+        for full, column in elements(title, values):
+            yield full, pa.array(column)
+
+
+def _infos(layout: Layout, table: pa.Table) -> Iterator[tuple[str, pa.Array]]:
+    """An info that came with row ``t + 1`` is what the step of frame ``t`` gave."""
+    assert layout.canonical is not None
+    agents, frames = layout.header.game.agents, layout.header.frames
+    for info in layout.canonical.infos:
+        yield (
+            info_name(agents[info.agent], info.key),
+            typed_info(info, table.column(info.column).combine_chunks().slice(1)),
+        )
+    if layout.canonical.info_list is None:
+        return
+    rows: list[list[dict[str, Any] | None]] = [[None] * frames for _ in agents]
+    for row, index, key, value in _listed(layout, table):
+        if row > 0:
+            held = rows[index][row - 1]
+            if held is None:
+                held = rows[index][row - 1] = {}
+            held[key] = unpack_value(value)
+    for agent, values in zip(agents, rows, strict=True):
+        texts = [None if value is None else to_json(value) for value in values]
+        yield info_name(agent, None), pa.array(texts, pa.string())
+
+
+def info_name(agent: str, key: str | None) -> str:
+    """The column of an info key; without a key that of all keys of the agent, if they share one."""
+    return f"infos.{agent}" if key is None else f"infos.{agent}.{key}"
+
+
+def typed_info(info: StoredInfo, values: pa.Array) -> pa.Array:
+    """An info column as its plain type. If it has none: text as it is, everything else as JSON text."""
+    if info.type != "packed":
+        return values.cast(INFO_TYPES[info.type])
+    encoded = values.dictionary_encode()
+    plain_values = [unpack_value(value) for value in encoded.dictionary.to_pylist()]
+    texts = [value if isinstance(value, str) else to_json(value) for value in plain_values]
+    return pa.array(texts, pa.string()).take(encoded.indices)
+
+
+def _listed(layout: Layout, table: pa.Table) -> Iterator[tuple[int, int, str, bytes]]:
+    assert layout.canonical is not None
+    if layout.canonical.info_list is None:
+        return
+    for item in table.column(layout.canonical.info_list).combine_chunks().slice(0, 1).flatten().to_pylist():
+        yield item["row"], item["agent"], item["key"], item["value"]
+
+
+def _padded(values: NDArray[Any], frames: int) -> pa.Array:
+    array = pa.array(values[:frames])
+    missing = frames - len(array)
+    return pa.concat_arrays([array, pa.nulls(missing, array.type)]) if missing else array
+
+
+def _rollback_events(header: Header, own: OwnLayout, table: pa.Table, frames: int) -> pa.Array:
+    """As JSON lists, each at the frame that was to come next when it happened (the last, if none came)."""
+    at: dict[int, list[dict[str, Any]]] = {}
+    last = min(header.frames, frames) - 1
+    for event in rollback_events(header, own, table):
+        at.setdefault(max(0, min(event["at_frame"], last)), []).append(event)
+    return pa.array([to_json(at[row]) if row in at else None for row in range(frames)], pa.string())
+
+
+def _decoder(header: Header, agent: str) -> Callable[[bytes], Any]:
+    index = header.game.agents.index(agent)
+    codec = codec_for(space_of(header.game.action_spaces[index]))
+
+    def decode(data: bytes) -> Any:
+        return plain(codec.decode(data))
+
+    return decode
+
+
+def plain(value: Any) -> Any:
+    """A decoded action as plain values."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return [plain(part) for part in value]
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+ORDER = (
+    *("match", "episode_num", "t", "timestamp", "actions", "rewards", "terminateds", "truncateds", "infos"),
+    *("wasSpeculative", "mispredicted", "timesSimulated", "rollbacks", "rtt", "frameAdvantage", "rollbackEvents"),
+    *("inputSource", "observations", "stateDigest"),
+)
+"""First parts of the columns' names, in the order of a table."""
+
+
+def in_order(columns: dict[str, T]) -> dict[str, T]:
+    """The same, in the order of a table."""
+    ranks = {name: rank for rank, name in enumerate(ORDER)}
+    return dict(sorted(columns.items(), key=lambda item: ranks.get(item[0].split(".", 1)[0], len(ranks))))
+
+
+def as_type(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column as another type: the same, or text (JSON) where episodes differ in it."""
+    if values.type == kind:
+        return values
+    return pa.array([None if value is None else to_json(value) for value in values.to_pylist()], kind)

@@ -1,0 +1,59 @@
+"""Where an episode comes from, as one plain structure: what the header says, what the server says, who played."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from protocol.parquet import Layout, OwnLayout
+
+JSON_KEYS = (*("mismatch", "received", "digests", "statuses", "played", "bots", "client_software", "server_software"),)
+"""Keys of a file's ``rollgym.extra`` whose text is JSON."""
+NUMBER_KEYS = ("match_created", "judged")
+"""Those whose text is a number: Unix seconds."""
+
+
+def provenance(layout: Layout, own: Iterable[OwnLayout] = ()) -> dict[str, Any]:
+    """Plain values. ``own``: of players' own parts that lie in other files. docs/dataset.md has the keys."""
+    parts = [*own] if layout.own is None else [layout.own]
+    header = msgspec.to_builtins(layout.header)
+    players = layout.header.game.players
+    return {
+        **header,
+        **{key: _plain(key, text) for key, text in layout.extra.items()},
+        "players": {
+            players[part.player]: {
+                "player": part.player,
+                "policy": part.policy,
+                "software": part.software,
+                "started_at": part.started_at,
+                "ended_at": part.ended_at,
+                "stats": part.stats,
+            }
+            for part in sorted(parts, key=lambda part: part.player)
+        },
+    }
+
+
+def _plain(key: str, text: str) -> Any:
+    if key in NUMBER_KEYS:
+        return float(text)
+    if key in JSON_KEYS:
+        return json.loads(text) if text else None
+    return text
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON text. NaN and infinities as Python and most readers write them; bytes, which JSON has not, as hex."""
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=_other)
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
+        return value.tolist()
+    raise TypeError(f"value of type {type(value).__name__}: expected plain data")

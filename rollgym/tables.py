@@ -1,0 +1,111 @@
+"""Stored episodes as flat Arrow tables, straight from their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from games.codec import CodecError
+from games.errors import GameError
+from protocol.episode import ExportError
+from protocol.parquet import EpisodeFileError, Layout, OwnLayout, read_layout, read_table
+from protocol.values import ValueFormatError
+from rollgym.flat import INFO_TYPES, Columns, as_type, beside, facts, in_order, own_part
+from rollgym.provenance import provenance, to_json
+from rollgym.sources import Source
+
+METADATA = b"rollgym.provenance"
+"""Key of a flat table's schema metadata: JSON of the provenance, with ``final`` and ``reset_infos``."""
+
+BAD_COLUMNS = (
+    *(pa.ArrowException, CodecError, ExportError, GameError, LookupError, TypeError, ValueError, ValueFormatError),
+)
+"""What reading columns raises that do not fit the spaces of their file."""
+
+
+class OwnTable(NamedTuple):
+    """A peer's own part."""
+
+    layout: Layout
+    table: pa.Table
+
+
+class EpisodeTables(NamedTuple):
+    """Everything a flat table is made of, read once."""
+
+    source: Source
+    facts: Columns
+    own: dict[int, OwnTable]
+    about: dict[str, Any]
+    """Provenance, and what has no row."""
+
+    def table(self, player: int | None = None, columns: Mapping[str, pa.DataType] | None = None) -> pa.Table:
+        """One row per frame. With a ``player`` in the form of that player's own export, else with all own parts.
+
+        ``columns``: make it these columns, with nulls in those that the episode has not.
+        """
+        frames = self.source.layout.header.frames
+        found = dict(self.facts)
+        for number, own in self.own.items():
+            if player is None or player == number:
+                found.update(own_part(own.layout, own.table, frames, named=player is None))
+        if columns is None:
+            found = in_order(found)
+        else:
+            found = {
+                name: as_type(found[name], kind) if name in found else pa.nulls(frames, kind)
+                for name, kind in columns.items()
+            }
+        return pa.table(found).replace_schema_metadata({METADATA: to_json(self.about).encode()})
+
+
+def read_tables(source: Source) -> EpisodeTables:
+    """Read an episode's files. Raises :class:`~protocol.parquet.EpisodeFileError`."""
+    layout, table = read_table(source.path)
+    own: dict[int, OwnTable] = {}
+    for player, path in source.own.items():
+        own[player] = OwnTable(layout, table) if path == source.path else _own_table(path, player)
+    try:
+        about = {
+            **provenance(layout, [part.layout.own for part in own.values() if part.layout.own is not None]),
+            **beside(layout, table),
+        }
+        return EpisodeTables(source, facts(layout, table), own, about)
+    except BAD_COLUMNS as error:
+        raise EpisodeFileError(source.path, f"the columns do not fit the spaces: {error}") from error
+
+
+def _own_table(path: Any, player: int) -> OwnTable:
+    layout, table = read_table(path)
+    if layout.own is None or layout.own.player != player:
+        raise EpisodeFileError(path, f"holds no own part of player {player}")
+    return OwnTable(layout, table)
+
+
+def own_layouts(source: Source) -> Iterator[OwnLayout]:
+    """The metadata of the players' own parts. Raises :class:`~protocol.parquet.EpisodeFileError`."""
+    for path in source.own.values():
+        layout = source.layout if path == source.path else read_layout(path)
+        if layout.own is not None:
+            yield layout.own
+
+
+def info_types(layouts: Iterable[Layout]) -> dict[tuple[str, str | None], pa.DataType]:
+    """By agent and key, the type that all these episodes' infos fit into, by their metadata alone.
+
+    Types that disagree give text (JSON). Key None: an episode with so many keys that they share one column.
+    """
+    merged: dict[tuple[str, str | None], pa.DataType] = {}
+    for layout in layouts:
+        assert layout.canonical is not None
+        agents = layout.header.game.agents
+        found: dict[tuple[str, str | None], pa.DataType] = {
+            (agents[info.agent], info.key): INFO_TYPES.get(info.type, pa.string()) for info in layout.canonical.infos
+        }
+        if layout.canonical.info_list is not None:
+            found |= {(agent, None): pa.string() for agent in agents}
+        for name, kind in found.items():
+            merged[name] = kind if merged.get(name, kind) == kind else pa.string()
+    return dict(sorted(merged.items(), key=lambda item: (item[0][0], item[0][1] or "")))
