@@ -19,8 +19,6 @@ from games.spaces import children, flattener
 
 Integers = NDArray[np.int64]
 
-_LIMIT = 127
-"""Units hold ``-127..127``, so that a memory is one byte for each."""
 _INPUT_RANGE = 64
 """Observed values are spread over ``0..64`` between the bounds of their space."""
 _EDGE = 1_000.0
@@ -28,7 +26,7 @@ _EDGE = 1_000.0
 
 
 class EchoPolicy:
-    """Plays any game with a Discrete action space. ``units`` is the size of its memory in bytes."""
+    """Plays any game with a Discrete action space. It remembers ``units`` numbers of one byte."""
 
     def __init__(self, seat: Seat, units: int = 24) -> None:
         space = seat.spec.action_spaces[seat.agent]
@@ -45,7 +43,7 @@ class EchoPolicy:
         self._from_input = self._weights(0, self._units, lows.size)
         self._from_memory = self._weights(1, self._units, self._units)
         self._to_action = self._weights(2, actions, self._units)
-        # Found by trying: what is seen is felt for long, and neither it nor the echo drives all units to their limit.
+        # Found by trying: it does not come to rest, and what was seen once is felt for long.
         self._input_divisor = max(1, int(16 * np.sqrt(lows.size)))
         self._memory_divisor = max(1, int(3 * np.sqrt(self._units)))
         self._memory: Integers = np.zeros(self._units, np.int64)
@@ -58,7 +56,7 @@ class EchoPolicy:
     def reset(self, seed: int) -> None:
         self._episode_seed = seed
         draws = Draws(self._seat.seed, seed, self._seat.agent, -2)
-        self._memory = np.array([draws.below(2 * _LIMIT + 1) - _LIMIT for _ in range(self._units)], np.int64)
+        self._memory = np.array([draws.below(256) - 128 for _ in range(self._units)], np.int64)
 
     def act(self, observation: Observation, frame: int) -> int:
         flat = np.concatenate([np.ravel(part) for part in self._flatten(observation)]).astype(np.float64)
@@ -66,7 +64,8 @@ class EchoPolicy:
         values = np.floor((inside - self._low) * self._scale).astype(np.int64) - _INPUT_RANGE // 2
         seen = self._from_input @ values // self._input_divisor
         echo = self._from_memory @ self._memory // self._memory_divisor
-        self._memory = np.clip(seen + echo, -_LIMIT, _LIMIT)
+        # A unit that is driven over its limit comes back from the other side: units at their limits would be a rest.
+        self._memory = (seen + echo).astype(np.int8).astype(np.int64)
         return self._first + int(np.argmax(self._to_action @ self._memory))
 
     def memory(self) -> bytes:
