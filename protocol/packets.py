@@ -114,21 +114,24 @@ BYE_REASONS = ("finished", "left", "desync", "timeout", "error")
 
 Packet = Hello | Input | Forward | End | EndAck | Bye
 
-_INPUT_BODY = Struct("<IHHihIIHiQHBBB")
+_INPUT_BODY = "IHHihIIHiQHBBB"
 # start, count, width, current, advantage, sent, echo, echo_age, checksum_frame, checksum, sequence, loss, idle, players
-_STATUS = Struct("<iB")
-_STATUSES = [Struct("<" + "iB" * n) for n in range(MAX_PLAYERS + 1)]
+_STATUS = "iB"  # known, gone
+# Everything before the idle bitmap, by number of players: packing it at once costs half of packing it in parts.
+_INPUTS = [Struct(_HEAD.format + _INPUT_BODY + _STATUS * n) for n in range(MAX_PLAYERS + 1)]
 _FORWARD_BODY = Struct("<BIHHB")  # player, start, count, width, idle
 _END_BODY = Struct("<I32s")
 _END_ACK_BODY = Struct("<I")
 
-INPUT_OVERHEAD = _HEAD.size + _INPUT_BODY.size
+INPUT_OVERHEAD = _INPUTS[0].size
 """Bytes of an :class:`Input` packet without statuses and inputs."""
+
+_PLAYERS_AT = INPUT_OVERHEAD - 1
 
 
 def inputs_that_fit(players: int, width: int) -> int:
     """How many frames of inputs of ``width`` bytes fit into one packet."""
-    space = MAX_PACKET - INPUT_OVERHEAD - players * _STATUS.size
+    space = MAX_PACKET - _INPUTS[players].size
     return max(1, space * 8 // (8 * width + 1) - 1)
 
 
@@ -147,35 +150,7 @@ def idle_flags(bitmap: bytes, count: int) -> list[int]:
 def encode(packet: Packet) -> bytes:
     """The bytes of a packet. Its fields must be in range: a peer only builds packets from its own state."""
     if type(packet) is Input:
-        status: list[int] = []
-        for last, gone in zip(packet.known, packet.gone, strict=True):
-            status.append(last)
-            status.append(gone)
-        inputs = packet.inputs
-        return b"".join(
-            (
-                _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _INPUT, packet.episode),
-                _INPUT_BODY.pack(
-                    packet.start,
-                    len(inputs),
-                    len(inputs[0]) if inputs else 0,
-                    packet.current,
-                    packet.advantage,
-                    packet.sent,
-                    packet.echo,
-                    packet.echo_age,
-                    packet.checksum_frame,
-                    packet.checksum,
-                    packet.sequence,
-                    packet.loss,
-                    bool(packet.idle),
-                    len(packet.known),
-                ),
-                _STATUSES[len(packet.known)].pack(*status),
-                packet.idle,
-                *inputs,
-            )
-        )
+        return _encode_input(packet)
     if type(packet) is End:
         return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _END, packet.episode) + _END_BODY.pack(packet.frames, packet.digest)
     if type(packet) is EndAck:
@@ -188,6 +163,35 @@ def encode(packet: Packet) -> bytes:
         return b"".join((_HEAD.pack(_MAGIC, PROTOCOL_VERSION, _FORWARD, packet.episode), head, packet.idle, *inputs))
     assert type(packet) is Bye
     return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _BYE, packet.episode) + bytes((packet.reason,))
+
+
+def _encode_input(packet: Input) -> bytes:
+    inputs, known = packet.inputs, packet.known
+    status: list[int] = [0] * (2 * len(known))
+    status[0::2] = known
+    status[1::2] = packet.gone
+    head = _INPUTS[len(known)].pack(
+        _MAGIC,
+        PROTOCOL_VERSION,
+        _INPUT,
+        packet.episode,
+        packet.start,
+        len(inputs),
+        len(inputs[0]) if inputs else 0,
+        packet.current,
+        packet.advantage,
+        packet.sent,
+        packet.echo,
+        packet.echo_age,
+        packet.checksum_frame,
+        packet.checksum,
+        packet.sequence,
+        packet.loss,
+        1 if packet.idle else 0,
+        len(known),
+        *status,
+    )
+    return b"".join((head, packet.idle, *inputs))
 
 
 def decode(data: bytes) -> Packet:
@@ -203,7 +207,7 @@ def decode(data: bytes) -> Packet:
     if version != PROTOCOL_VERSION:
         raise PacketError(f"protocol version {version}: expected {PROTOCOL_VERSION}")
     if kind == _INPUT:
-        return _decode_input(data, episode)
+        return _decode_input(data)
     body = size - _HEAD.size
     if kind == _END:
         _expect(body, _END_BODY.size, "end")
@@ -247,38 +251,40 @@ def _decode_forward(data: bytes, episode: int) -> Forward:
     return Forward(episode, player, start, inputs, data[bitmap_at:at])
 
 
-def _decode_input(data: bytes, episode: int) -> Input:
-    if len(data) < INPUT_OVERHEAD:
-        raise PacketError(f"input packet of {len(data)} bytes: at least {INPUT_OVERHEAD}")
-    body = _INPUT_BODY.unpack_from(data, _HEAD.size)
-    start, count, width, current, advantage, sent, echo, echo_age, *rest = body
-    checksum_frame, checksum, sequence, loss, idle, players = rest
+def _decode_input(data: bytes) -> Input:
+    size = len(data)
+    if size < INPUT_OVERHEAD:
+        raise PacketError(f"input packet of {size} bytes: at least {INPUT_OVERHEAD}")
+    players = data[_PLAYERS_AT]
     if players > MAX_PLAYERS:
         raise PacketError(f"{players} players: at most {MAX_PLAYERS}")
+    layout = _INPUTS[players]
+    bitmap_at = layout.size
+    if size < bitmap_at:
+        raise PacketError(f"input packet of {size} bytes: at least {bitmap_at} with {players} players")
+    fields = layout.unpack_from(data)
+    _, _, _, episode, start, count, width, current, advantage, sent, echo, echo_age = fields[:12]
+    checksum_frame, checksum, sequence, loss, idle, _ = fields[12:18]
+    known, gone = fields[18::2], fields[19::2]
     if (width == 0) != (count == 0):
         raise PacketError(f"{count} inputs of {width} bytes")
     if idle > 1:
         raise PacketError(f"idle flag {idle}: expected 0 or 1")
-    bitmap_at = INPUT_OVERHEAD + players * _STATUS.size
-    at = bitmap_at + (count + 7) // 8 * idle
-    if len(data) != at + count * width:
-        raise PacketError(f"input packet of {len(data)} bytes: expected {at + count * width}")
-    status = _STATUSES[players].unpack_from(data, INPUT_OVERHEAD)
+    at = bitmap_at + (count + 7) // 8 if idle else bitmap_at
+    if size != at + count * width:
+        raise PacketError(f"input packet of {size} bytes: expected {at + count * width}")
     if current < 0 or checksum_frame < -1:
         raise PacketError(f"current frame {current}, checksum frame {checksum_frame}: out of range")
-    known, gone = status[0::2], status[1::2]
-    for last, flag in zip(known, gone, strict=True):
-        if last < -1 or flag > 1:
-            raise PacketError(f"player status ({last}, {flag}): out of range")
-    inputs = tuple([data[i : i + width] for i in range(at, at + count * width, width)]) if count else ()
+    if players and (min(known) < -1 or max(gone) > 1):
+        raise PacketError(f"player status {known}, {gone}: out of range")
     return Input(
         episode,
         start,
-        inputs,
+        tuple([data[i : i + width] for i in range(at, size, width)]) if count else (),
         current,
         advantage,
         known,
-        tuple(map(bool, gone)),
+        tuple([flag == 1 for flag in gone]),
         sent,
         echo,
         echo_age,

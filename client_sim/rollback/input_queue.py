@@ -23,7 +23,7 @@ class InputQueue:
     frame holds the default input, marked idle.
     """
 
-    __slots__ = ("base", "closed", "default", "idle", "keep", "last", "values")
+    __slots__ = ("base", "closed", "default", "idle", "keep", "last", "next", "values")
 
     FOREVER = 1 << 60
 
@@ -36,19 +36,15 @@ class InputQueue:
         self.idle: set[int] = set()
         """Frames whose input was filled in. Almost always empty."""
         self.last = -1
+        self.next = 0
+        """The first frame without an input: ``base`` and the number of values."""
         self.closed: int | None = None
-
-    @property
-    def next(self) -> int:
-        """The first frame without an input."""
-        return self.base + len(self.values)
 
     def value(self, frame: int) -> bytes:
         """The known input for a frame that is neither trimmed nor beyond ``last``."""
-        at = frame - self.base
-        if at < 0:
+        if frame < self.base:
             raise IndexError(frame)
-        return self.values[at] if at < len(self.values) else self._beyond(frame)
+        return self.values[frame - self.base] if frame < self.next else self._beyond(frame)
 
     def source(self, frame: int) -> int:
         """:data:`REAL` if the owner sent it, :data:`IDLE` if it was filled in."""
@@ -62,7 +58,8 @@ class InputQueue:
     def append(self, value: bytes, source: int = REAL) -> None:
         """The input for frame ``next``."""
         self.values.append(value)
-        self.last = self.base + len(self.values) - 1
+        self.last = self.next
+        self.next += 1
         if source == IDLE:
             self.idle.add(self.last)
 
@@ -75,22 +72,27 @@ class InputQueue:
         following = self.next
         if start > following:
             raise InputGap(player, start, following)
-        known = min(following - start, len(values))
-        first = max(start, self.base)
-        for frame in range(first, start + known):
-            if self.values[frame - self.base] != values[frame - start]:
-                raise InputConflict(player, frame, self.values[frame - self.base], values[frame - start])
+        known = following - start
+        if known > len(values):
+            known = len(values)
+        base, mine = self.base, self.values
+        for frame in range(start if start > base else base, start + known):
+            if mine[frame - base] != values[frame - start]:
+                raise InputConflict(player, frame, mine[frame - base], values[frame - start])
         return known
 
     def close(self, after: int) -> None:
         """The player is gone; ``after`` is the last frame with an input of his. Later ones known are dropped."""
         del self.values[after + 1 - self.base :]
+        self.next = after + 1
         self.closed = after
         self.last = self.FOREVER
 
     def trim(self, before: int) -> None:
         """Frames below ``before`` are needed no more (the newest ``keep`` stay)."""
-        cut = min(before, self.base + len(self.values) - self.keep) - self.base
+        if before - self.base <= _TRIM_AT:
+            return
+        cut = min(before, self.next - self.keep) - self.base
         if cut > _TRIM_AT:
             del self.values[:cut]
             self.base += cut

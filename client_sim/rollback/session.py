@@ -148,7 +148,12 @@ class Session:
         return tuple([queue.last if queue.closed is None else queue.closed for queue in self.queues])
 
     def _known_of(self, players: Collection[int]) -> int:
-        return min([self.queues[player].last for player in players], default=InputQueue.FOREVER)
+        lowest = InputQueue.FOREVER
+        for player in players:
+            last = self.queues[player].last
+            if last < lowest:
+                lowest = last
+        return lowest
 
     @property
     def terminal_frame(self) -> int | None:
@@ -184,10 +189,11 @@ class Session:
         last = start + len(values) - 1
         if last > self.current + MAX_AHEAD:
             raise InputTooFarAhead(player, last, self.current + MAX_AHEAD)
+        current = self.current
         for frame in range(start + known, last + 1):
             value = values[frame - start]
             queue.append(value, REAL if sources is None else sources[frame - start])
-            if frame < self.current:
+            if frame < current:
                 self._verify(player, frame, value)
         self._remote_known = self._known_of(self.remote)
         return len(values) - known
@@ -302,10 +308,10 @@ class Session:
         self.stats.frames += 1
         outcome = self._simulation.step(joint)
         self._used.append(joint)
-        self.current = frame + 1
-        saved = (frame + 1) % self.settings.save_every == 0
+        self.current = after = frame + 1
+        saved = after % self._snapshots.every == 0
         if saved:
-            self._snapshots.put(frame + 1, self._simulation.save())
+            self._snapshots.put(after, self._simulation.save())
         if outcome.terminal:
             self._terminal = frame
         if self._recorder is not None:
@@ -319,18 +325,19 @@ class Session:
         """
         if len(inputs) != len(self.local):
             raise UnknownPlayer(len(inputs), f"inputs for the {len(self.local)} local players")
-        for player, value in zip(self.local, inputs, strict=True):
-            if len(value) != len(self.queues[player].default):
-                raise InputWidth(player, value, len(self.queues[player].default))
-        for player, value in zip(self.local, inputs, strict=True):
-            queue = self.queues[player]
+        queues = self.queues
+        for at, player in enumerate(self.local):
+            if len(inputs[at]) != len(queues[player].default):
+                raise InputWidth(player, inputs[at], len(queues[player].default))
+        for at, player in enumerate(self.local):
+            queue = queues[player]
             target = self.current + self.delays[player]
             if queue.next > target:
                 continue  # the delay was lowered: this frame's input is decided already
             while queue.next < target:
                 # The first frames of an episode, or the delay was raised: hold the newest input.
                 queue.append(queue.values[-1] if queue.values else queue.default)
-            queue.append(value, source)
+            queue.append(inputs[at], source)
         self._local_known = self._known_of(self.local)
 
     def _progress(self) -> Progress:
@@ -404,7 +411,7 @@ class Session:
     def _promote(self, final: int) -> None:
         interval, every, recorder = self.settings.checksum_interval, self._digest_every, self._recorder
         queues, all_real = self.queues, self._all_real
-        filled = any([queue.idle or queue.closed is not None for queue in queues])
+        filled = not self._none_gone or any([queue.idle for queue in queues])
         for frame in range(self.canonical, final + 1):
             after = frame + 1
             snapshot: Any = None
@@ -424,7 +431,7 @@ class Session:
 
     def _discard(self, anchor: int) -> None:
         self._snapshots.discard(anchor)
-        oldest = self._snapshots.latest(anchor)[0]
+        oldest = self._snapshots.oldest
         for queue in self.queues:
             queue.trim(oldest)
         if oldest - self._used_base > 512:

@@ -26,11 +26,10 @@ class SnapshotStore:
 
     def put(self, frame: int, state: Any) -> None:
         """Keep ``S_frame``. Frames come in ascending order (after :meth:`cut`)."""
-        if frame in self._states:
-            self._states[frame] = state
-            return
-        self._states[frame] = state
-        self._frames.append(frame)
+        states = self._states
+        if frame not in states:
+            self._frames.append(frame)
+        states[frame] = state
 
     def get(self, frame: int) -> Any | None:
         """``S_frame`` or None."""
@@ -51,6 +50,11 @@ class SnapshotStore:
         frames, states = self._frames, self._states
         while frames and frames[-1] > above:
             del states[frames.pop()]
+
+    @property
+    def oldest(self) -> int:
+        """The first frame whose state is kept."""
+        return self._frames[0]
 
     def discard(self, anchor: int) -> None:
         """Forget what a rollback to ``anchor`` or later can not need."""
