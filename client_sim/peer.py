@@ -488,10 +488,11 @@ class Peer:
         return export
 
     def _over(self, episode: Episode, now: float) -> None:
-        if not episode.complete:
-            self._finish(self._departures.status, "left", now)
-            return
-        export = self._export(episode, "complete", now)
+        """Its last frame is canonical: the one that ended it, or the last one the survivors agreed on.
+
+        In both cases the others may still lack our inputs for it, so nobody leaves before all have it.
+        """
+        export = self._export(episode, "complete" if episode.complete else self._departures.status, now)
         self._ending = Ending(episode.number, export.header.frames, export.digest, self._others, now)
         self.phase = Phase.ENDING
         self._extra_at = float("inf")
@@ -512,13 +513,14 @@ class Peer:
                 for player, forward in self._departures.hand_on(episode.session, episode.number, now):
                     self._send(out, player, forward)
             return
-        differences = ending.differences()
+        # A partial episode is a prefix, which may be longer at a peer that is gone.
+        differences = ending.differences() if episode.complete else []
         self._events.extend(differences)
         episode.recorder.clear()
         last = episode.number + 1 >= self.start.settings.episodes
         if differences and self.start.settings.on_desync == "stop":
             self._leave("desync", now)
-        elif last and all(link.end is not None for link in self._others):
+        elif last and episode.complete and all(link.end is not None for link in self._others):
             # Whoever is gone by now has played the whole match.
             self._leave("finished", now)
         elif last or (self._departures.any_gone and self.start.settings.on_disconnect == "end"):

@@ -252,11 +252,11 @@ def stop_without_a_look(self: Any, now: float) -> None:
     self._leave("left", now)
 
 
-def leave_without_export(original: Any, self: Any, status: str, reason: str, now: float) -> None:
-    if status.startswith("partner_"):
-        self._leave(reason, now)
+def leave_without_export(original: Any, self: Any, episode: Any, now: float) -> None:
+    if episode.complete:
+        original(self, episode, now)
     else:
-        original(self, status, reason, now)
+        self._leave("left", now)
 
 
 def seen_everywhere(self: Any, frame: int, seen: Any, _final: Any) -> None:
@@ -419,7 +419,7 @@ MUTATIONS = [
     ),
     Mutation(
         "EDGE-02 a survivor exports nothing",
-        after(Peer, "_finish", leave_without_export),
+        after(Peer, "_over", leave_without_export),
         lambda: test_departure.test_edge_02_the_confirmed_prefix_of_a_survivor_arrives_flagged(1, 0.2),
     ),
     Mutation(

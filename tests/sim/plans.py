@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from client_sim.network import Link, NetworkConditions
-from client_sim.simulator import Partition, Pause, Scenario, SimulationResult, SimulationStuck, simulate
+from client_sim.network import Channel, Link, NetworkConditions
+from client_sim.simulator import Kill, Partition, Pause, Scenario, SimulationResult, SimulationStuck, Simulator
 from games.contract import Game
 from games.limits import limited
 from games.policies import Policy
@@ -52,6 +52,14 @@ class Plan:
     """(player, from, for how long)"""
     partitions: tuple[tuple[float, float, int | None], ...] = ()
     """(from, for how long, of whose packets or all)"""
+    cuts: tuple[tuple[float, float, int, int], ...] = ()
+    """(from, for how long, of whose packets, to whom)"""
+    kills: tuple[tuple[int, float], ...] = ()
+    """(player, when): gone without a goodbye."""
+    notify_after: float | None = None
+    """Seconds after which the server tells the others of a kill; None: they have to notice."""
+    on_disconnect: str = "end"
+    away: str = "stall"
     starts: tuple[float, ...] = ()
     breaks_at: int | None = None
     """``S_breaks_at`` differs at the last player's peer."""
@@ -68,7 +76,7 @@ class Plan:
     def parse(cls, text: str) -> Plan:
         """The plan of a JSON text."""
         values = json.loads(text)
-        for name in ("pauses", "partitions"):
+        for name in ("pauses", "partitions", "cuts", "kills"):
             values[name] = tuple(tuple(entry) for entry in values.get(name, ()))
         values["starts"] = tuple(values.get("starts", ()))
         return cls(**values)
@@ -78,10 +86,17 @@ class Plan:
         return Link(_conditions(self.forward), _conditions(self.backward))
 
     @property
+    def survivors(self) -> list[int]:
+        """Players who are there to the end."""
+        return [player for player in range(self.players) if player not in {killed for killed, _ in self.kills}]
+
+    @property
     def healed(self) -> float:
         """When the last fault is over."""
         ends = [at + duration for _, at, duration in self.pauses]
         ends += [at + duration for at, duration, _ in self.partitions]
+        ends += [at + duration for at, duration, *_ in self.cuts]
+        ends += [at + self.timeout for _, at in self.kills]
         return max([0.0, *self.starts, *ends])
 
     @property
@@ -156,6 +171,35 @@ def draw_plan(draw: Draw, *, frames: tuple[int, int] = (40, 100), players: Seque
     )
 
 
+def draw_departure(draw: Draw, *, frames: tuple[int, int] = (20, 60)) -> Plan:
+    """A match of three or four in which one or two players die, while packets between some others are lost."""
+    plan = replace(draw_plan(draw, frames=frames, players=(3, 3, 4)), episodes=draw.choice((2, 3, 4)))
+    span = int(plan.frames / FPS * 1000)
+    victims = [draw.integer(0, plan.players - 1)]
+    if plan.players == 4 and draw.integer(0, 1):
+        victims.append((victims[0] + draw.integer(1, 3)) % 4)
+    # Half a second for everybody to meet: who never began has nothing to agree on.
+    kills = tuple((victim, draw.integer(900, 900 + span * plan.episodes) / 1000) for victim in victims)
+    pairs = [(victim, other) for victim in victims for other in range(plan.players) if other != victim]
+    moments = dict(kills)
+    cuts = []
+    for _ in range(draw.choice((0, 1, 1, 2))):
+        victim, other = draw.choice(pairs)
+        before = draw.choice((0.03, 0.1, 0.4))
+        cuts.append((max(0.0, moments[victim] - before), before + draw.choice((0.0, 0.5)), victim, other))
+    return replace(
+        plan,
+        kills=kills,
+        cuts=tuple(cuts),
+        notify_after=draw.choice((None, 0.05, 0.3)),
+        on_disconnect=draw.choice(("end", "continue")),
+        pauses=tuple((player, 0.7 + at, min(duration, 0.7)) for player, at, duration in plan.pauses),
+        partitions=tuple((0.7 + at, min(duration, 0.5), whose) for at, duration, whose in plan.partitions),
+        starts=(),
+        timeout=4.0,
+    )
+
+
 def _draw_conditions(draw: Draw) -> dict[str, float]:
     values: dict[str, float] = {"latency": draw.choice((0, 5, 20, 50, 90, 250)) / 1000}
     values["jitter"] = draw.choice((0.0, 0.004, 0.02, 0.05))
@@ -219,6 +263,8 @@ def scenario(plan: Plan, policies: list[ToyPolicy]) -> Scenario:
             disconnect_timeout=plan.timeout,
             start_timeout=plan.timeout,
             on_desync="stop" if plan.on_desync == "stop" else "continue",
+            on_disconnect="end" if plan.on_disconnect == "end" else "continue",
+            away="stall" if plan.away == "stall" else "play_on",
         ),
         game=game,
         policies=(policy,) * plan.players,
@@ -226,15 +272,41 @@ def scenario(plan: Plan, policies: list[ToyPolicy]) -> Scenario:
         link=plan.link,
         pauses=[Pause(*pause) for pause in plan.pauses],
         partitions=[Partition(*partition) for partition in plan.partitions],
+        kills=[Kill(*kill) for kill in plan.kills],
+        notify_after=plan.notify_after,
         starts=plan.starts,
         time_limit=plan.time_limit,
     )
 
 
+class _Cut(Channel):
+    """A channel that loses everything for a while, and otherwise is the same as without the cut."""
+
+    __slots__ = ("end", "start")
+
+    def __init__(self, channel: Channel, start: float, duration: float) -> None:
+        super().__init__(channel.conditions, random.Random())
+        self._random = channel._random
+        self.start = start
+        self.end = start + duration
+
+    def deliveries(self, now: float, size: int) -> list[float]:
+        arrivals = super().deliveries(now, size)
+        return [] if self.start <= now < self.end else arrivals
+
+
+def simulator(plan: Plan, policies: list[ToyPolicy]) -> Simulator:
+    """The plan, ready to run."""
+    made = Simulator(scenario(plan, policies))
+    for at, duration, source, destination in plan.cuts:
+        made._channels[source, destination] = _Cut(made._channels[source, destination], at, duration)
+    return made
+
+
 def play(plan: Plan) -> Played:
     """Play a plan. Raises :class:`SimulationStuck` if it does not come to an end."""
     policies: list[ToyPolicy] = []
-    return Played(simulate(scenario(plan, policies)), policies)
+    return Played(simulator(plan, policies).run(), policies)
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
@@ -243,9 +315,9 @@ def play(plan: Plan) -> Played:
 def judge(plan: Plan, *, twice: bool = False) -> tuple[list[str], Played | None]:
     """What is wrong with a plan's outcome, and the outcome. ``twice``: play it again and compare the traces."""
     policies: list[ToyPolicy] = []
-    ready = scenario(plan, policies)  # a plan that makes no sense is nobody's defect: this may raise
+    ready = simulator(plan, policies)  # a plan that makes no sense is nobody's defect: this may raise
     try:
-        played = Played(simulate(ready), policies)
+        played = Played(ready.run(), policies)
     except SimulationStuck as stuck:
         return [f"11 liveness: {stuck}"], None
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this plan and is reported with it
@@ -264,7 +336,7 @@ def judge(plan: Plan, *, twice: bool = False) -> tuple[list[str], Played | None]
 
 def judge_played(plan: Plan, played: Played) -> list[str]:
     """What is wrong with an outcome."""
-    problems = [*_whole(plan, played), *_agreement(played), *_desyncs(plan, played)]
+    problems = [*_whole(plan, played), *_agreement(plan, played), *_desyncs(plan, played)]
     for player in range(plan.players):
         for number, export in enumerate(played.result.players[player].exports):
             for problem in _episode(plan, played, player, number, export):
@@ -275,21 +347,45 @@ def judge_played(plan: Plan, played: Played) -> list[str]:
 
 def _whole(plan: Plan, played: Played) -> Iterator[str]:
     """Every peer played every episode to its end, and nobody was ever refused anything."""
-    for player, result in enumerate(played.result.players):
+    for player in plan.survivors:
+        result = played.result.players[player]
         statuses = [export.header.status for export in result.exports]
-        if statuses != ["complete"] * plan.episodes or result.ended != "finished":
+        complete = statuses == ["complete"] * plan.episodes and result.ended == "finished"
+        if plan.kills and not complete:
+            # They had to stop somewhere; whether at the same frame, _agreement looks at.
+            complete = result.ended == "left" and statuses[:-1] == ["complete"] * (len(statuses) - 1)
+        if not complete:
             yield f"11 player {player}: episodes {statuses} of {plan.episodes}, ended {result.ended}"
         if result.refused:
             yield f"8 player {player} refused {result.refused} honest packets: {result.refusals}"
 
 
-def _agreement(played: Played) -> Iterator[str]:
-    first = played.result.players[0].exports
-    for player, result in enumerate(played.result.players[1:], 1):
-        for one, other in zip(first, result.exports, strict=False):
+def _agreement(plan: Plan, played: Played) -> Iterator[str]:
+    """All exports of an episode are equal, those of the dead as far as there are any."""
+    leader = plan.survivors[0]
+    first = _begun(played.result.players[leader].exports)
+    for player, result in enumerate(played.result.players):
+        mine = _begun(result.exports)
+        dead = player not in plan.survivors
+        if not dead and len(first) != len(mine):
+            yield f"10 player {player} has {len(mine)} episodes, player {leader} {len(first)}"
+        for one, other in zip(first, mine, strict=False):
             found = compare_episodes((one.header, one.canonical), (other.header, other.canonical))
-            if found is not None or one.digest != other.digest:
+            if dead and found is not None and found.frame is not None:
+                # The dead may have come further than anybody can know, but not elsewhere.
+                filled = one.canonical.columns["input_source"].array()[:, player]
+                agreed = int(filled.argmax()) if filled.any() else one.header.frames
+                shorter = min(agreed, other.header.frames)
+                found = None if found.frame >= shorter else found
+            elif one.digest != other.digest and found is None:
+                yield f"10 player {player}, episode {one.header.episode}: equal exports with different digests"
+            if found is not None:
                 yield f"10 player {player}, episode {one.header.episode}: exports differ: {found}"
+
+
+def _begun(exports: list[Export]) -> list[Export]:
+    """Without an episode that one peer began while another learned that a player had left: no frame of it counts."""
+    return exports[:-1] if exports and exports[-1].header.frames == 0 else exports
 
 
 def _desyncs(plan: Plan, played: Played) -> Iterator[str]:
@@ -311,17 +407,22 @@ def _episode(plan: Plan, played: Played, player: int, number: int, export: Expor
 
 
 def _inputs(plan: Plan, played: Played, number: int, export: Export) -> Iterator[str]:
-    """What every player decided, at the frame it was meant for."""
+    """What every player decided, at the frame it was meant for; the default where he was not there."""
+    sources = export.canonical.columns["input_source"].array()
     for player, policy in enumerate(played.policies):
         actions = export.canonical.columns[f"actions/agent_{player}"].array()[:, 0].tolist()
-        log = policy.log[number]
+        log = policy.log[number] if number < len(policy.log) else {}
         for frame, action in enumerate(actions):
             sent = log.get(frame - plan.delay) if frame >= plan.delay else 0
-            if action != sent:
+            if action != (0 if sources[frame, player] else sent):
                 yield f"10 frame {frame}: player {player} sent {sent}, recorded {action}"
                 return
-    if export.canonical.columns["input_source"].array().any():
-        yield "10 inputs marked as filled in, though nobody was gone"
+    if plan.away == "stall":
+        gone = [] if plan.on_disconnect == "end" else [player for player, _ in plan.kills]
+        for player in range(plan.players):
+            filled = sources[:, player]
+            if filled.any() and (player not in gone or not filled[int(filled.argmax()) :].all()):
+                yield f"10 inputs of player {player} marked as filled in, though he was there"
 
 
 def _oracle(plan: Plan, export: Export) -> Iterator[str]:
@@ -351,7 +452,7 @@ def _oracle(plan: Plan, export: Export) -> Iterator[str]:
         if given != outcome[:3]:
             yield f"10 frame {frame}: {given}, the inputs give {outcome[:3]}"
             return
-        if outcome.terminal != (frame == frames - 1):
+        if outcome.terminal != (frame == frames - 1 and export.header.status == "complete"):
             yield f"10 frame {frame} of {frames}: terminal is {outcome.terminal}"
             return
 
@@ -379,7 +480,7 @@ def _own(plan: Plan, policy: ToyPolicy, export: Export) -> Iterator[str]:
         yield "record: a frame that was never simulated, or mispredicted without a prediction"
     if (columns["times_simulated"] > 1 + again).any():
         yield "record: a frame simulated more often than rollbacks explain"
-    if own.stats["rollbacks"] != len(own.rollbacks) or own.tail is not None:
+    if own.stats["rollbacks"] != len(own.rollbacks) or (own.tail is not None and export.header.status == "complete"):
         yield "record: statistics and events differ, or a complete episode has a tail"
     yield from _seen(policy.seen[export.header.episode], export, columns)
 
@@ -405,10 +506,10 @@ def _with(plan: Plan, name: str, value: Any) -> Plan:
 def simpler(plan: Plan) -> Iterator[Plan]:
     """Plans with a little less in them, the boldest cuts first."""
     empty = Plan()
-    for name in ("forward", "backward", "pauses", "partitions", "starts"):
-        if getattr(plan, name):
+    for name in ("forward", "backward", "pauses", "partitions", "cuts", "starts", "away", "notify_after"):
+        if getattr(plan, name) != getattr(empty, name):
             yield _with(plan, name, getattr(empty, name))
-    for name in ("pauses", "partitions"):
+    for name in ("pauses", "partitions", "cuts", "kills"):
         entries = getattr(plan, name)
         for index in range(len(entries) if len(entries) > 1 else 0):
             yield _with(plan, name, entries[:index] + entries[index + 1 :])
@@ -418,7 +519,7 @@ def simpler(plan: Plan) -> Iterator[Plan]:
     for name in ("episodes", "save_every", "delay", "hold", "ends_from", "checksum_interval", "window", "seed"):
         if getattr(plan, name) != getattr(empty, name):
             yield _with(plan, name, getattr(empty, name))
-    if plan.players > 2:
+    if plan.players > 2 and not plan.kills:
         kept = plan.players - 1
         yield replace(
             plan,
