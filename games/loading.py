@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import distribution, packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -135,15 +135,15 @@ def _import_from_here(module: str) -> None:
 
 def _version_of(module: str) -> str:
     """The distribution that brings a module and its version; without one, a hash of the module's source."""
-    top = module.partition(".")[0]
-    for name in packages_distributions().get(top, [top]):
-        try:
-            return f"{name}-{version(name)}"
-        except PackageNotFoundError:
-            continue
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return "unknown"
+    top = module.partition(".")[0]
+    for name in packages_distributions().get(top, []):
+        found = distribution(name)
+        # Careless packages bring a top-level `tests`, which is not the one at hand.
+        if Path(file).is_relative_to(Path(str(found.locate_file("")))):
+            return f"{name}-{found.version}"
     return f"source-{xxhash.xxh3_64_hexdigest(Path(file).read_bytes())}"
 
 

@@ -22,6 +22,7 @@ from games.draws import Draws, Seat, checked_integer, sampler
 from games.echo import EchoPolicy
 from games.errors import GameError
 from games.kitchen_cook import CookPolicy
+from games.legal import LegalPolicy
 from games.tracker import TrackerPolicy
 
 
@@ -160,6 +161,7 @@ _POLICIES: dict[str, tuple[Callable[..., Policy], PolicyInfo]] = {
     for factory, info in (
         (_random, PolicyInfo("random", "a new random action every frame", ())),
         (_random_hold, PolicyInfo("random_hold", "a new random action every `hold` frames (4)", ("hold",))),
+        (LegalPolicy, PolicyInfo("random_legal", "a random action that the `action_mask` it sees allows", ())),
         (IdlePolicy, PolicyInfo("idle", "the game's default action", ())),
         (
             ScriptedPolicy,

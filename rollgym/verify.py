@@ -1,6 +1,8 @@
 """Re-simulate stored episodes from their seed and inputs and compare with what the files say.
 
-Each file stands for itself: nothing but the file and the game of its name, version and parameters is used.
+Each file stands for itself: nothing but the file and the game of its name, version and parameters is used. A game that
+is not built in is named by its code, and a file may come from anybody: such code is imported only if the caller names
+it too.
 """
 
 from __future__ import annotations
@@ -55,8 +57,11 @@ def _is_own_part(path: Path) -> bool:
         return False  # to be reported, not passed over
 
 
-def verify_file(path: Path) -> Verified:
-    """Re-simulate one episode. Never raises for what is in the file."""
+def verify_file(path: Path, trusted: frozenset[str] = frozenset()) -> Verified:
+    """Re-simulate one episode. Never raises for what is in the file.
+
+    ``trusted`` are the names of games beyond the built-in ones whose code may be imported.
+    """
     from games.errors import GameError
     from games.registry import make
     from protocol.episode import Export, Own, content_digest
@@ -74,7 +79,7 @@ def verify_file(path: Path) -> Verified:
     digest = content_digest(header, canonical)
     own = stored.own or Own(0, {}, [], None, {}, {}, {}, 0.0, 0.0)
     try:
-        game = make(header.game.id, header.game.parameters)
+        game = make(header.game.id, header.game.parameters, foreign=header.game.id in trusted)
     except GameError as error:
         return Verified(name, False, header.frames, f"can not be played here: {error}")
     try:
@@ -89,16 +94,16 @@ def verify_file(path: Path) -> Verified:
     return Verified(name, True, header.frames, "")
 
 
-def verify_files(paths: Sequence[Path], jobs: int) -> Iterator[Verified]:
+def verify_files(paths: Sequence[Path], jobs: int, trusted: frozenset[str] = frozenset()) -> Iterator[Verified]:
     """Check files in up to ``jobs`` processes; results come as they are ready."""
     jobs = min(jobs, len(paths))
     if jobs <= 1:
-        yield from map(verify_file, paths)
+        yield from (verify_file(path, trusted) for path in paths)
         return
     # Not forked: pyarrow has threads.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            for done in as_completed([pool.submit(verify_file, path) for path in paths]):
+            for done in as_completed([pool.submit(verify_file, path, trusted) for path in paths]):
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -138,6 +138,9 @@ class AdaptedGame(Game):
     def observe(self) -> tuple[Observation, ...]:
         return tuple([fresh(seen) for seen in self._seen])
 
+    def observe_agents(self, agents: Sequence[int]) -> tuple[Observation, ...]:
+        return tuple([fresh(self._seen[agent]) for agent in agents])
+
     def observe_at(self, snapshot: Snapshot) -> tuple[Observation, ...]:
         """What the snapshot's state showed; nothing is loaded."""
         return tuple([fresh(seen) for seen in snapshot.seen])

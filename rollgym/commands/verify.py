@@ -14,6 +14,14 @@ from rollgym.commands.exits import DIFFERENT, refuse
 def verify(
     data: Annotated[Path, typer.Argument(help="A data folder, another folder, or one file.", show_default=False)],
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time.  [default: one a core]")] = None,
+    game: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A game beyond the built-in ones whose code may be imported; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Re-simulate stored episodes: does every frame follow from the seed and the inputs?
@@ -38,7 +46,7 @@ def verify(
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(files))
-        for result in verify_files(files, jobs or os.cpu_count() or 1):
+        for result in verify_files(files, jobs or os.cpu_count() or 1, frozenset(game or ())):
             results.append(result)
             progress.advance(task)
     results.sort(key=lambda result: result.path)

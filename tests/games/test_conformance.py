@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import xxhash
 
+from games.adapters.shelf import SHELF
 from games.contract import Game, JointInput, Observation, Outcome
 from games.policies import make_policy
 from games.registry import available, make
@@ -38,7 +39,9 @@ settings = pytest.mark.parametrize(("game_id", "parameters", "frames"), SETTINGS
 
 
 def test_every_installed_game_is_covered() -> None:
-    assert {game.id for game in available() if game.installed} == {game_id for game_id, _, _ in SETTINGS}
+    # Those from elsewhere have a suite of their own: tests/adapters/test_conformance.py.
+    own = {game.id for game in available() if game.installed} - SHELF.keys()
+    assert own == {game_id for game_id, _, _ in SETTINGS}
 
 
 def inputs_of(game: Game, seed: int, name: str = "random_hold") -> Iterator[JointInput]:

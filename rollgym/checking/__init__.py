@@ -1,0 +1,1 @@
+"""The parts of ``rollgym check``: see :mod:`rollgym.check`."""

@@ -1,0 +1,94 @@
+"""``rollgym check``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rollgym.commands.exits import DIFFERENT, refuse
+from rollgym.commands.options import Params, parameters_from
+
+if TYPE_CHECKING:
+    from rollgym.check import Check, Report
+
+
+def check(
+    game: Annotated[
+        str,
+        typer.Argument(help="Of `rollgym games`, a gymnasium id, or package.module:callable.", show_default=False),
+    ],
+    param: Params = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="Play with this bot too; may be repeated.", show_default=False)
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, max=100_000, help="Frames to play with each bot.")] = 300,
+    window: Annotated[int, typer.Option(min=1, max=3600, help="Frames of the longest rollback.")] = 8,
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=1000, help="Frames per second wanted.  [default: the game's own]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first episode and the bots.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Is this environment safe to roll back? If not: the first field that differs, and the usual cause.
+
+    Plays random actions, rolls back at every frame by 1, 2 and --window frames, and compares states, observations,
+    rewards, ends and infos. Global random state, the clock, PYTHONHASHSEED and the process must not matter. Says what
+    each call costs and the largest prediction window that fits into a frame. NAME is imported: check what you trust.
+    Exit code: 0 safe, 1 not safe, 2 bad usage.
+
+    Example: rollgym check my_package.my_env:make --param size=8
+    """
+    import msgspec
+
+    from games.errors import GameError
+    from rollgym.check import check as run
+    from rollgym.commands.json_output import print_json
+
+    parameters = parameters_from(param)
+    said = (lambda found: None) if as_json else _say
+    try:
+        report = run(
+            game, parameters, policies=policy or [], frames=frames, window=window, seed=seed, fps=fps, said=said
+        )
+    except GameError as error:
+        refuse(str(error))
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        _print(report)
+    if not report.ok:
+        raise typer.Exit(DIFFERENT)
+
+
+def _say(found: Check) -> None:
+    if found.ok:
+        typer.echo(f"ok      {found.name}")
+        return
+    typer.echo(f"FAILED  {found.name}")
+    typer.echo(f"        {found.detail}")
+    typer.echo(f"        {'needed' if found.name == 'snapshot' else 'usually'}: {found.cause}")
+
+
+def _print(report: Report) -> None:
+    cost = report.cost
+    if cost is not None:
+        typer.echo(
+            f"\n{report.game} {report.version}, {report.players} players, {len(report.agents)} agents, state saved by "
+            f"{report.snapshot}\n{report.frames} frames in {report.episodes} episodes, {report.rollbacks} rollbacks"
+        )
+        typer.echo(
+            f"step {cost.step:g} us, save {cost.save:g}, load {cost.load:g}, digest {cost.digest:g} "
+            f"({cost.state_bytes} bytes), observe {cost.observe:g}; a rollback of 8 frames {cost.rollback_8:g} us"
+        )
+        frame = f"a frame at {report.fps:g} a second"
+        if cost.window < 0:
+            typer.echo(f"too slow: {frame} is over before one step, its save and its observation are done")
+        else:
+            typer.echo(f"largest prediction window that fits into {frame}: {cost.window}")
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+    if report.ok:
+        typer.echo("safe to roll back")
+        return
+    typer.echo("NOT safe to roll back")
