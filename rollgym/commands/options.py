@@ -32,6 +32,16 @@ Params = Annotated[
     typer.Option("--param", metavar="KEY=VALUE", help="A parameter of the game; may be repeated.", show_default=False),
 ]
 
+Npcs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--npc",
+        metavar="AGENT=POLICY",
+        help="An agent that a policy drives within the game: cook_2=cook; may be repeated.",
+        show_default=False,
+    ),
+]
+
 
 def link_from(
     network: str | None,
@@ -85,19 +95,28 @@ def _burst(text: str) -> tuple[str, int]:
     return start, int(length)
 
 
-def parameters_from(params: list[str] | None) -> dict[str, Any]:
-    """Key and value of each ``--param``; values are read as YAML does: 3 is a number, big is text."""
+def parameters_from(params: list[str] | None, npcs: list[str] | None = None) -> dict[str, Any]:
+    """Key and value of each ``--param``, and what ``--npc`` adds; values are read as YAML does: 3 is a number."""
+    values = _pairs(params, "--param", "KEY=VALUE")
+    if npcs:
+        if "npcs" in values:
+            raise typer.BadParameter("--npc and --param npcs=... exclude each other", param_hint="--npc")
+        values["npcs"] = _pairs(npcs, "--npc", "AGENT=POLICY")
+    return values
+
+
+def _pairs(given: list[str] | None, option: str, expected: str) -> dict[str, Any]:
     import yaml
 
     values: dict[str, Any] = {}
-    for text in params or []:
+    for text in given or []:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--param")
+            raise typer.BadParameter(f"{text!r}: expected {expected}", param_hint=option)
         if key in values:
-            raise typer.BadParameter(f"{key}: given twice", param_hint="--param")
+            raise typer.BadParameter(f"{key}: given twice", param_hint=option)
         try:
             values[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise typer.BadParameter(f"{text!r}: not a value: {error}", param_hint="--param") from error
+            raise typer.BadParameter(f"{text!r}: not a value: {error}", param_hint=option) from error
     return values

@@ -15,6 +15,7 @@ from rollgym.commands.options import (
     Latency,
     Loss,
     NetworkName,
+    Npcs,
     Params,
     Reorder,
     link_from,
@@ -31,6 +32,7 @@ MINUTES = 10
 def simulate(
     game: Annotated[str, typer.Option(help="What to play; `rollgym games` lists them.", show_default=False)],
     param: Params = None,
+    npc: Npcs = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 1,
     frames: Annotated[
         int | None, typer.Option(min=1, help=f"Truncate episodes here.  [default: {MINUTES} minutes of play]")
@@ -77,7 +79,7 @@ def simulate(
     link = link_from(network, latency, jitter, loss, duplicate, reorder, burst)
     pauses = [_pause(text) for text in pause or []]
     try:
-        scenario = _scenario(game, parameters_from(param), policy or [])
+        scenario = _scenario(game, parameters_from(param, npc), policy or [])
         scenario = _with_settings(scenario, episodes, frames, seed, fps, input_delay, max_prediction)
     except GameError as error:
         refuse(str(error))
