@@ -18,13 +18,16 @@ import structlog
 from aiohttp import web
 from msgspec import Struct
 
-from protocol.messages import CLIENT_EVENTS, SERVER_EVENTS, Finished, Join, Leave, MessageError, dump, parse
+from protocol.messages import CLIENT_EVENTS, NAMESPACE, SERVER_EVENTS, Finished, Join, Leave, MessageError, dump, parse
 from server.errors import RefusedError
 from server.metrics import Metrics
 from server.reception import Reception
 from server.settings import ServerSettings
 
 log = structlog.get_logger("server.control")
+
+_CONNECT_WITHIN = 10.0
+# Seconds between the two layers' handshakes. Clients send the second one at once.
 
 _EVENT_OF = {kind: name for name, kind in SERVER_EVENTS.items()}
 
@@ -114,7 +117,13 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
             self._metrics.refused.labels("too_many_connections").inc()
             return "too many connections"
         self.eio.sockets[eio_sid].queue.request = environ["aiohttp.request"]
+        asyncio.get_running_loop().call_later(_CONNECT_WITHIN, self._cut_if_silent, eio_sid)
         return await super()._handle_eio_connect(eio_sid, environ)
+
+    def _cut_if_silent(self, eio_sid: str) -> None:
+        """A connection that never says CONNECT holds a place and will never be a client."""
+        if self.manager.sid_from_eio_sid(eio_sid, NAMESPACE) is None:
+            self.cut(eio_sid)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         try:

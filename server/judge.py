@@ -23,7 +23,7 @@ from msgspec import Struct
 from games.contract import Game
 from games.identity import identity
 from games.limits import limited
-from games.registry import make
+from games.registry import available, make
 from games.replay import ReplayError, replay
 from protocol.episode import (
     Canonical,
@@ -52,9 +52,12 @@ class Job(Struct, frozen=True):
     match: MatchRow
     uploads: tuple[UploadRow, ...]
     """What was received, by player. At least one."""
-    game_id: str
-    parameters: dict[str, Any]
-    """The server's own game: what a client says is compared with it, never made."""
+    own_game: str
+    """The game of the server's configuration. Other matches in the folder may be of other games, if built in."""
+
+
+class GameChangedError(Exception):
+    """The match was played in a game that this server does not have in that form. The episode stays unjudged."""
 
 
 class Finding(NamedTuple):
@@ -70,13 +73,21 @@ class Finding(NamedTuple):
 def judge_episode(job: Job) -> EpisodeRow:
     """Compare, audit, write the episode's files durably, and give the row for the catalogue.
 
-    Raises ``OSError`` if the disk refuses, :class:`~protocol.parquet.EpisodeFileError` for an export that has no
-    place in a file.
+    The game is made from the server's own record of the match; what a client says is compared with it, never made.
+    Code from elsewhere is run only if the configuration names it, and not because a data folder does.
+    Raises :class:`GameChangedError`, ``OSError`` if the disk refuses, and
+    :class:`~protocol.parquet.EpisodeFileError` for an export that has no place in a file.
     """
     store = Store(job.root)
     exports = [load_upload(store, row) for row in job.uploads]
-    game = make(job.game_id, job.parameters)
+    wanted = job.match.game.id
+    if wanted != job.own_game and wanted not in [game.id for game in available()]:
+        raise GameChangedError(f"game {wanted!r}: neither built in nor the configured {job.own_game!r}")
+    game = make(wanted, job.match.game.parameters)
     try:
+        change = first_difference(job.match.game, identity(game.spec))
+        if change is not None:
+            raise GameChangedError(f"game.{change.field}: {change.first!r} in the match, {change.second!r} here")
         finding = find(exports, len(job.match.participants), game)
     finally:
         game.close()

@@ -30,6 +30,9 @@ UPLOAD_PATH = "/matches/{match}/episodes/{episode}"
 ANNULLED = "annulled"
 """``match_over`` reason: a player was lost before play began; the receiver is at the front of the queue again."""
 
+_START_MARGIN = 5.0
+# Seconds beyond the players' own start_timeout: whoever is there gives up first, by himself.
+
 _JUDGE_TRIES = 3
 _JUDGE_PAUSE = 0.5
 # Seconds after the first failure; four times as long after the next.
@@ -172,6 +175,24 @@ class Matches:
                     UPLOAD_PATH.replace("{match}", match.row.id),
                 ),
             )
+
+        wait = match.row.settings.start_timeout + _START_MARGIN
+        asyncio.get_running_loop().call_later(wait, self._start_is_due, match)
+
+    def _start_is_due(self, match: Match) -> None:
+        if not match.ended and match.row.id in self._live and match.phase is Phase.PAIRED and not self._stopping:
+            self._background(self._remove_late(match))
+
+    async def _remove_late(self, match: Match) -> None:
+        """Whoever has not opened the relay by now loses its seat; the others wait for a better partner."""
+        late = [player for player, seat in enumerate(match.seats) if not seat.relayed and not seat.done]
+        for player in late:
+            match.leave(player, self._clock())
+        await self._annul(match)
+        for player in late:
+            client = match.seats[player].client
+            if client is not None:
+                await self._tell(client, MatchOver(match.row.id, "removed: the relay was not opened in time"))
 
     async def withdraw(self, match: Match) -> None:
         """Forget a recorded match that nobody was told of."""
@@ -344,8 +365,7 @@ class Matches:
     async def _judge_once(self, match: Match, episode: int) -> EpisodeRow:
         uploads = tuple(await self._catalogue.uploads(match.row.id, episode))
         before = await self._catalogue.verdict(match.row.id, episode)
-        settings = self._experiment.game
-        job = Job(self._store.root, match.row, uploads, settings.id, settings.all_parameters())
+        job = Job(self._store.root, match.row, uploads, self._experiment.game.id)
         row = await self._workers.run(judge_episode, job)
         await self._catalogue.set_verdict(row)
         await asyncio.to_thread(self._tidy, row, before)

@@ -7,13 +7,14 @@ where it is, never deleted.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 from typing import Literal
 
 import structlog
 from msgspec import Struct
 
-from protocol.parquet import EpisodeFileError, read_layout
 from server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
 from server.checks import Expected, check_upload
 from server.errors import RefusedError
@@ -22,6 +23,9 @@ from server.store import InboxFile, Store
 from server.workers import Workers
 
 log = structlog.get_logger("server.recovery")
+
+_PARQUET = b"PAR1"
+# How every Parquet file begins and ends.
 
 
 class Orphan(Struct, frozen=True):
@@ -120,13 +124,26 @@ class Recovery:
         for match, episode, path in await asyncio.to_thread(lambda: [*self._store.episode_folders()]):
             if (match, episode) not in verdicts and (match, episode) not in uploads:
                 self._report("unjudged_folder", path, "no verdict and no upload in the catalogue")
-        for row in verdicts.values():
+        for path, reason in await asyncio.to_thread(self._damaged, list(verdicts.values())):
+            self._report("missing_episode", path, reason)
+
+    def _damaged(self, verdicts: list[EpisodeRow]) -> list[tuple[Path, str]]:
+        """Files that are gone or cut. A look at both ends, because there may be very many; ``verify`` reads them."""
+        found = []
+        for row in verdicts:
             folder = self._store.episode_folder(row.match, row.episode)
             for name in row.files:
                 try:
-                    await asyncio.to_thread(read_layout, folder / name)
-                except EpisodeFileError as error:
-                    self._report("missing_episode", folder / name, error.reason)
+                    with (folder / name).open("rb") as file:
+                        head = file.read(len(_PARQUET))
+                        file.seek(-len(_PARQUET), os.SEEK_END)
+                        whole = head == file.read() == _PARQUET
+                except OSError as error:
+                    found.append((folder / name, str(error.strerror)))
+                else:
+                    if not whole:
+                        found.append((folder / name, "not a whole Parquet file"))
+        return found
 
     async def _match(self, match_id: str) -> MatchRow | None:
         if match_id not in self._matches:

@@ -21,7 +21,7 @@ from tests.server.exports import make_export
 @pytest.mark.parametrize(
     ("event", "payload", "code", "words"),
     [
-        ("jion", {}, "unknown_event", "join, leave, finished"),
+        ("jion", {}, "unknown_event", "join, resume, leave, finished"),
         ("join", {}, "bad_message", "protocol"),
         ("join", None, "bad_message", "one map"),
         ("join", [1, 2], "bad_message", "join"),
@@ -126,6 +126,16 @@ async def test_who_sends_what_is_not_socketio_is_cut_off(tmp_path: Path, frame: 
         await raw.ws.send_bytes(frame)
         await raw.closed()
         assert server.server.metrics.refused.labels("not_socketio")._value.get() == 1
+
+
+async def test_a_connection_that_never_says_connect_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.control._CONNECT_WITHIN", 0.05)
+    async with running(make_settings(tmp_path)) as server, aiohttp.ClientSession() as http:
+        url = server.url + "/socket.io/?EIO=4&transport=websocket"
+        talks = await RawSocket(await http.ws_connect(url)).connected()
+        await RawSocket(await http.ws_connect(url)).closed()
+        assert not talks.ws.closed
+        await talks.ws.close()
 
 
 async def test_who_does_not_read_is_dropped_and_others_notice_nothing(tmp_path: Path) -> None:

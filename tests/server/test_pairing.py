@@ -17,7 +17,7 @@ from protocol.seeds import match_seed
 from protocol.version import PROTOCOL_VERSION
 from server.catalogue import MatchRow
 from server.match import Phase
-from server.settings import Limits
+from server.settings import Limits, Play
 from tests.server.clients import WAIT, Client, Running, make_settings, pair, running, until
 
 
@@ -138,6 +138,22 @@ async def test_a_death_before_play_annuls_the_match_and_the_partner_is_next(
         assert server.server.reception.lobby.queue() == (clients[3].sio.get_sid(),)
         for line in lines:
             await line.close()
+
+
+async def test_who_never_opens_the_relay_loses_its_seat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.matches._START_MARGIN", 0.0)
+    play = Play(episodes=1, frame_limit=40, start_timeout=0.3)
+    async with running(make_settings(tmp_path, play=play)) as server, AsyncExitStack() as stack:
+        stuck, one, two = [await stack.enter_async_context(Client(server.url)) for _ in range(3)]
+        await stuck.join(name="stuck")
+        await one.join(name="one")
+        line = await one.relay(await one.start())
+        assert (await one.over()).reason == "annulled"
+        assert (await stuck.over()).reason == "removed: the relay was not opened in time"
+        await two.join(name="two")
+        assert (await one.start()).participants == ("one", "two")
+        assert (await stuck.join())["ok"]
+        await line.close()
 
 
 async def test_a_player_who_leaves_before_play_may_join_again(tmp_path: Path) -> None:

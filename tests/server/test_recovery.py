@@ -8,19 +8,23 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from games.drift import Drift
+from games.identity import identity
 from protocol.episode import encode_export
 from protocol.messages import MatchStart
 from protocol.parquet import read_episode
 from server.app import Server
-from server.catalogue import Catalogue, EpisodeRow, UploadRow
+from server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
 from server.errors import ServerError
+from server.judge import GameChangedError, Job, judge_episode
 from server.matches import Matches
-from server.settings import ServerSettings
+from server.settings import GameSettings, ServerSettings
 from server.store import Store
 from tests.server.clients import Client, Running, make_settings, pair, running, until
-from tests.server.exports import altered, make_export
+from tests.server.exports import PLAY, altered, make_export
 
 
 class KilledError(BaseException):
@@ -189,6 +193,28 @@ async def test_a_damaged_dataset_file_is_reported(tmp_path: Path) -> None:
             ("missing_episode", f"{place}/canonical.parquet"),
             ("missing_episode", f"{place}/player_1.parquet"),
         ]
+
+
+async def test_a_match_of_another_experiment_is_judged_in_its_own_game(tmp_path: Path) -> None:
+    async with until_killed(make_settings(tmp_path)) as (_, one, a, two, b):
+        await one.upload(a, make_export(a))
+        await two.upload(b, make_export(b))
+    async with running(make_settings(tmp_path, game=GameSettings(id="pong"))) as server:
+        assert (await judged(server, a.match)).verdict == "verified"
+
+
+def test_a_game_that_has_changed_is_not_judged(tmp_path: Path) -> None:
+    changed = msgspec.structs.replace(identity(Drift().spec), version="0")
+    match = MatchRow("m" + "0" * 24, "e", "c", "", 5, changed, PLAY, ("a", "b"), ({}, {}), 0.0)
+    with pytest.raises(GameChangedError, match=r"game\.version: '0' in the match, '1' here"):
+        judge_episode(Job(tmp_path, match, (), "drift"))
+
+
+def test_a_data_folder_does_not_say_which_code_is_run(tmp_path: Path) -> None:
+    foreign = msgspec.structs.replace(identity(Drift().spec), id="games.drift:Drift")
+    match = MatchRow("m" + "0" * 24, "e", "c", "", 5, foreign, PLAY, ("a", "b"), ({}, {}), 0.0)
+    with pytest.raises(GameChangedError, match="neither built in nor the configured 'pong'"):
+        judge_episode(Job(tmp_path, match, (), "pong"))
 
 
 async def test_a_judgement_that_fails_is_tried_again_and_then_at_the_next_start(
