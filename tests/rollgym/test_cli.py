@@ -71,6 +71,10 @@ def test_version() -> None:
         (["simulate", "--game", "pong", "--param", "points=1", "--param", "points=2"], "points: given twice"),
         (["simulate", "--game", "pong", "--param", "points=["], "'points=[': not a value"),
         (["simulate", "--game", "pong", "--episodes", "0"], "--episodes"),
+        (["simulate", "--game", "pong", "--npc", "left"], "--npc: 'left': expected AGENT=POLICY"),
+        (["simulate", "--game", "pong", "--npc", "top=random"], "npcs agent = 'top': expected one of left, right"),
+        (["simulate", "--game", "pong", "--npc", "left=smart"], "policy = 'smart': expected one of random"),
+        (["simulate", "--game", "pong", "--npc", "left=idle", "--param", "npcs={}"], "exclude each other"),
         (["simulate", "--game", "pong", "--fps", "x"], "Invalid value for '--fps'"),
         (["simulate", "--game", "pong", "--latency", "fast"], "--latency: 'fast': expected a time such as 40ms"),
         (["simulate", "--game", "pong", "--latency", "0.05"], "write 0.05ms or 0.05s"),
@@ -87,7 +91,7 @@ def test_version() -> None:
         (["simulate", "--game", "drift", "--policy", "tracker"], "tracker plays pong only"),
         (["games", "pnog"], "game = 'pnog': expected one of drift, pong"),
         (["run", "nope.yaml"], "nope.yaml: can not be read: No such file or directory"),
-        (["run", "nope"], "built-in config 'nope' does not exist; expected one of: ci, drift, overcooked, pong"),
+        (["run", "nope"], "built-in config 'nope' does not exist; expected one of: ci, drift, kitchen_npc, overcooked"),
         (["serve", "nope"], "built-in config 'nope' does not exist"),
         (["play", "--url", "http://127.0.0.1:1"], "no rollgym server answers at http://127.0.0.1:1"),
         (["verify", "nope"], "nope: no such file or folder"),
@@ -133,6 +137,16 @@ def test_another_episode_of_the_same_match_differs(exports: Path) -> None:
     assert done.exit_code == 1
     assert "header.episode" in done.stdout
     assert "header.seed" in done.stdout
+
+
+def test_an_npc_takes_a_seat(tmp_path: Path) -> None:
+    arguments = ("--game", "kitchen", "--param", "cooks=3", "--frames", 90, "--out", tmp_path, "--json")
+    npc = ("--npc", "cook_0={policy: random_hold, seed: 3}")
+    found = _json(rollgym("simulate", *arguments, *npc, *IMPAIRED))
+    assert (found["verdicts"], len(found["peers"]), found["frames"]) == (["verified"], 2, 90)
+    table = pq.read_table(tmp_path / "episode_000.player_1.parquet")
+    assert {tuple(row) for row in table["input_source"].to_pylist()[:-1]} == {(2, 0, 0)}
+    assert len({tuple(row) for row in table["actions/cook_0"].to_pylist()[:-1]}) > 3
 
 
 def test_verify_names_what_differs(exports: Path, tmp_path: Path) -> None:
