@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rollgym.commands.exits import DIFFERENT, refuse
 
+if TYPE_CHECKING:
+    from rollgym.compare import Comparison, FolderComparison
+
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="An episode file (Parquet).", show_default=False)],
+    first: Annotated[Path, typer.Argument(help="A file (Parquet, CSV), or a folder.", show_default=False)],
     second: Annotated[Path, typer.Argument(help="Another one.", show_default=False)],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Compare only actions, rewards, ...; may be repeated.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Do two exports of an episode hold the same frames? Names the first difference.
+    """Do two recordings hold the same frames? Names the first difference.
 
-    Compared are the canonical frames, bit for bit; each peer's own view of them rightly differs.
+    Files are peers' exports, stored episodes, CSV or flat Parquet exports; of folders, the files that belong together
+    by name. Compared are the facts, aligned by frame; each peer's own view of them rightly differs. Within one form
+    values are equal bit for bit, between forms 1 and 1.0 are the same number.
     Exit code: 0 identical, 1 different, 2 a file is unreadable or empty.
 
     Example: rollgym compare episode_000.player_0.parquet episode_000.player_1.parquet
@@ -26,22 +35,46 @@ def compare(
 
     from protocol.parquet import EpisodeFileError
     from rollgym.commands.json_output import print_json
-    from rollgym.compare import compare_files
+    from rollgym.compare import Comparison, compare_paths
 
     try:
-        found = compare_files(first, second)
+        found = compare_paths(first, second, only or ())
     except EpisodeFileError as error:
         refuse(str(error))
     if as_json:
         print_json(msgspec.to_builtins(found))
-    elif found.identical:
-        typer.echo(f"identical: {found.frames[0]} frames, {found.columns[0]} columns")
+    elif isinstance(found, Comparison):
+        _say(found)
     else:
-        typer.echo(f"different: {found.frames[0]} and {found.frames[1]} frames")
-        typer.echo(f"first difference: {found.difference}")
-        for field in found.differing_fields:
-            typer.echo(f"  {field}")
-        for name, rows in found.differing_rows.items():
-            typer.echo(f"  {name}: {rows} differing row{'s' if rows != 1 else ''}")
+        _say_folders(found)
     if not found.identical:
         raise typer.Exit(DIFFERENT)
+
+
+def _say(found: Comparison) -> None:
+    if found.identical:
+        columns = sorted(set(found.columns))
+        typer.echo(f"identical: {found.frames[0]} frames, {' and '.join(map(str, columns))} columns")
+        return
+    typer.echo(f"different: {found.frames[0]} and {found.frames[1]} frames")
+    typer.echo(f"first difference: {found.difference}")
+    for field in found.differing_fields:
+        typer.echo(f"  {field}")
+    for name, rows in found.differing_rows.items():
+        typer.echo(f"  {name}: {rows} differing row{'s' if rows != 1 else ''}")
+
+
+def _say_folders(found: FolderComparison) -> None:
+    for pair in found.pairs:
+        if not pair.identical:
+            typer.echo(f"{pair.first} and {pair.second}")
+            typer.echo(f"  first difference: {pair.difference}")
+    for path in (*found.only_first, *found.only_second):
+        typer.echo(f"{path}\n  has no counterpart")
+    wrong = sum(not pair.identical for pair in found.pairs)
+    frames = sum(pair.frames[0] for pair in found.pairs)
+    lonely = len(found.only_first) + len(found.only_second)
+    if found.identical:
+        typer.echo(f"identical: {len(found.pairs)} pairs of files, {frames} frames")
+    else:
+        typer.echo(f"different: {wrong} of {len(found.pairs)} pairs, {lonely} files without a counterpart")

@@ -1,8 +1,4 @@
-"""Do two episode files hold the same facts, and if not, where do they first differ.
-
-Only the canonical part counts: a peer's own part rightly differs. Values are compared bit for bit and with their
-types, so NaN equals NaN and 1 differs from 1.0. Everything works on whole columns: a million frames take seconds.
-"""
+"""Two episode files of the dataset's own form: bit for bit, types included. NaN equals NaN and 1 differs from 1.0."""
 
 from __future__ import annotations
 
@@ -19,44 +15,9 @@ from numpy.typing import NDArray
 from protocol.episode import Header
 from protocol.parquet import EpisodeFileError, Layout, StoredInfo, read_table, stored_values
 from protocol.values import pack_value, unpack_value
+from rollgym.compare.result import Comparison, Difference, conclude, missing_row, short
 
 _Mask = NDArray[np.bool_]
-
-
-class Difference(Struct, frozen=True):
-    """The first place where two files differ."""
-
-    frame: int | None
-    """None: outside of the frames, in the header or in the set of columns."""
-    field: str
-    """A column, or the path of a header field."""
-    index: tuple[int, ...]
-    """Which element of the column's row, if its rows have several."""
-    first: str
-    second: str
-
-    def __str__(self) -> str:
-        where = "outside of the frames" if self.frame is None else f"frame {self.frame}"
-        index = f"[{', '.join(map(str, self.index))}]" if self.index else ""
-        return f"{where}, {self.field}{index}: {self.first} against {self.second}"
-
-
-class Comparison(Struct, frozen=True):
-    """What :func:`compare_files` found."""
-
-    first: str
-    second: str
-    identical: bool
-    frames: tuple[int, int]
-    """Frames of each file."""
-    columns: tuple[int, int]
-    """Canonical columns of each file, one per info key included."""
-    difference: Difference | None
-    """The first one: the lowest frame, and in it the first field by name."""
-    differing_rows: dict[str, int]
-    """Per column that differs in frames both files have: in how many rows."""
-    differing_fields: list[str]
-    """Header fields that differ, and columns that only one file has or that have another type."""
 
 
 class _Column(Struct):
@@ -72,7 +33,7 @@ class _Side(Struct):
     columns: dict[str, _Column]
 
 
-def compare_files(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> Comparison:
+def compare_lossless(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> Comparison:
     """Compare the canonical frames of two files.
 
     Raises :class:`~protocol.parquet.EpisodeFileError` for a file that is unreadable or holds no canonical frame.
@@ -93,20 +54,9 @@ def compare_files(first: str | os.PathLike[str], second: str | os.PathLike[str])
             inside.append(_describe(name, left, right, int(rows[0])))
     frames = (one.header.frames, two.header.frames)
     if frames[0] != frames[1]:
-        end = min(frames)
-        texts = [str(end) if count > end else "(no row)" for count in frames]
-        inside.append(Difference(end, "frame", (), texts[0], texts[1]))
-    first_one = min(inside, key=lambda d: (d.frame or 0, d.field)) if inside else outside[0] if outside else None
-    return Comparison(
-        os.fspath(first),
-        os.fspath(second),
-        first_one is None,
-        frames,
-        (len(one.columns), len(two.columns)),
-        first_one,
-        counts,
-        [difference.field for difference in outside],
-    )
+        inside.append(missing_row(frames))
+    columns = (len(one.columns), len(two.columns))
+    return conclude((first, second), ("episode", "episode"), frames, columns, inside, outside, counts)
 
 
 def _header_differences(one: Header, two: Header) -> list[Difference]:
@@ -117,7 +67,7 @@ def _header_differences(one: Header, two: Header) -> list[Difference]:
             for key in [*left, *(k for k in right if k not in left)]:
                 walk(left.get(key, "(missing)"), right.get(key, "(missing)"), f"{path}.{key}")
         elif pack_value(left) != pack_value(right):
-            found.append(Difference(None, path, (), _short(left), _short(right)))
+            found.append(Difference(None, path, (), short(left), short(right)))
 
     walk(msgspec.to_builtins(one), msgspec.to_builtins(two), "header")
     # How many frames there are shows in the frames themselves, at the frame where one file ends.
@@ -215,19 +165,14 @@ def _describe(name: str, left: _Column, right: _Column, row: int) -> Difference:
         for side in (left, right):
             value = side.values[row].as_py()
             texts.append(
-                "(no key)" if value is None else _short(unpack_value(value) if side.kind == "packed" else value)
+                "(no key)" if value is None else short(unpack_value(value) if side.kind == "packed" else value)
             )
         # The infos of row f + 1 are those that frame f led to.
         return Difference(max(row - 1, 0), name, (), texts[0], texts[1])
     one, two = left.values[row], right.values[row]
     if not one.shape:
-        return Difference(row, name, (), _short(one.item()), _short(two.item()))
+        return Difference(row, name, (), short(one.item()), short(two.item()))
     bits = [np.ascontiguousarray(side).reshape(-1, 1).view(np.uint8) for side in (one, two)]
     at = int(np.flatnonzero((bits[0] != bits[1]).any(axis=1))[0])
     index = tuple(int(i) for i in np.unravel_index(at, one.shape))
-    return Difference(row, name, index, _short(one[index].item()), _short(two[index].item()))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
+    return Difference(row, name, index, short(one[index].item()), short(two[index].item()))
