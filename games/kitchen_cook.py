@@ -35,15 +35,19 @@ class CookPolicy:
     """Fetches what is missing, cooks and serves, and goes round the others. What it can not bring to its place itself
     it leaves on a counter for somebody who can.
 
-    In ``slip`` percent of its frames it does something at random: two cooks who want to pass each other in a corridor
+    It acts in every ``pace``-th frame and stays in between. A player's actions take effect after the input delay: with
+    a pace above it the cook sees what became of one action before it decides on the next.
+
+    In ``slip`` percent of its actions it does something at random: two cooks who want to pass each other in a corridor
     would otherwise wait for ever.
     """
 
-    def __init__(self, seat: Seat, slip: int = 10) -> None:
+    def __init__(self, seat: Seat, slip: int = 10, pace: int = 4) -> None:
         if seat.spec.id != "kitchen":
             raise GameError("policy", "cook", f"a policy for {seat.spec.id}; cook plays kitchen only")
         self._seat = seat
         self._slip = checked_integer("cook.slip", slip, 0, 100)
+        self._pace = checked_integer("cook.pace", pace, 1, 1000)
         self._layout = layout(seat.spec.parameters["layout"])
         self._episode_seed = 0
 
@@ -51,6 +55,8 @@ class CookPolicy:
         self._episode_seed = seed
 
     def act(self, observation: Observation, frame: int) -> int:
+        if (frame + self._seat.agent) % self._pace:
+            return STAY
         draws = Draws(self._seat.seed, self._episode_seed, self._seat.agent, frame)
         if draws.below(100) < self._slip:
             return _GO[draws.below(4)]

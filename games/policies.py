@@ -169,7 +169,7 @@ _POLICIES: dict[str, tuple[Callable[..., Policy], PolicyInfo]] = {
         ),
         (TrackerPolicy, PolicyInfo("tracker", "plays Pong sensibly, `error` percent (120) off", ("error",))),
         (EchoPolicy, PolicyInfo("echo", "an untrained network with a memory of `units` bytes (24)", ("units",))),
-        (CookPolicy, PolicyInfo("cook", "cooks in the kitchen, `slip` percent (10) of its moves at random", ("slip",))),
+        (CookPolicy, PolicyInfo("cook", "cooks in the kitchen, acts in every `pace`-th frame (4)", ("slip", "pace"))),
         (ChefPolicy, PolicyInfo("chef", "cooks in Overcooked, `slip` percent (10) of its moves at random", ("slip",))),
     )
 }

@@ -380,7 +380,7 @@ def test_version_1_is_what_it_was() -> None:
     game = make("kitchen", {"layout": "banquet", "cooks": 3, "cook_time": 20})
     assert game.spec.version == "1"
     game.reset(2026)
-    bots = [make_policy("cook", game.spec, cook, cook + 1) for cook in range(3)]
+    bots = [make_policy("cook", game.spec, cook, cook + 1, pace=1) for cook in range(3)]
     reward = 0.0
     for frame in range(400):
         seen = game.observe()
@@ -417,10 +417,14 @@ ENOUGH = {"studio": 6, "island": 2, "pass": 2, "banquet": 6}
 @pytest.mark.parametrize("cooks", [2, 3])
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_cooks_serve_in_every_kitchen(name: str, cooks: int) -> None:
-    for policy, low, high in (("cook", ENOUGH[name], 450), ("random", 0, 0)):
+    for policy, parameters, low, high in (
+        ("cook", {"pace": 1}, ENOUGH[name], 450),
+        ("cook", {}, ENOUGH[name] // 4, ENOUGH[name]),
+        ("random", {}, 0, 0),
+    ):
         game = kitchen(layout=name, cooks=cooks, max_frames=450)
         game.reset(4)
-        bots = [make_policy(policy, game.spec, cook, cook + 1) for cook in range(cooks)]
+        bots = [make_policy(policy, game.spec, cook, cook + 1, **parameters) for cook in range(cooks)]
         outcome = None
         for frame in range(450):
             actions = [bot.act(seen, frame) for bot, seen in zip(bots, game.observe(), strict=True)]
@@ -434,7 +438,7 @@ def test_a_cook_in_the_other_room_passes_on_what_it_can_not_bring() -> None:
     game = kitchen(layout="pass", cooks=2)
     plan = game.layout
     left = next(cook for cook, at in enumerate(state(game, "cells")) if plan.room[at] == plan.room[plan.starts[0]])
-    bot = make_policy("cook", game.spec, left, 1, slip=0)
+    bot = make_policy("cook", game.spec, left, 1, slip=0, pace=1)
     for frame in range(60):
         actions = [STAY, STAY]
         actions[left] = bot.act(game.observe()[left], frame)
@@ -449,7 +453,7 @@ def test_a_cook_in_the_other_room_passes_on_what_it_can_not_bring() -> None:
 def test_a_cook_is_a_function_of_what_it_sees_and_when() -> None:
     game = kitchen()
     seen = game.observe()[0]
-    one, other = (make_policy("cook", game.spec, 0, 5) for _ in range(2))
+    one, other = (make_policy("cook", game.spec, 0, 5, pace=1) for _ in range(2))
     for bot in (one, other):
         bot.reset(9)
     actions = [one.act(seen, frame) for frame in range(50)]
@@ -461,10 +465,33 @@ def test_a_cook_is_a_function_of_what_it_sees_and_when() -> None:
 
 def test_slips_are_moves() -> None:
     game = kitchen()
-    bot = make_policy("cook", game.spec, 0, 5, slip=100)
+    bot = make_policy("cook", game.spec, 0, 5, slip=100, pace=1)
     assert isinstance(bot, CookPolicy)
     actions = [bot.act(game.observe()[0], frame) for frame in range(200)]
     assert set(actions) == {GO_UP, GO_DOWN, GO_LEFT, GO_RIGHT}
+
+
+def test_a_cook_with_a_pace_above_the_input_delay_is_not_confused_by_it() -> None:
+    served = {}
+    for pace, delay in ((4, 0), (4, 3), (1, 0), (1, 3)):
+        game = kitchen(max_frames=None, cook_time=20)
+        bots = [make_policy("cook", game.spec, cook, cook + 1, pace=pace) for cook in range(2)]
+        waiting = [[STAY, STAY]] * delay
+        for frame in range(900):
+            waiting.append([bot.act(seen, frame) for bot, seen in zip(bots, game.observe(), strict=True)])
+            act(game, *waiting.pop(0))
+        served[pace, delay] = state(game, "served")
+    assert served[4, 3] >= 4
+    assert abs(served[4, 3] - served[4, 0]) <= 2
+    assert served[1, 3] < served[1, 0] // 3
+
+
+def test_a_cook_acts_at_its_pace() -> None:
+    game = kitchen(cooks=3)
+    bots = [make_policy("cook", game.spec, cook, 1, slip=100, pace=5) for cook in range(3)]
+    for frame in range(40):
+        actions = [bot.act(seen, frame) for bot, seen in zip(bots, game.observe(), strict=True)]
+        assert [action != STAY for action in actions] == [(frame + cook) % 5 == 0 for cook in range(3)]
 
 
 def test_a_cook_cooks_only() -> None:

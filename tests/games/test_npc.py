@@ -63,7 +63,7 @@ def test_npcs_are_part_of_the_game_s_identity() -> None:
     spec = three(cook_2="cook", cook_0={"policy": "random_hold", "seed": 5}).spec
     assert spec.parameters["npcs"] == {
         "cook_0": {"policy": "random_hold", "parameters": {"hold": 4}, "seed": 5},
-        "cook_2": {"policy": "cook", "parameters": {"slip": 10}, "seed": 0},
+        "cook_2": {"policy": "cook", "parameters": {"slip": 10, "pace": 4}, "seed": 0},
     }
     assert list(spec.parameters["npcs"]) == ["cook_0", "cook_2"]
     assert identity(make("kitchen", spec.parameters).spec) == identity(spec)
@@ -105,7 +105,10 @@ def test_all_ways_to_name_an_npc_mean_the_same() -> None:
         ({"cook_0": {"seed": 1}}, r"npcs\.cook_0 = "),
         ({"cook_0": {"policy": "cook", "seed": -1}}, r"npcs\.cook_0: policy seed = -1"),
         ({"cook_0": {"policy": "cook", "parameters": {"slip": 101}}}, r"npcs\.cook_0: cook\.slip = 101"),
-        ({"cook_0": {"policy": "cook", "parameters": {"slap": 1}}}, r"cook\.slap = 1: expected a parameter named slip"),
+        (
+            {"cook_0": {"policy": "cook", "parameters": {"slap": 1}}},
+            r"cook\.slap = 1: expected a parameter named slip, pace",
+        ),
         ({"cook_0": {"policy": "cook", "parameters": 3}}, r"npcs\.cook_0\.parameters = 3: expected a mapping"),
         ({"cook_0": {"policy": "cook", "parameters": {"slip": {1}}}}, r"npcs\.cook_0\.parameters = .*JSON values"),
         ({"cook_0": {"policy": "scripted", "parameters": {"path": "/etc/x"}}}, r"can not agree on a file's content"),
@@ -143,7 +146,7 @@ def test_seats_are_ascending_indices_of_agents(seats: tuple[int, ...]) -> None:
 
 def test_policy_parameters_fill_in_defaults() -> None:
     assert policy_parameters("random_hold", {}) == {"hold": 4}
-    assert policy_parameters("cook", {"slip": 3}) == {"slip": 3}
+    assert policy_parameters("cook", {"slip": 3}) == {"slip": 3, "pace": 4}
     assert policy_parameters("idle", {}) == {}
     with pytest.raises(GameError, match=r"idle\.x = 1: expected no parameters"):
         policy_parameters("idle", {"x": 1})
@@ -152,7 +155,7 @@ def test_policy_parameters_fill_in_defaults() -> None:
 # -- what NPCs do ------------------------------------------------------------------------------------------------
 
 DRIVEN = [
-    {"cook_1": {"policy": "cook", "seed": 3}},
+    {"cook_1": {"policy": "cook", "parameters": {"pace": 1}, "seed": 3}},
     {"cook_2": {"policy": "echo", "seed": 4}},
     {"cook_0": {"policy": "echo", "parameters": {"units": 5}}, "cook_2": {"policy": "random_hold", "seed": 9}},
 ]

@@ -110,7 +110,7 @@ def test_a_script_that_is_not_json_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "player", "seed", "params", "text"),
     [
-        ("alphago", 0, 0, {}, "policy = 'alphago': expected one of random, random_hold, idle, scripted, tracker"),
+        ("alphago", 0, 0, {}, "policy = 'alphago': expected one of random, random_hold"),
         (None, 0, 0, {}, "policy = None"),
         ("random", 2, 0, {}, r"player = 2: expected 0\.\.1"),
         ("random", 0, -1, {}, "policy seed = -1"),

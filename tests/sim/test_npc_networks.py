@@ -30,7 +30,7 @@ SEED = 11
 KITCHEN = {"cooks": 3, "layout": "banquet", "cook_time": 20}
 AGENT = 1
 """The NPC sits between the players, so that a player's number is not its agent's."""
-POLICIES = {"cook": Npc("cook", {"slip": 20}, 3), "echo": Npc("echo", {"units": 24}, 3)}
+POLICIES = {"cook": Npc("cook", {"slip": 20, "pace": 1}, 3), "echo": Npc("echo", {"units": 24}, 3)}
 
 
 def game_with(npc: Npc) -> Game:
