@@ -303,7 +303,10 @@ class Set(Kind):
         return (("{}", part) for part in content if type(part) not in PRIMITIVES)
 
     def shown(self, item: Any, content: Any) -> Any:
-        return ["set", *sorted((part if type(part) in PRIMITIVES else _key(part) for part in content), key=repr)]
+        return [
+            type(item).__qualname__,
+            *sorted((part if type(part) in PRIMITIVES else _key(part) for part in content), key=repr),
+        ]
 
 
 class Array(Kind):

@@ -58,7 +58,7 @@ class AdaptedGame(Game):
         """
         options = options or AdapterOptions()
         self.env = env
-        self._family = family = _family_of(env)
+        self._family = family = _family_of(env, options)
         self._fit = [
             fitter(space, f"observation of {agent}")
             for agent, space in zip(family.agents, family.observation_spaces, strict=True)
@@ -205,14 +205,16 @@ def environment_seed(seed: int) -> int:
     return seed
 
 
-def _family_of(env: Any) -> Family:
+def _family_of(env: Any, options: AdapterOptions) -> Family:
     kind = is_environment(env)
+    if options.wait and kind != "aec":
+        raise GameError("adapter.wait", True, "an AEC environment: in others everybody acts in every frame")
     if kind == "gymnasium":
         return GymnasiumFamily(env)
     if kind == "parallel":
         return ParallelFamily(env)
     if kind == "aec":
-        return AecFamily(env)
+        return AecFamily(env, options.wait)
     raise GameError("environment", type(env).__name__, "a gymnasium Env, a PettingZoo ParallelEnv or an AECEnv")
 
 
@@ -224,6 +226,8 @@ def _fps_of(env: Any) -> int:
 
 def _idle_actions(family: Family, given: Any) -> tuple[Any, ...]:
     by_agent = given if isinstance(given, Mapping) and given.keys() <= set(family.agents) else None
+    if given is None and family.idle is not None:
+        return family.idle
     actions = []
     for agent, space in zip(family.agents, family.action_spaces, strict=True):
         value = given if by_agent is None else by_agent.get(agent)

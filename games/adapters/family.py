@@ -36,6 +36,8 @@ class Family(Protocol):
     agents: tuple[str, ...]
     action_spaces: tuple[Space, ...]
     observation_spaces: tuple[Space, ...]
+    idle: tuple[Any, ...] | None
+    """What a player does who does nothing, per agent; None: zeros."""
 
     def reset(self, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
         """Start an episode. Observations and infos per agent."""

@@ -22,6 +22,7 @@ class GymnasiumFamily:
     def __init__(self, env: Any) -> None:
         """Raises :class:`~games.errors.GameError` if the spaces are not per agent."""
         self.env = env
+        self.idle: tuple[Any, ...] | None = None
         actions, seen = env.action_space, env.observation_space
         expected = "Dict or Tuple spaces with one part per agent, for actions and observations alike"
         if not isinstance(actions, spaces.Dict | spaces.Tuple) or len(actions.spaces) < 1:

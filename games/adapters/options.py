@@ -23,12 +23,16 @@ class AdapterOptions:
     fps: int | None = None
     """Frames per second. None: ``metadata["render_fps"]``, otherwise 30."""
     idle: Any = None
-    """The action of a player who does nothing: one for all, or a mapping by agent. None: zeros."""
+    """The action of a player who does nothing: one for all, or a mapping by agent. None: zeros, or waiting."""
+    wait: bool = False
+    """AEC environments only: one more action lets the turn go by for a frame, and so does an illegal one."""
 
     def __post_init__(self) -> None:
         if self.snapshot not in SNAPSHOTS:
             raise GameError("adapter.snapshot", self.snapshot, "one of " + ", ".join(SNAPSHOTS))
         _check_integer("adapter.replay_limit", self.replay_limit, 1, 1_000_000)
+        if not isinstance(self.wait, bool):
+            raise GameError("adapter.wait", self.wait, "true or false")
         if self.fps is not None:
             _check_integer("adapter.fps", self.fps, 1, 1000)
 

@@ -18,6 +18,7 @@ class ParallelFamily:
 
     def __init__(self, env: Any) -> None:
         self.env = env
+        self.idle: tuple[Any, ...] | None = None
         self.agents, self.action_spaces, self.observation_spaces = spaces_of(env)
 
     def reset(self, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:

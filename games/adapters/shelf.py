@@ -31,6 +31,7 @@ class Shelved(NamedTuple):
     parameters: tuple[Parameter, ...]
     fps: int
     idle: Any = None
+    wait: bool = False
 
     @property
     def installed(self) -> bool:
@@ -91,40 +92,36 @@ def _simple_tag(p: dict[str, Any]) -> Any:
 
 
 def _kaz(p: dict[str, Any]) -> Any:
-    from pettingzoo.butterfly import knights_archers_zombies_v11
+    from pettingzoo.butterfly.knights_archers_zombies.knights_archers_zombies import parallel_env
 
-    return knights_archers_zombies_v11.parallel_env(
-        num_archers=p["archers"], num_knights=p["knights"], max_cycles=p["max_steps"]
-    )
+    return parallel_env(num_archers=p["archers"], num_knights=p["knights"], max_cycles=p["max_steps"])
 
 
 def _tictactoe(p: dict[str, Any]) -> Any:
-    from pettingzoo.classic import tictactoe_v3
+    from pettingzoo.classic.tictactoe.tictactoe import env
 
-    return tictactoe_v3.env()
+    return env()
 
 
 def _connect_four(p: dict[str, Any]) -> Any:
-    from pettingzoo.classic import connect_four_v3
+    from pettingzoo.classic.connect_four.connect_four import env
 
-    return connect_four_v3.env()
+    return env()
 
 
 def _hanabi(p: dict[str, Any]) -> Any:
-    from pettingzoo.classic import hanabi_v5
+    from pettingzoo.classic.hanabi.hanabi import env
 
-    return hanabi_v5.env(colors=p["colors"], ranks=p["ranks"], players=2, hand_size=p["hand_size"])
+    return env(colors=p["colors"], ranks=p["ranks"], players=2, hand_size=p["hand_size"])
 
 
 def _atari_pong(p: dict[str, Any]) -> Any:
-    from pettingzoo.atari import pong_v3
+    from pettingzoo.atari.pong.pong import parallel_env
 
-    return pong_v3.parallel_env(
-        obs_type=p["observation"], max_cycles=p["max_steps"], auto_rom_install_path=str(_roms().parent)
-    )
+    return parallel_env(obs_type=p["observation"], max_cycles=p["max_steps"], auto_rom_install_path=str(roms().parent))
 
 
-def _roms() -> Path:
+def roms() -> Path:
     """The folder ``roms`` of ale-py, which ships them; multi_agent_ale_py only reads them."""
     spec = find_spec("ale_py")
     if spec is None or spec.origin is None:
@@ -210,10 +207,10 @@ SHELF: dict[str, Shelved] = {
         idle=5,
     ),
     "tictactoe": Shelved(
-        "noughts and crosses, by turns", "classic", ("pettingzoo", "pygame"), "pettingzoo", _tictactoe, (), 2
+        "noughts and crosses, by turns", "classic", ("pettingzoo", "pygame"), "pettingzoo", _tictactoe, (), 2, wait=True
     ),
     "connect_four": Shelved(
-        "four in a row, by turns", "classic", ("pettingzoo", "pygame"), "pettingzoo", _connect_four, (), 2
+        "four in a row, by turns", "classic", ("pettingzoo", "pygame"), "pettingzoo", _connect_four, (), 2, wait=True
     ),
     "hanabi": Shelved(
         "fireworks from cards that only the other sees, by turns (OpenSpiel)",
@@ -227,6 +224,7 @@ SHELF: dict[str, Shelved] = {
             Parameter("hand_size", 5, "cards in a hand", low=2, high=5),
         ),
         2,
+        wait=True,
     ),
     "atari_pong": Shelved(
         "Pong for two on an Atari 2600",
@@ -268,5 +266,5 @@ def make_shelved(game_id: str, given: Mapping[str, Any]) -> Game:
         game_id=game_id,
         version=f"{ADAPTER_VERSION}+{entry.distribution}-{version(entry.distribution)}",
         parameters=parameters,
-        options=AdapterOptions(fps=entry.fps, idle=entry.idle),
+        options=AdapterOptions(fps=entry.fps, idle=entry.idle, wait=entry.wait),
     )

@@ -175,10 +175,10 @@ class Generator(Sound):
 
 def sticky_pong() -> Any:
     """Atari Pong with sticky actions."""
-    from pettingzoo.atari import pong_v3
+    from pettingzoo.atari.pong.pong import parallel_env
 
-    from games.adapters.shelf import _roms
+    from games.adapters.shelf import roms
 
-    env = pong_v3.parallel_env(obs_type="ram", max_cycles=200, auto_rom_install_path=str(_roms().parent))
+    env = parallel_env(obs_type="ram", max_cycles=200, auto_rom_install_path=str(roms().parent))
     env.unwrapped.ale.setFloat(b"repeat_action_probability", 0.25)
     return env
