@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from hashlib import blake2b
@@ -29,6 +30,11 @@ def path_of(export: Export, folder: Path) -> Path:
     return folder / match / f"episode_{export.header.episode:03d}.player_{export.own.player}.parquet"
 
 
+def proof(export: Export) -> dict[str, str]:
+    """What a file of a peer's says beside the export itself: the digest, in the form the server's files have it."""
+    return {"digests": json.dumps({str(export.own.player): export.digest.hex()})}
+
+
 def keep_export(export: Export, folder: Path) -> Path:
     """Write an export below ``folder``: under a temporary name, synced, then renamed. Returns where.
 
@@ -39,7 +45,7 @@ def keep_export(export: Export, folder: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write_episode(temporary, export.header, export.canonical, export.own, {})
+        write_episode(temporary, export.header, export.canonical, export.own, proof(export))
         handle = os.open(temporary, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from client_sim.keep import proof
 from protocol.episode import Export
 from protocol.parquet import write_episode
 
@@ -21,7 +22,7 @@ def write_export(folder: Path, export: Export) -> Path:
     """
     path = folder / export_name(export.header.episode, export.own.player)
     temporary = path.with_suffix(".part")
-    write_episode(temporary, export.header, export.canonical, export.own, {})
+    write_episode(temporary, export.header, export.canonical, export.own, proof(export))
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     return temporary.replace(path)

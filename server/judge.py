@@ -13,6 +13,7 @@ partial   the exports agree as far as they go and the replay agrees, but the epi
 from __future__ import annotations
 
 import json
+import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -249,7 +250,7 @@ def _mismatch_fields(mismatch: Mismatch) -> dict[str, Any]:
 
 
 def _write(store: Store, job: Job, exports: list[Export], finding: Finding, now: float) -> tuple[str, ...]:
-    extra = provenance(job, finding, now)
+    extra = provenance(job, exports, finding, now)
     wanted: dict[str, tuple[Header, Canonical | None, Own | None]] = {}
     if finding.verdict == "diverged":
         for export in finding.canonical:
@@ -267,7 +268,7 @@ def _write(store: Store, job: Job, exports: list[Export], finding: Finding, now:
     return tuple(wanted)
 
 
-def provenance(job: Job, finding: Finding, now: float) -> dict[str, str]:
+def provenance(job: Job, exports: list[Export], finding: Finding, now: float) -> dict[str, str]:
     """What every file of the episode says about where it comes from."""
     match = job.match
     return {
@@ -282,15 +283,24 @@ def provenance(job: Job, finding: Finding, now: float) -> dict[str, str]:
         "received": json.dumps({str(row.player): row.received for row in job.uploads}),
         "digests": json.dumps({str(row.player): row.digest.hex() for row in job.uploads}),
         "statuses": json.dumps({str(row.player): row.status for row in job.uploads}),
+        "played": json.dumps({str(e.own.player): [e.own.started_at, e.own.ended_at] for e in exports}),
+        "bots": json.dumps({str(e.own.player): str(e.own.policy.get("name", ""))[:128] for e in exports}),
         "client_software": json.dumps(match.software),
         "server_software": json.dumps(server_software()),
     }
 
 
+PACKAGES = (
+    *("rollgym", "gymnasium", "numpy", "pyarrow", "msgpack", "msgspec", "xxhash", "blake3"),
+    *("pettingzoo", "cogrid", "mpe2", "slimevb", "lbforaging", "rware", "mujoco"),
+)
+"""What the facts of an episode, their encoding and their digests depend on, as far as it is installed."""
+
+
 def server_software() -> dict[str, str]:
     """Versions of what judged and wrote the files."""
-    found = {}
-    for name in ("rollgym", "gymnasium", "numpy", "pyarrow", "cogrid"):
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # an optional extra, or a checkout that is not installed
