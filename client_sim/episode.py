@@ -44,7 +44,10 @@ class Episode:
         self.session = Session(
             game, game.spec.default_inputs, (start.player,), session_settings(start), recorder=self.recorder
         )
+        self._queue = self.session.queues[start.player]
         self._idle = (game.spec.default_inputs[start.player],)
+        self.last_input = -1
+        """The last frame with a local input."""
         self._unsent: list[bytes] = []
         self._unsent_from = 0
         self._filled: set[int] = set()
@@ -84,25 +87,21 @@ class Episode:
     def _undecided(self) -> bool:
         """No input was decided at the present frame yet: not in lockstep, not before a rollback came back to it."""
         session = self.session
-        return session.queues[self._start.player].next <= session.current + session.delays[self._start.player]
+        return self._queue.next <= session.current + session.delays[self._start.player]
 
     def _decide(self) -> bytes:
         frame = self.session.current
         return self._encode(self._policy.act(self.recorder.observe(frame), frame))
 
     def _take_sent(self) -> None:
-        queue = self.session.queues[self._start.player]
-        for frame in range(self._unsent_from + len(self._unsent), queue.last + 1):
+        queue = self._queue
+        for frame in range(self.last_input + 1, queue.next):
             self._unsent.append(queue.value(frame))
             if frame in queue.idle:
                 self._filled.add(frame)
+        self.last_input = queue.next - 1
 
     # -- what others still lack ----------------------------------------------------------------------------------
-
-    @property
-    def last_input(self) -> int:
-        """The last frame with a local input."""
-        return self._unsent_from + len(self._unsent) - 1
 
     def inputs_after(self, acked: int, most: int) -> tuple[int, tuple[bytes, ...], bytes]:
         """Local inputs after frame ``acked``: the first one's frame, at most ``most``, and their idle bitmap."""

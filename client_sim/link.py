@@ -29,6 +29,8 @@ class LossMeter:
     def __init__(self) -> None:
         self.loss = 0.0
         """Share lost, smoothed over the last windows."""
+        self.as_byte = 0
+        """The loss in 255ths, as packets report it."""
         self._newest = -1
         self._window = 0
         self._counted = 0
@@ -43,14 +45,11 @@ class LossMeter:
         if window > self._window:
             expected = (window - self._window) * LOSS_WINDOW
             self.loss += 0.5 * (max(0.0, 1.0 - self._counted / expected) - self.loss)
+            self.as_byte = min(255, round(self.loss * 255))
             self._window, self._counted = window, 0
         if window == self._window:
             self._counted += 1
         return step > 0
-
-    def as_byte(self) -> int:
-        """The loss in 255ths, as packets report it."""
-        return min(255, round(self.loss * 255))
 
 
 class Link:

@@ -25,8 +25,11 @@ class InputSender:
         session = episode.session
         checksum_frame, checksum = session.checksums.newest or (-1, 0)
         echo, age = link.echo(now)
-        advantage = max(-32768, min(32767, round(link.sync.local * ADVANTAGE_UNIT)))
-        acked = link.acked
+        advantage = round(link.sync.local * ADVANTAGE_UNIT)
+        if not -32768 <= advantage <= 32767:
+            advantage = 32767 if advantage > 0 else -32768
+        acked, last = link.acked, episode.last_input
+        sent = timestamp(now)
         for _ in range(PACKETS_PER_TICK):
             start, inputs, idle = episode.inputs_after(acked, self._fit)
             yield Input(
@@ -37,16 +40,16 @@ class InputSender:
                 advantage,
                 known,
                 gone,
-                timestamp(now),
+                sent,
                 echo,
                 age,
                 checksum_frame,
                 checksum,
                 link.sent & 0xFFFF,
-                link.incoming.as_byte(),
+                link.incoming.as_byte,
                 idle,
             )
             link.sent += 1
             acked += len(inputs)
-            if acked >= episode.last_input:
+            if acked >= last:
                 return

@@ -29,18 +29,16 @@ class CanonicalBuilder:
 
     def __init__(self, spec: GameSpec) -> None:
         self._spec = spec
+        self.frames = 0
+        """How many frames have been appended: the next frame's number."""
         self._inputs: list[JointInput] = []
         self._sources: list[Sequence[int]] = []
         self._outcomes: list[Outcome] = []
         self._observations: list[tuple[Observation, ...]] = []
-        self._newest: tuple[Observation, ...] = ()
+        self.newest_observations: tuple[Observation, ...] = ()
+        """The observations of the newest row."""
         self._digests: list[int] = []
         self._infos: list[tuple[Mapping[str, Any], ...]] = []
-
-    @property
-    def frames(self) -> int:
-        """How many frames have been appended: the next frame's number."""
-        return len(self._outcomes)
 
     def start(self, infos: tuple[Mapping[str, Any], ...], observations: tuple[Observation, ...], digest: int) -> None:
         """What ``reset`` gave: the row before frame 0."""
@@ -70,16 +68,12 @@ class CanonicalBuilder:
         self._observe(observations)
         self._digests.append(digest)
         self._infos.append(outcome.infos)
+        self.frames += 1
 
     def _observe(self, observations: tuple[Observation, ...]) -> None:
-        self._newest = observations
+        self.newest_observations = observations
         # Of a row with views the row is enough; the views are seven times its size.
         self._observations.append(tuple([o.row if type(o) is RowObservation else o for o in observations]))
-
-    @property
-    def newest_observations(self) -> tuple[Observation, ...]:
-        """The observations of the newest row."""
-        return self._newest
 
     def build(self) -> Canonical:
         """All rows as columns. May be called at any time after :meth:`start`."""

@@ -46,10 +46,7 @@ class RowLayout:
 
     def observation(self, values: tuple[float, ...]) -> RowObservation:
         """The observation with these values: all those of the first key in sorted order, then of the second ..."""
-        return self.of_row(np.array(values, self.dtype))
-
-    def of_row(self, row: NDArray[Any]) -> RowObservation:
-        """The observation whose keys are views of ``row``."""
+        row = np.array(values, self.dtype)
         found = RowObservation()
         for key, part in self.parts:  # faster than handing the dict a list or a dict
             found[key] = row[part]

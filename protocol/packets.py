@@ -167,10 +167,11 @@ def encode(packet: Packet) -> bytes:
 
 def _encode_input(packet: Input) -> bytes:
     inputs, known = packet.inputs, packet.known
-    status: list[int] = [0] * (2 * len(known))
+    players = len(known)
+    status: list[int] = [0] * (2 * players)
     status[0::2] = known
     status[1::2] = packet.gone
-    head = _INPUTS[len(known)].pack(
+    head = _INPUTS[players].pack(
         _MAGIC,
         PROTOCOL_VERSION,
         _INPUT,
@@ -188,7 +189,7 @@ def _encode_input(packet: Input) -> bytes:
         packet.sequence,
         packet.loss,
         1 if packet.idle else 0,
-        len(known),
+        players,
         *status,
     )
     return b"".join((head, packet.idle, *inputs))

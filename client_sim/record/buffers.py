@@ -31,18 +31,16 @@ class SpeculativeBuffer:
 
     def __init__(self) -> None:
         self.first = 0
-        self._rows: deque[Row] = deque()
-
-    @property
-    def end(self) -> int:
+        self.end = 0
         """The frame after the newest row."""
-        return self.first + len(self._rows)
+        self._rows: deque[Row] = deque()
 
     def add(self, frame: int, row: Row) -> None:
         """The next frame's row."""
         if frame != self.end:
             raise InvariantViolation(f"frame {frame} recorded where frame {self.end} was due")
         self._rows.append(row)
+        self.end += 1
 
     def clear_from(self, frame: int) -> None:
         """Forget rows from ``frame`` on: they are about to be simulated again."""
@@ -50,6 +48,7 @@ class SpeculativeBuffer:
             raise InvariantViolation(f"rollback to frame {frame}, but frames below {self.first} are canonical")
         while self.end > frame:
             self._rows.pop()
+            self.end -= 1
 
     def take_first(self, frame: int) -> Row:
         """Remove and return the row of the lowest frame, which must be ``frame``."""
@@ -71,6 +70,7 @@ class SpeculativeBuffer:
     def clear(self) -> None:
         """Forget everything."""
         self._rows.clear()
+        self.end = self.first
 
 
 class CanonicalBuffer:

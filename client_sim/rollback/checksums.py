@@ -29,6 +29,8 @@ class ChecksumBook:
         self._own: dict[int, int] = {}
         self._order: deque[int] = deque()
         self._theirs: list[dict[int, int]] = [{} for _ in range(players)]
+        self._newest_of: list[tuple[int, int] | None] = [None] * players
+        # Per player what it reported last: it does so in every packet until it has a newer one.
         self.compared = 0
         self.matched = 0
         self.newest: tuple[int, int] | None = None
@@ -49,6 +51,9 @@ class ChecksumBook:
 
     def theirs(self, player: int, frame: int, digest: int) -> None:
         """A peer's digest of frame ``frame``. Repeats are expected; at most :data:`KEPT` wait to be compared."""
+        if self._newest_of[player] == (frame, digest):
+            return
+        self._newest_of[player] = (frame, digest)
         waiting = self._theirs[player]
         if self._order and frame < self._order[0]:
             return

@@ -23,12 +23,13 @@ class InputQueue:
     frame holds the default input, marked idle.
     """
 
-    __slots__ = ("base", "closed", "default", "idle", "keep", "last", "next", "values")
+    __slots__ = ("base", "closed", "default", "idle", "keep", "last", "next", "values", "width")
 
     FOREVER = 1 << 60
 
     def __init__(self, default: bytes, keep: int = 0) -> None:
         self.default = default
+        self.width = len(default)
         self.keep = max(keep, HISTORY)
         """How many of the newest inputs :meth:`trim` leaves."""
         self.base = 0

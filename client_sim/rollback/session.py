@@ -179,14 +179,14 @@ class Session:
             return 0
         if start < 0:
             raise InputTooFarAhead(player, start, self.current + MAX_AHEAD)
-        width = len(queue.default)
+        width, count = queue.width, len(values)
         for value in values:
             if len(value) != width:
                 raise InputWidth(player, value, width)
         known = queue.check(player, start, values)
-        if known == len(values):
+        if known == count:
             return 0
-        last = start + len(values) - 1
+        last = start + count - 1
         if last > self.current + MAX_AHEAD:
             raise InputTooFarAhead(player, last, self.current + MAX_AHEAD)
         current = self.current
@@ -196,7 +196,7 @@ class Session:
             if frame < current:
                 self._verify(player, frame, value)
         self._remote_known = self._known_of(self.remote)
-        return len(values) - known
+        return count - known
 
     def _verify(self, player: int, frame: int, value: bytes) -> None:
         if self._used[frame - self._used_base][player] == value:
@@ -327,8 +327,8 @@ class Session:
             raise UnknownPlayer(len(inputs), f"inputs for the {len(self.local)} local players")
         queues = self.queues
         for at, player in enumerate(self.local):
-            if len(inputs[at]) != len(queues[player].default):
-                raise InputWidth(player, inputs[at], len(queues[player].default))
+            if len(inputs[at]) != queues[player].width:
+                raise InputWidth(player, inputs[at], queues[player].width)
         for at, player in enumerate(self.local):
             queue = queues[player]
             target = self.current + self.delays[player]

@@ -41,7 +41,7 @@ def test_the_first_mismatch_is_reported_once() -> None:
     book.theirs(1, 10, 7)
     book.theirs(2, 20, 8)
     assert settled(book) == []
-    assert (book.compared, book.matched) == (4, 0)
+    assert (book.compared, book.matched) == (3, 0), "a repeat is not compared again"
 
 
 def test_frames_that_are_not_digested_here_are_no_mismatch() -> None:

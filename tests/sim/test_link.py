@@ -71,7 +71,7 @@ def test_loss_is_measured_from_gaps(share: float) -> None:
         if sequence % every:
             meter.count(sequence & 0xFFFF)
     assert meter.loss == pytest.approx(share, abs=0.03)
-    assert meter.as_byte() == round(meter.loss * 255)
+    assert meter.as_byte == round(meter.loss * 255)
 
 
 def test_reordered_packets_are_not_lost() -> None:
