@@ -67,6 +67,8 @@ class GameSpec:
     """Everything the game was built with, defaults filled in. JSON values only."""
     seats: tuple[int, ...] = ()
     """Per player the index of its agent, ascending. Empty: every agent has a player."""
+    action_names: tuple[str, ...] = field(default=(), compare=False)
+    """What people call the actions of every agent's Discrete space, from its first on. Empty: only numbers."""
     codecs: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
     """Per agent."""
     input_codecs: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
@@ -85,6 +87,14 @@ class GameSpec:
         object.__setattr__(self, "codecs", codecs)
         object.__setattr__(self, "input_codecs", tuple(codecs[agent] for agent in seats))
         object.__setattr__(self, "default_inputs", tuple(defaults[agent] for agent in seats))
+
+    def action_text(self, agent: int, action: bytes) -> str:
+        """An encoded action of an agent in words, if there are any; raises :class:`~games.codec.CodecError`."""
+        decoded: Any = self.codecs[agent].decode(action)
+        space = self.action_spaces[agent]
+        if self.action_names and isinstance(space, spaces.Discrete):
+            return self.action_names[int(decoded) - int(space.start)]
+        return str(decoded)
 
     @property
     def players(self) -> int:

@@ -100,6 +100,12 @@ def benchmark_input(player: int, frame: int) -> int:
     return r & 15
 
 
+_ACTION_NAMES = tuple(
+    "+".join(button for bit, button in enumerate(("left", "right", "up", "down")) if action >> bit & 1) or "nothing"
+    for action in range(16)
+)
+
+
 def _observation_space() -> spaces.Dict:
     pair = (2,)
     count = np.iinfo(np.int32).max
@@ -131,6 +137,7 @@ class Drift(Game):
             action_spaces=(spaces.Discrete(16), spaces.Discrete(16)),
             observation_spaces=(_observation_space(), _observation_space()),
             default_actions=(0, 0),
+            action_names=_ACTION_NAMES,
             fps=60,
             parameters=values,
         )

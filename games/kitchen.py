@@ -70,6 +70,7 @@ class Kitchen(Game):
             action_spaces=tuple(spaces.Discrete(6) for _ in agents),
             observation_spaces=tuple(self._observation_space(p) for _ in agents),
             default_actions=(STAY,) * self._cooks,
+            action_names=("stay", "up", "down", "left", "right", "use"),
             fps=30,
             parameters=p,
         )

@@ -98,6 +98,7 @@ class Pong(Game):
             action_spaces=(spaces.Discrete(3), spaces.Discrete(3)),
             observation_spaces=(_observation_space(p), _observation_space(p)),
             default_actions=(STAY, STAY),
+            action_names=("stay", "up", "down"),
             fps=60,
             parameters=p,
         )
