@@ -20,6 +20,7 @@ from rollgym.checking.cost import Cost, measure
 from rollgym.checking.other_process import OtherProcess, ProcessFailed
 from rollgym.checking.outside import Outside, clock, drawn_from, global_random, seed_global_random
 from rollgym.checking.trace import (
+    ABSENT,
     Difference,
     Shown,
     Trace,
@@ -137,6 +138,8 @@ class _Checker:
         if elsewhere:
             self._processes(traces)
         rate = float(game.spec.fps if fps is None else fps)
+        with global_random(LUCK):
+            cost = measure(game, max(traces, key=lambda trace: len(trace.inputs)), rate)
         spec = game.spec
         return Report(
             self._id,
@@ -150,7 +153,7 @@ class _Checker:
             len(traces),
             sum(len(trace.inputs) for trace in traces),
             self._rollbacks,
-            measure(game, max(traces, key=lambda trace: len(trace.inputs)), rate),
+            cost,
             self._evidence.notes(),
         )
 
@@ -222,9 +225,10 @@ class _Checker:
                 back = frame + 1 - distance
                 if back < 0:
                     continue
-                # First what was predicted, wrongly; then what really was.
+                # First what was predicted, wrongly; then what really was. The prediction goes on into a frame that was
+                # never played before: what a game remembers of it comes from a state that was wrong.
                 game.load(snapshots[back])
-                self._mispredict(wrong[back : back + distance])
+                self._mispredict(wrong[back : back + distance + 1])
                 game.load(snapshots[back])
                 del snapshots[back + 1 :]
                 self._rollbacks += 1
@@ -252,33 +256,33 @@ class _Checker:
         name = "another process, another PYTHONHASHSEED"
         try:
             runs = [self._elsewhere(traces, seed) for seed in (1, 2)]
-            shown = [run.answer()[0] for run in runs]
+            one, two = (run.answer()[0] for run in runs)
+            here = [trace.shown for trace in traces]
+            agents = self._game.spec.agents
+            # Two others may differ by their hash seeds, or agree and differ from this one.
+            place, seeds = _first_difference(one, two, agents), (1, 2)
+            if place is None:
+                place, seeds = _first_difference(here, one, agents), (1, 1)
+            self._tell(name, None if place is None else self._differing_elsewhere(traces, one, place, seeds))
         except ProcessFailed as error:
             self._tell(name, Difference(-1, "process", "", "an answer", str(error)))
-            return
-        here = [trace.shown for trace in traces]
-        for one, two, seeds in ((shown[0], shown[1], (1, 2)), (here, shown[0], (1, 1))):
-            place = _first_difference(one, two, self._game.spec.agents)
-            if place is not None:
-                number, row, found = place
-                with_hash = seeds == (1, 2) and self._elsewhere(traces, 1).answer()[0] == shown[0]
-                self._evidence.hash_seed = with_hash
-                self._tell(name, self._named_elsewhere(traces, number, row, found, seeds))
-                return
-        self._tell(name, None)
 
     def _elsewhere(self, traces: list[Trace], hash_seed: int, at: tuple[int, int] = (-1, 0)) -> OtherProcess:
         return OtherProcess(self._id, self._parameters, traces, hash_seed, at)
 
-    def _named_elsewhere(
-        self, traces: list[Trace], number: int, row: int, found: Difference, seeds: tuple[int, int]
+    def _differing_elsewhere(
+        self, traces: list[Trace], one: list[list[Shown]], place: tuple[int, int, Difference], seeds: tuple[int, int]
     ) -> Difference:
-        fields = [self._elsewhere(traces, seed, (number, row)).answer()[1] for seed in seeds]
-        names = [*fields[0], *(name for name in fields[1] if name not in fields[0])]
-        for name in names:
-            one, two = (values.get(name, "<absent>") for values in fields)
-            if one != two:
-                return found._replace(part="state", path=name, first=shortened(one), again=shortened(two))
+        """The same once more: is it the hash seed, and which field of the state is it?"""
+        number, row, found = place
+        runs = [self._elsewhere(traces, seed, (number, row)) for seed in (*seeds, 1)]
+        answers = [run.answer() for run in runs]
+        self._evidence.hash_seed = seeds == (1, 2) and answers[2][0] == one
+        first, again = (fields for _, fields in answers[:2])
+        for name in [*first, *(name for name in again if name not in first)]:
+            a, b = first.get(name, ABSENT), again.get(name, ABSENT)
+            if a != b:
+                return found._replace(part="state", path=name, first=shortened(a), again=shortened(b))
         return found
 
     # -- comparing -----------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from games.replay import replay
 from protocol.episode import INPUT_NPC, Export, check_export
 from protocol.messages import PlaySettings
 from protocol.parity import compare_episodes
+from rollgym.check import check
 
 FRAMES = 150
 FPS = 60
@@ -215,6 +216,30 @@ class Fair(NpcGame):
 
 def broken(kind: type[NpcGame], npc: Npc) -> Callable[[], Game]:
     return lambda: kind(make("kitchen", KITCHEN), {f"cook_{AGENT}": npc})
+
+
+def forgetful() -> Game:
+    return broken(Forgetful, POLICIES["echo"])()
+
+
+def sharing() -> Game:
+    return broken(Sharing, POLICIES["cook"])()
+
+
+def reusing() -> Game:
+    return broken(Reusing, POLICIES["cook"])()
+
+
+def fair() -> Game:
+    return broken(Fair, POLICIES["echo"])()
+
+
+@pytest.mark.parametrize("name", ["forgetful", "sharing", "reusing", "fair"])
+def test_rollgym_check_finds_them_before_anybody_plays(name: str) -> None:
+    report = check(f"tests.sim.test_npc_networks:{name}", frames=80, elsewhere=False)
+    assert report.rollbacks > 0
+    rollback = next(found for found in report.checks if found.name.startswith("rollback"))
+    assert rollback.ok == (name == "fair")
 
 
 @pytest.mark.parametrize(
