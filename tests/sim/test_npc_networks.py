@@ -20,7 +20,7 @@ from games.npc import Npc, NpcGame
 from games.policies import Policy, make_policy
 from games.registry import make
 from games.replay import replay
-from protocol.episode import INPUT_NPC, Export, check_export
+from protocol.episode import INPUT_IDLE, INPUT_NPC, Export, check_export
 from protocol.messages import PlaySettings
 from protocol.parity import compare_episodes
 from rollgym.check import check
@@ -76,7 +76,7 @@ def disagreements(result: SimulationResult) -> list[str]:
     """What the peers have not in common. Empty for a match as it should be."""
     found = [f"player {p} found {d}" for p, peer in enumerate(result.players) for d in peer.desyncs]
     one, two = (peer.exports for peer in result.players)
-    if [e.header.status for e in one] != ["complete"] * 2 or len(two) != 2:
+    if {e.header.status for e in (*one, *two)} != {"complete"} or len(one) != len(two):
         found.append(f"not complete: {[e.header.status for e in (*one, *two)]}")
     for mine, theirs in zip(one, two, strict=False):
         differs = compare_episodes((mine.header, mine.canonical), (theirs.header, theirs.canonical))
@@ -158,6 +158,21 @@ def test_npc_01_while_a_peer_is_away_and_catches_up(policy: str) -> None:
     assert mistakes(result, npc) == []
     assert_really_played(result)
     assert min(rollbacks(result)) > 0
+
+
+@pytest.mark.parametrize("policy", list(POLICIES))
+def test_npc_01_over_one_deep_rollback(policy: str) -> None:
+    """A peer is away for a second and a half; its partner and the NPC play on, and all of that is done again."""
+    npc = POLICIES[policy]
+    settings = {"away": "play_on", "away_limit": 5.0, "episodes": 1}
+    result = play(lambda: game_with(npc), "lan", settings=settings, pauses=(Pause(1, 0.4, 1.5),))
+    assert mistakes(result, npc) == []
+    (export,) = result.players[0].exports
+    assert export.own.stats["rollback_depth_max"] > 60
+    sources = export.canonical.columns["input_source"].array()
+    assert (sources[:, AGENT] == INPUT_NPC).all()
+    assert (sources[:, 2] == INPUT_IDLE).sum() > 60
+    assert not sources[:, 0].any()
 
 
 # -- NPCs done wrong ---------------------------------------------------------------------------------------------
