@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ from protocol.messages import (
 from protocol.version import PROTOCOL_VERSION
 from server.app import SERVER, Server, create_app
 from server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
+from server.workers import Workers
 from tests.server.exports import PLAY
 
 WAIT = 20.0
@@ -75,10 +77,27 @@ class Running:
         return self.app[SERVER]
 
 
+class KeptWorkers(Workers):
+    """Workers that outlive the server: starting them takes longer than most tests."""
+
+    def close(self) -> None:
+        """The next server goes on with them."""
+
+    def end(self) -> None:
+        """No more tests."""
+        super().close()
+
+
+WORKERS = KeptWorkers(1)
+atexit.register(WORKERS.end)
+
+
 @asynccontextmanager
 async def running(settings: ServerSettings) -> AsyncIterator[Running]:
     """Start a server, stop it at the end."""
     app = create_app(settings)
+    app[SERVER].workers = WORKERS
+    WORKERS.deaths = 0
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -120,6 +139,8 @@ class Client:
     async def close(self) -> None:
         """Leave politely."""
         await self.sio.disconnect()
+        if self.sio.eio.ws is not None:
+            self.sio.eio.ws._response.close()  # also if the server was gone before it could be closed well
         await self.http.close()
 
     async def kill(self) -> None:
