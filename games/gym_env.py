@@ -86,7 +86,7 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
         self.game.close()
 
     def _observations(self) -> JointObservation:
-        return self._by_agent(self.game.observe())
+        return observed(self.game)
 
     def _by_agent(self, values: Sequence[Any]) -> dict[str, Any]:
         return by_agent(self.game.spec, values)
@@ -95,6 +95,11 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
 def by_agent(spec: GameSpec, values: Sequence[Any]) -> dict[str, Any]:
     """What is given per agent, by the names of those that have a player."""
     return {spec.agents[agent]: values[agent] for agent in spec.seats}
+
+
+def observed(game: Game) -> JointObservation:
+    """What the players see, by agent name. Plain dicts: checkers compare an observation with its copy by type, too."""
+    return {name: dict(o) if isinstance(o, dict) else o for name, o in by_agent(game.spec, game.observe()).items()}
 
 
 def encode_joint(game: Game, actions: Any) -> JointInput:

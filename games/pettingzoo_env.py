@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 
 from games.contract import Game
 from games.errors import GameError
-from games.gym_env import by_agent, encode_joint, flags
+from games.gym_env import by_agent, encode_joint, flags, observed
 
 
 class ParallelGame(ParallelEnv):  # type: ignore[misc]
@@ -84,4 +84,4 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
         self.game.close()
 
     def _observations(self) -> dict[str, Any]:
-        return by_agent(self.game.spec, self.game.observe())
+        return observed(self.game)

@@ -88,7 +88,7 @@ def test_a_network_is_a_name_or_numbers(tmp_path: Path) -> None:
         ("network: {latency: fast}", "network.latency: 'fast': expected a time such as 40ms or 0.04s"),
         ("network: {latency: -5ms}", "network: latency: -0.005, expected seconds, 0 or more"),
         ("network: {latency: .nan}", "network.latency: nan: expected a time such as"),
-        ("bots: [{policy: smart}]", "/my.yaml:1: bots.0.policy: 'smart': expected one of random, random_hold, idle"),
+        ("bots: [{policy: smart}]", "/my.yaml:1: bots.0.policy: 'smart': expected one of random, random_hold"),
         ("bots:\n- {}\n- policy: tracker\n  parameters: {eror: 3}", "/my.yaml:3: bots.1: tracker.eror = 3: expected"),
         ("bots: [{}, {}, {}]", "/my.yaml:1: bots: 3 bots: expected at most 2, the players of pong"),
         ("bots: [{seed: -1}]", "bots.0.seed: -1: input should be greater than or equal to 0"),
