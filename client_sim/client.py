@@ -21,11 +21,12 @@ from typing import Any, TypeVar
 
 import structlog
 
-from client_sim.control import Control, ControlError, JoinRefused, ServerMessage
+from client_sim.control import ControlError, JoinRefused, ServerMessage
 from client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent
 from client_sim.keep import keep_export, make_folder
 from client_sim.network import Link
 from client_sim.peer import Peer
+from client_sim.resuming import ResumingControl
 from client_sim.runtime import Runtime
 from client_sim.spool import Spool
 from client_sim.transport.impaired import ImpairedTransport
@@ -87,7 +88,10 @@ class Paired:
 
 @dataclass(frozen=True)
 class ControlLost:
-    """The connection to the server broke. A running match is played to its end, verdicts will not be heard."""
+    """The connection to the server is lost for good (one that only broke comes back: ``client_sim.resuming``).
+
+    A running match is played to its end, verdicts will not be heard.
+    """
 
     reason: str
 
@@ -138,6 +142,8 @@ class PlayResult:
     """Why the relay was lost for good, if that ended the match."""
     stopped: bool = False
     """Somebody asked this client to stop."""
+    resumes: int = 0
+    """How often the connection to the server broke and the seat was taken again."""
     stats: dict[str, Any] = field(default_factory=dict)
     """Of the peer, the transport and the runtime."""
 
@@ -232,7 +238,7 @@ class _Client:
         self._over: dict[str, MatchOver] = {}
         self._news = asyncio.Event()  # set whenever a message came, the connection broke, or an upload has its answer
         self._refusal: ErrorReply | None = None
-        self._control = Control(url, on_message=self._heard, on_lost=self._control_lost)
+        self._control = ResumingControl(url, on_message=self._heard, on_lost=self._control_lost)
         self._runtime: Runtime | None = None
         self._start: MatchStart | None = None
         self._keeping: set[asyncio.Task[Path]] = set()
@@ -298,7 +304,7 @@ class _Client:
         return over is not None and over.reason == ANNULLED
 
     def _control_lost(self, reason: str) -> None:
-        log.warning("connection to the server lost", reason=reason)
+        log.warning("connection to the server lost for good", reason=reason)
         self._tell(ControlLost(reason))
         self._news.set()
 
@@ -421,6 +427,7 @@ class _Client:
     async def _leave(self, uploader: Uploader) -> None:
         """Let go of everything. After a stop this is bounded by what is left of its time."""
         self.result.stopped = self._stop.is_set()
+        self.result.resumes = self._control.resumes
         over = self._start is not None and self._start.match in self._over
         try:
             if not over and not self._control.lost:

@@ -1,7 +1,7 @@
 """The control connection: Socket.IO with msgpack over a WebSocket. Joining, being paired, and the server's word.
 
-It carries no game traffic. When it breaks it stays broken: the server has then given our seat away, and what is still
-to be uploaded needs only the ticket.
+It carries no game traffic, and one object is one connection: ``client_sim.resuming`` replaces one that broke in the
+middle of a match. What is still to be uploaded needs only the ticket.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from protocol.messages import (
     MatchStart,
     MessageError,
     PeerLeft,
+    Resume,
     Verdict,
     dump,
     parse,
@@ -168,6 +169,10 @@ class Control:
             raise JoinRefused(ErrorReply("bad_answer", "the server names no participant", "participant", "text", name))
         return name
 
+    async def resume(self, match: str, token: str, new_token: str, heard: int) -> None:
+        """Take the seat of a match again. Raises as :meth:`join`."""
+        await self._call(Resume(PROTOCOL_VERSION, match, token, new_token, heard))
+
     async def finished(self, episodes: int) -> None:
         """Say that everything was played and uploaded. Raises as :meth:`join`."""
         await self._call(Finished(episodes))
@@ -189,7 +194,7 @@ class Control:
         if self._session is not None:
             await self._session.close()
 
-    async def _call(self, message: Join | Finished | Leave, within: float | None = None) -> dict[str, Any]:
+    async def _call(self, message: Join | Resume | Finished | Leave, within: float | None = None) -> dict[str, Any]:
         """Send an event and return its acknowledgement, if that says ok."""
         within = self._timeout if within is None else within
         acknowledged: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -111,6 +111,7 @@ class Peer:
         self._software = software
         self._epoch = wall - now
         self._period = 1.0 / start.settings.fps
+        self._catch_up_after = CATCH_UP_AFTER + start.settings.input_delay
         self._next_tick = now
         self._polled = now
         self._away_until = now
@@ -120,7 +121,7 @@ class Peer:
         lose nothing, and more packets there would only mean more that a late one holds up."""
         self._next_hello = now
         self._deadline = now + start.settings.start_timeout
-        self._departures = Departures(self._others)
+        self._departures = Departures(self._others, players)
         self._ending: Ending | None = None
         self._reason = ""
         self._number = 0
@@ -415,37 +416,36 @@ class Peer:
     def _behind(self) -> bool:
         """Everybody else's inputs are known well beyond our present frame."""
         session = self._present().session
-        if session.terminal_frame is not None or not self.links:
+        if session.remote_known - session.current < self._catch_up_after:
             return False
-        return session.remote_known - session.current >= CATCH_UP_AFTER + session.settings.input_delay
+        return session.terminal_frame is None and bool(self.links)
 
     def _ahead(self) -> float:
-        return max([link.sync.ahead for link in self._others], default=0.0)
+        return max([link.sync.ahead for link in self._others]) if self._others else 0.0
 
     def _advantage(self, episode: Episode) -> int:
-        current = episode.session.current
-        return max([current - link.current for link in self._others], default=0)
+        # The largest lead is the one over whom we have heard the least of.
+        return episode.session.current - min([link.current for link in self._others]) if self._others else 0
 
     def _rtt(self) -> float:
-        return max([link.rtt for link in self._others], default=float("nan"))
+        return max([link.rtt for link in self._others]) if self._others else float("nan")
 
     def _send_inputs(self, episode: Episode, now: float, out: list[tuple[int, bytes]]) -> None:
         session = episode.session
-        known = session.known()
-        gone = tuple([player in self.links and self.links[player].gone is not None for player in range(len(known))])
+        known, gone = session.known(), self._departures.flags
+        acked = episode.last_input
         for link in self._others:
             if link.gone is None:
                 for packet in self._sender.packets(link, episode, known, gone, now):
                     self._send(out, link.player, packet)
-        acked = [link.acked for link in self._others if link.gone is None]
-        episode.forget_inputs(min(acked, default=episode.last_input))
+                acked = min(acked, link.acked)
+        episode.forget_inputs(acked)
 
     # -- players who leave ---------------------------------------------------------------------------------------
 
     def _note_departures(self, now: float) -> bool:
         """Whoever has been silent for too long, or said that he goes, is gone. True if anybody is."""
-        play = self.start.settings
-        timeout = max(play.disconnect_timeout, play.away_limit) if play.away == "play_on" else play.disconnect_timeout
+        timeout = self.start.settings.silence
         for link in self._others:
             if now - link.last_heard > timeout:
                 self._departures.suspect(link, "silent", "partner_silent", now)

@@ -67,6 +67,11 @@ class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     on_desync: Literal["stop", "continue"] = "stop"
     """What a peer does when states differ: end the match, or go on and mark the episode."""
 
+    @property
+    def silence(self) -> float:
+        """Seconds that a player may be silent before he counts as gone. A seat is held for as long."""
+        return max(self.disconnect_timeout, self.away_limit) if self.away == "play_on" else self.disconnect_timeout
+
 
 class Join(Struct, frozen=True, forbid_unknown_fields=True):
     """``join``: a client asks to be paired. Acknowledged with ``{"ok": true, "participant": ...}``."""
@@ -76,6 +81,23 @@ class Join(Struct, frozen=True, forbid_unknown_fields=True):
     participant: Name | None = None
     """The client's own name for itself; the server makes one up if there is none. A label, never an identity."""
     software: Annotated[dict[Name, Text], Meta(max_length=32)] = {}
+
+
+class Resume(Struct, frozen=True, forbid_unknown_fields=True):
+    """``resume``: a client whose control connection broke takes its seat in a match again, on a new connection.
+
+    Acknowledged with ``{"ok": true}``; what the server had to say meanwhile is said now. The client makes up the next
+    token itself: if the acknowledgement is lost, it knows that one of two tokens is good, and nobody else knows any.
+    """
+
+    protocol: int
+    match: Name
+    token: Name
+    """``match_start.resume``, or ``new_token`` of the last resume."""
+    new_token: Annotated[str, Meta(min_length=22, max_length=128)]
+    """Secret and random. Takes the place of ``token``, which is worth nothing from now on."""
+    heard: Annotated[int, Meta(ge=0)]
+    """How many ``peer_left``, ``verdict`` and ``match_over`` of this match the client has received so far."""
 
 
 class Leave(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,10 +129,12 @@ class MatchStart(Struct, frozen=True, forbid_unknown_fields=True):
     """Path of the relay WebSocket on this server."""
     upload: Name
     """Path for uploads on this server; ``{episode}`` stands for the episode number."""
+    resume: Annotated[str, Meta(max_length=128)] = ""
+    """Secret. Takes the seat again after the control connection broke (:class:`Resume`). Empty: that can not be."""
 
 
 class PeerLeft(Struct, frozen=True, forbid_unknown_fields=True):
-    """``peer_left`` from the server: another player's connection ended."""
+    """``peer_left`` from the server: another player left, or his connection ended and he did not come back."""
 
     match: Name
     player: int
@@ -143,7 +167,7 @@ class ErrorReply(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     actual: Any = None
 
 
-CLIENT_EVENTS: dict[str, type[Struct]] = {"join": Join, "leave": Leave, "finished": Finished}
+CLIENT_EVENTS: dict[str, type[Struct]] = {"join": Join, "resume": Resume, "leave": Leave, "finished": Finished}
 SERVER_EVENTS: dict[str, type[Struct]] = {
     "match_start": MatchStart,
     "peer_left": PeerLeft,

@@ -149,6 +149,7 @@ def summary_of(finished: Finished) -> dict[str, Any]:
         "player": result.player,
         "reason": result.reason,
         "stopped": result.stopped,
+        "resumes": result.resumes,
         "episodes": [
             {
                 "episode": e.episode,

@@ -96,7 +96,9 @@ class Server:
             metrics=self.metrics,
             clock=clock,
         )
-        self.reception = Reception(self.game, self.matches, self.metrics, self.control.tell, capacity=limits.waiting)
+        self.reception = Reception(
+            self.game, self.matches, self.metrics, self.control.tell, self.control.drop, capacity=limits.waiting
+        )
         recovery = Recovery(self.store, self.catalogue, self.workers, limits)
         for row in await recovery.run():
             await self.matches.revive(row, grace=settings.experiment.upload_grace)
@@ -143,6 +145,7 @@ class Server:
                     "match": match.row.id,
                     "phase": match.phase.value,
                     "participants": match.row.participants,
+                    "players": [seat.state for seat in match.seats],
                     "episodes": match.row.settings.episodes,
                     "uploads": sum(len(players) for players in match.uploads.values()),
                     "verdicts": {str(n): verdict.verdict for n, verdict in sorted(match.verdicts.items())},

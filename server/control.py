@@ -7,6 +7,7 @@ or that makes the server answer faster than it reads, is cut off, and nobody els
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,10 +16,22 @@ import engineio
 import msgpack
 import socketio
 import structlog
-from aiohttp import web
+from aiohttp import WSMsgType, web
+from engineio.async_drivers import aiohttp as aiohttp_driver
 from msgspec import Struct
 
-from protocol.messages import CLIENT_EVENTS, NAMESPACE, SERVER_EVENTS, Finished, Join, Leave, MessageError, dump, parse
+from protocol.messages import (
+    CLIENT_EVENTS,
+    NAMESPACE,
+    SERVER_EVENTS,
+    Finished,
+    Join,
+    Leave,
+    MessageError,
+    Resume,
+    dump,
+    parse,
+)
 from server.errors import RefusedError
 from server.metrics import Metrics
 from server.reception import Reception
@@ -28,6 +41,9 @@ log = structlog.get_logger("server.control")
 
 _CONNECT_WITHIN = 10.0
 # Seconds between the two layers' handshakes. Clients send the second one at once.
+
+_LOOK = 0.1
+# Seconds between two looks at who has not answered his ping: with the default pings, dead is noticed within 2 s.
 
 _EVENT_OF = {kind: name for name, kind in SERVER_EVENTS.items()}
 
@@ -45,6 +61,8 @@ class Mailbox(asyncio.Queue[Any]):
         self._overflowed = overflowed
         self.request: web.Request | None = None
         """The connection it is for."""
+        self.goodbye = False
+        """The client has closed the connection, and not an accident."""
 
     def cut(self) -> None:
         """End the connection at once."""
@@ -60,11 +78,43 @@ class Mailbox(asyncio.Queue[Any]):
         self.put_nowait(item)
 
 
+class _WebSocket(aiohttp_driver.WebSocket):  # type: ignore[misc]
+    """The library's, which tells a closing handshake and a broken connection apart."""
+
+    async def wait(self) -> Any:
+        message = await self._sock.receive()
+        if message.type is WSMsgType.CLOSE:
+            request = self.environ["aiohttp.request"]
+            for sock in list(self.server.sockets.values()):
+                if sock.queue.request is request:
+                    sock.queue.goodbye = True
+        if not isinstance(message.data, bytes | str):
+            raise OSError
+        return message.data
+
+
 class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     """Engine.IO with bounded mailboxes, whose connections also end well when a frame is not Engine.IO."""
 
     mailbox_limit: int
     metrics: Metrics
+    _async: dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._async = {**self._async, "websocket": _WebSocket}
+
+    async def _service_task(self) -> None:
+        """Notice who is silent for too long. The library looks at everybody once in a ``ping_timeout`` only."""
+        self.service_task_event = self.create_event()
+        while not self.service_task_event.is_set():
+            for sid, sock in list(self.sockets.items()):
+                if sock.closed:
+                    self.sockets.pop(sid, None)
+                elif not sock.closing:
+                    await sock.check_ping_timeout()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.service_task_event.wait(), _LOOK)
 
     async def handle_request(self, request: web.Request) -> Any:
         try:
@@ -139,6 +189,12 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
             raise ValueError("an event that is no list, or has a reserved name")
         await super()._handle_event(eio_sid, namespace, id, data)
 
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        sock = self.eio.sockets.get(eio_sid)
+        if reason == self.reason.TRANSPORT_CLOSE and sock is not None and sock.queue.goodbye:
+            reason = self.reason.CLIENT_DISCONNECT
+        await super()._handle_eio_disconnect(eio_sid, reason)
+
     def cut(self, eio_sid: str) -> None:
         """End a connection at once."""
         sock = self.eio.sockets.get(eio_sid)
@@ -169,6 +225,7 @@ class Control:
         self._reception: Reception | None = None
         self._actions: dict[str, Callable[[str, Any], Awaitable[dict[str, Any]]]] = {
             "join": self._join,
+            "resume": self._resume,
             "leave": self._leave,
             "finished": self._finished,
         }
@@ -185,6 +242,12 @@ class Control:
     async def tell(self, client: str, message: Struct) -> None:
         """Send a message. A client that is gone gets nothing, and that is no error."""
         await self._sio.emit(_EVENT_OF[type(message)], dump(message), to=client)
+
+    async def drop(self, client: str) -> None:
+        """End a client's connection. One that is gone already does not mind."""
+        eio_sid = self._sio.manager.eio_sid_from_sid(client, NAMESPACE)
+        if eio_sid is not None:
+            self._sio.cut(eio_sid)
 
     async def _connect(self, client: str, environ: dict[str, Any], auth: Any = None) -> None:
         self._metrics.connections.inc()
@@ -231,6 +294,11 @@ class Control:
     async def _join(self, client: str, message: Join) -> dict[str, Any]:
         assert self._reception is not None
         return {"ok": True, "participant": self._reception.join(client, message)}
+
+    async def _resume(self, client: str, message: Resume) -> dict[str, Any]:
+        assert self._reception is not None
+        await self._reception.resume(client, message)
+        return {"ok": True}
 
     async def _leave(self, client: str, message: Leave) -> dict[str, Any]:
         assert self._reception is not None

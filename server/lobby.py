@@ -71,13 +71,17 @@ class Lobby:
             return Place.WAITING
         return Place.SEATED if client in self._groups else Place.NOWHERE
 
-    def join(self, client: str) -> None:
-        """Put a client at the end of the queue. Raises :class:`LobbyError` and changes nothing if it can not be."""
+    def check_nowhere(self, client: str) -> None:
+        """Raises :class:`LobbyError` if the client waits or is seated."""
         place = self.place(client)
         if place is Place.WAITING:
             raise LobbyError("already_waiting", "this connection is in the queue already")
         if place is Place.SEATED:
             raise LobbyError("already_playing", "this connection plays a match: leave or finish it first")
+
+    def join(self, client: str) -> None:
+        """Put a client at the end of the queue. Raises :class:`LobbyError` and changes nothing if it can not be."""
+        self.check_nowhere(client)
         if len(self._queue) >= self._capacity:
             raise LobbyError("full", f"{len(self._queue)} clients are waiting: no more are taken")
         self._queue[client] = None
@@ -107,6 +111,14 @@ class Lobby:
             self._queue[client] = None
             self._queue.move_to_end(client, last=False)
         return remaining
+
+    def replace(self, old: str, new: str, group: Group) -> None:
+        """``new`` takes ``old``'s seat in a group, whether ``old`` still sits there or not. ``new`` must be nowhere."""
+        assert self.place(new) is Place.NOWHERE
+        if self._groups.get(old) is group:
+            del self._groups[old]
+        group.members = tuple(new if member == old else member for member in group.members)
+        self._groups[new] = group
 
     def release(self, client: str, group: Group) -> None:
         """The client is done with this group's match; it is nowhere, unless it has gone elsewhere already."""

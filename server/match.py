@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
+
+from msgspec import Struct
 
 from protocol.messages import Verdict
 from server.catalogue import MatchRow
 from server.lobby import Group
+
+LAST_UPLOADS = 2.0
+"""Seconds after a player has left in which his last uploads are waited for: a client that stops has some under way.
+What it could not send by then comes at its next start, which may be never; the others are not kept waiting for that."""
 
 
 class Phase(Enum):
@@ -34,6 +41,27 @@ class Seat:
     finished: bool = False
     """It said that it has uploaded everything."""
     left_at: float | None = None
+    lost_at: float | None = None
+    """When its control connection broke; None unless the seat is held for its return."""
+    token: bytes = b""
+    """Hash of what it must say to take the seat again. Empty: nothing will do."""
+    member: str = ""
+    """Its newest control connection, which its group in the lobby knows it by."""
+    told: list[Struct] = field(default_factory=list)
+    """What the server had to say about the match, in order: whoever comes back says how much of it he has heard."""
+    sent: int = 0
+    """How much of that was sent on the present connection, or heard before it."""
+    telling: bool = False
+    """Some of it is being sent."""
+
+    @property
+    def state(self) -> Literal["here", "away", "finished", "left"]:
+        """How it stands with the player. ``away``: its connection broke, and it may come back."""
+        if self.left_at is not None:
+            return "left"
+        if self.finished:
+            return "finished"
+        return "here" if self.lost_at is None else "away"
 
     @property
     def done(self) -> bool:
@@ -62,6 +90,8 @@ class Match:
     given_up: set[int] = field(default_factory=set)
     """Episodes whose judgement failed again and again. Their uploads stay in the inbox for the next start."""
     ended: bool = False
+    annulled: bool = False
+    """It was undone before play began."""
 
     @property
     def phase(self) -> Phase:
@@ -80,16 +110,26 @@ class Match:
         seat.left_at = now
         return True
 
+    def awaited_until(self, player: int) -> float:
+        """Until when a missing upload of the player is waited for. What comes later changes the verdict."""
+        seat = self.seats[player]
+        if seat.finished:
+            return float("-inf")
+        if seat.left_at is None:
+            return float("inf")
+        # Of an earlier run of the server: its players have to find out first that it is there again.
+        return seat.left_at + (self.upload_grace if self.group is None else min(self.upload_grace, LAST_UPLOADS))
+
     def to_judge(self, now: float) -> list[int]:
         """Episodes whose verdict can be found now: all uploads are in, or no more are waited for."""
-        closed = self.closed(now)
+        absent = {player for player in range(len(self.seats)) if now >= self.awaited_until(player)}
         return [
             episode
             for episode, players in sorted(self.uploads.items())
             if episode not in self.running
             and episode not in self.given_up
             and players - self.judged.get(episode, frozenset())
-            and (closed or len(players) == len(self.seats))
+            and len(players | absent) == len(self.seats)
         ]
 
     def complete(self) -> bool:
@@ -97,18 +137,14 @@ class Match:
         wanted = len(self.seats)
         return all(len(self.uploads.get(episode, ())) == wanted for episode in range(self.row.settings.episodes))
 
-    def closes_at(self) -> float | None:
-        """When missing uploads are no longer waited for; None while someone still plays."""
-        if self.complete() or all(seat.finished for seat in self.seats):
-            return float("-inf")
-        if not all(seat.done for seat in self.seats):
-            return None
-        return max(seat.left_at for seat in self.seats if seat.left_at is not None) + self.upload_grace
+    def changes_at(self, now: float) -> float | None:
+        """When an upload that is missing is waited for no more; None if that does not depend on the time."""
+        times = [self.awaited_until(player) for player in range(len(self.seats))]
+        return min((at for at in times if now < at < float("inf")), default=None)
 
     def closed(self, now: float) -> bool:
         """Nothing more is waited for."""
-        at = self.closes_at()
-        return at is not None and now >= at
+        return self.complete() or all(now >= self.awaited_until(player) for player in range(len(self.seats)))
 
     def over(self, now: float) -> bool:
         """Nothing more is waited for, and everything received has its verdict."""

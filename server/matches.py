@@ -7,11 +7,12 @@ import heapq
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from msgspec import Struct
 
-from protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, PlaySettings, Verdict
+from protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, PlaySettings, Resume, Verdict
 from protocol.seeds import SEED_LIMIT, match_seed
 from server.catalogue import Catalogue, EpisodeRow, Holder, MatchRow
 from server.judge import Job, judge_episode
@@ -19,6 +20,7 @@ from server.lobby import Group
 from server.match import Match, Phase, Seat
 from server.metrics import Metrics
 from server.relay import Relay
+from server.returning import Returning
 from server.settings import Experiment
 from server.store import Store, new_match_id
 from server.tickets import new_ticket, ticket_hash
@@ -32,6 +34,9 @@ ANNULLED = "annulled"
 
 _START_MARGIN = 5.0
 # Seconds beyond the players' own start_timeout: whoever is there gives up first, by himself.
+
+GOODBYE = "client disconnect"
+"""Socket.IO's reason for a connection that its client has ended, and not an accident."""
 
 _JUDGE_TRIES = 3
 _JUDGE_PAUSE = 0.5
@@ -83,6 +88,7 @@ class Matches:
         self._live: dict[str, Match] = {}
         self._tickets: dict[bytes, Holder] = {}
         self._of_client: dict[str, set[str]] = {}
+        self._returning = Returning(metrics=metrics, tell=tell, clock=clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._next_index = 0
@@ -143,7 +149,7 @@ class Matches:
         except BaseException:
             heapq.heappush(self._free_indexes, index)
             raise
-        seats = [Seat(player.participant, player.client) for player in players]
+        seats = [Seat(player.participant, player.client, member=player.client) for player in players]
         return Match(row, seats, self._experiment.upload_grace, index=index), tickets
 
     async def begin(self, match: Match, tickets: tuple[str, ...], group: Group) -> None:
@@ -162,6 +168,8 @@ class Matches:
                 return  # annulled while one of them was told
             if seat.client is None:
                 continue
+            resume = new_ticket()
+            seat.token = ticket_hash(resume)
             await self._tell(
                 seat.client,
                 MatchStart(
@@ -173,6 +181,7 @@ class Matches:
                     ticket,
                     RELAY_PATH,
                     UPLOAD_PATH.replace("{match}", match.row.id),
+                    resume,
                 ),
             )
 
@@ -223,7 +232,31 @@ class Matches:
             for player, seat in enumerate(match.seats):
                 if seat.client == client:
                     seat.client = None
-                    await self._leave(match, player, reason)
+                    if reason == GOODBYE or match.phase is Phase.PAIRED:
+                        await self._leave(match, player, reason)
+                    elif not seat.done:
+                        self._returning.hold(match, player, reason, partial(self._not_back, match, player, reason))
+
+    def _not_back(self, match: Match, player: int, reason: str) -> None:
+        if not self._stopping:
+            self._background(self._leave(match, player, reason))
+
+    def seat_of(self, resume: Resume) -> tuple[Match, int]:
+        """Whose seat a token takes again. Changes nothing. Raises :class:`RefusedError`."""
+        return self._returning.seat_of(resume, self._live)
+
+    async def take_seat(self, match: Match, player: int, client: str, resume: Resume) -> str | None:
+        """A player is back, on a new connection. Says which connection he had until now, if it is still there.
+
+        To be called without an await after :meth:`seat_of`.
+        """
+        before = match.seats[player].client
+        if before is not None:
+            self._of_client.get(before, set()).discard(match.row.id)
+        if match.row.id in self._live:
+            self._of_client.setdefault(client, set()).add(match.row.id)
+        await self._returning.take(match, player, client, resume)
+        return before
 
     async def leave(self, client: str, reason: str) -> bool:
         """A client leaves the match it plays. False if it plays none."""
@@ -236,15 +269,19 @@ class Matches:
         return True
 
     async def finish(self, client: str) -> bool:
-        """A client has uploaded everything of the match it plays. False if it plays none."""
+        """A client has uploaded everything of the match it plays. Twice is once. False if it plays none."""
         found = self._playing(client)
         if found is None:
-            return False
+            return self._has_finished(client)
         match, player = found
         match.seats[player].finished = True
         self._release(match, player)
         self._check(match)
         return True
+
+    def _has_finished(self, client: str) -> bool:
+        matches = [self._live[match_id] for match_id in self._of_client.get(client, ())]
+        return any(seat.client == client and seat.finished for match in matches for seat in match.seats)
 
     def _playing(self, client: str) -> tuple[Match, int] | None:
         for match_id in self._of_client.get(client, ()):
@@ -258,14 +295,15 @@ class Matches:
         paired = match.phase is Phase.PAIRED
         if not match.leave(player, self._clock()):
             return
+        self._returning.let_go(match.seats[player])
         self._relay.close_player(match.row.id, player)
         if paired and not match.uploads:
             await self._annul(match)
             return
         log.info("player_left", match=match.row.id, player=player, reason=reason)
         for other, seat in enumerate(match.seats):
-            if other != player and seat.client is not None:
-                await self._tell(seat.client, PeerLeft(match.row.id, player, reason[:1024]))
+            if other != player and seat.left_at is None:
+                await self._returning.say(match, other, PeerLeft(match.row.id, player, reason[:1024]))
         self._background(self._catalogue_left(match, player, reason))
         self._check(match)
 
@@ -274,18 +312,19 @@ class Matches:
 
     async def _annul(self, match: Match) -> None:
         """A player was lost before everyone had opened the relay: as if they had never been paired."""
+        match.annulled = True
         self._forget(match)
         self._give_back(match)
         self.begun -= 1
         self._metrics.matches.labels(ANNULLED).inc()
         log.info("match_annulled", match=match.row.id)
         assert match.group is not None
-        remaining = [seat.client for seat in match.seats if seat.client is not None and not seat.done]
+        remaining = [player for player, seat in enumerate(match.seats) if not seat.done]
         for seat in match.seats:
             if seat.client is not None and seat.done:
                 self.released(seat.client, match.group)
-        for client in remaining:
-            await self._tell(client, MatchOver(match.row.id, ANNULLED))
+        for player in remaining:
+            await self._returning.say(match, player, MatchOver(match.row.id, ANNULLED))
         self.annulled(match.group)
         self._background(self._catalogue.drop_match(match.row.id))
 
@@ -331,8 +370,8 @@ class Matches:
             match.ended = True
             self._background(self._end(match))
             return
-        at = match.closes_at()
-        if at is not None and at > now:
+        at = match.changes_at(now)
+        if at is not None:
             asyncio.get_running_loop().call_later(at - now + 0.001, self._check, match)
 
     async def _judge(self, match: Match, episode: int) -> None:
@@ -357,9 +396,8 @@ class Matches:
         match.judged[episode] = frozenset(row.players)
         match.verdicts[episode] = _message(row)
         match.running.discard(episode)
-        for seat in match.seats:
-            if seat.client is not None:
-                await self._tell(seat.client, match.verdicts[episode])
+        for player in range(len(match.seats)):
+            await self._returning.say(match, player, match.verdicts[episode])
         self._check(match)
 
     async def _judge_once(self, match: Match, episode: int) -> EpisodeRow:
@@ -381,12 +419,11 @@ class Matches:
     async def _end(self, match: Match) -> None:
         reason = match.outcome()
         await self._catalogue.end_match(match.row.id, time.time(), reason)
-        clients = [seat.client for seat in match.seats if seat.client is not None]
         for player in range(len(match.seats)):
             self._release(match, player)
         self._forget(match)
-        for client in clients:
-            await self._tell(client, MatchOver(match.row.id, reason))
+        for player in range(len(match.seats)):
+            await self._returning.say(match, player, MatchOver(match.row.id, reason))
         log.info("match_over", match=match.row.id, reason=reason)
         self._metrics.matches.labels("complete" if reason == "complete" else "incomplete").inc()
         if match.index is not None:
@@ -408,6 +445,7 @@ class Matches:
             if seat.client is not None and seat.client in self._of_client:
                 self._of_client[seat.client].discard(match.row.id)
         self._relay.close_match(match.row.id)
+        self._returning.remember(match)
 
     # --- the end ------------------------------------------------------------------------------------------------
 

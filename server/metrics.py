@@ -15,6 +15,11 @@ class Metrics:
         self.registry = CollectorRegistry()
         r = self.registry
         self.connections = Gauge("rollgym_connections", "Open control connections", registry=r)
+        self.connections_lost = Counter(
+            "rollgym_connections_lost", "Control connections of players that broke during play", registry=r
+        )
+        self.resumes = Counter("rollgym_resumes", "Seats taken again after that", registry=r)
+        self.players_away = Gauge("rollgym_players_away", "Seats that are held for their players' return", registry=r)
         self.waiting = Gauge("rollgym_waiting", "Clients in the queue", registry=r)
         self.matches_open = Gauge("rollgym_matches_open", "Matches that are not over", registry=r)
         self.matches = Counter("rollgym_matches", "Matches by what became of them", ["outcome"], registry=r)

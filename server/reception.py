@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from protocol.messages import ErrorReply, GameIdentity, Join, first_difference
+from protocol.messages import ErrorReply, GameIdentity, Join, Resume, first_difference
 from protocol.version import PROTOCOL_VERSION
 from server.catalogue import Stopped
 from server.errors import RefusedError
@@ -21,15 +22,21 @@ _RETRY = 1.0
 
 log = structlog.get_logger("server.reception")
 
+Drop = Callable[[str], Awaitable[None]]
+"""Ends a client's control connection."""
+
 
 class Reception:
     """The queue and its task that pairs. Owned by the event loop."""
 
-    def __init__(self, game: GameIdentity, matches: Matches, metrics: Metrics, tell: Tell, *, capacity: int) -> None:
+    def __init__(
+        self, game: GameIdentity, matches: Matches, metrics: Metrics, tell: Tell, drop: Drop, *, capacity: int
+    ) -> None:
         self._game = game
         self._matches = matches
         self._metrics = metrics
         self._tell = tell
+        self._drop = drop
         self._players: dict[str, Player] = {}
         self._wake = asyncio.Event()
         self._open = True
@@ -39,15 +46,7 @@ class Reception:
 
     def join(self, client: str, join: Join) -> str:
         """Take a client into the queue and give its label. Raises :class:`RefusedError`."""
-        if join.protocol != PROTOCOL_VERSION:
-            raise RefusedError(
-                400,
-                "protocol_mismatch",
-                f"protocol version {join.protocol}: this server speaks {PROTOCOL_VERSION}",
-                field="protocol",
-                expected=PROTOCOL_VERSION,
-                actual=join.protocol,
-            )
+        _check_protocol(join.protocol)
         difference = first_difference(self._game, join.game)
         if difference is not None:
             raise RefusedError(
@@ -72,6 +71,27 @@ class Reception:
         self._players[client] = Player(client, label, dict(join.software))
         self._changed()
         return label
+
+    async def resume(self, client: str, resume: Resume) -> None:
+        """Give a client whose connection broke its seat again. Raises :class:`RefusedError`, and has done nothing."""
+        _check_protocol(resume.protocol)
+        if not self._open:
+            raise RefusedError(503, "closing", "the server is stopping")
+        try:
+            self.lobby.check_nowhere(client)
+            match, player = self._matches.seat_of(resume)
+            seat = match.seats[player]
+            if match.annulled:
+                self.lobby.join(client)  # as its partners are: it missed that it is waiting again
+        except LobbyError as error:
+            raise RefusedError(409 if error.code == "already_playing" else 503, error.code, str(error)) from error
+        self._players[client] = Player(client, seat.participant, match.row.software[player])
+        if not match.annulled and not match.ended and not seat.done and match.group is not None:
+            self.lobby.replace(seat.member, client, match.group)
+        before = await self._matches.take_seat(match, player, client, resume)
+        if before is not None and before != client:
+            await self._drop(before)
+        self._changed()
 
     async def leave(self, client: str, reason: str) -> None:
         """The client stops waiting, or leaves its match. Raises :class:`RefusedError` if it does neither."""
@@ -151,3 +171,15 @@ class Reception:
     def done(self) -> None:
         """Look again whether the experiment has all its matches."""
         self._wake.set()
+
+
+def _check_protocol(version: int) -> None:
+    if version != PROTOCOL_VERSION:
+        raise RefusedError(
+            400,
+            "protocol_mismatch",
+            f"protocol version {version}: this server speaks {PROTOCOL_VERSION}",
+            field="protocol",
+            expected=PROTOCOL_VERSION,
+            actual=version,
+        )

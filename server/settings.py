@@ -104,7 +104,8 @@ class Experiment(_Section):
     matches: int | None = Field(default=None, ge=1)
     """Pair this many matches and no more. None: for ever."""
     upload_grace: float = Field(default=30.0, ge=0, le=86_400)
-    """Seconds after the last player left in which missing uploads are waited for before the verdict."""
+    """Seconds in which missing uploads are waited for before the verdict: after a restart of the server all of them,
+    after a player has left at most two. Later ones change the verdict."""
 
     def digest(self) -> str:
         """BLAKE3 of the settings as sorted JSON, in hex: equal settings, equal digest."""

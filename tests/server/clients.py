@@ -26,6 +26,7 @@ from protocol.messages import (
     MatchOver,
     MatchStart,
     PeerLeft,
+    Resume,
     Verdict,
     dump,
     parse,
@@ -44,7 +45,7 @@ M = TypeVar("M", bound=Struct)
 
 def make_settings(data: Path, *, limits: Limits | None = None, **experiment: Any) -> ServerSettings:
     """A server for drift on a free port."""
-    play = Play(episodes=PLAY.episodes, frame_limit=PLAY.frame_limit)
+    play = Play(episodes=PLAY.episodes, frame_limit=PLAY.frame_limit, disconnect_timeout=PLAY.disconnect_timeout)
     values: dict[str, Any] = {"game": GameSettings(id="drift"), "play": play, "seed": 5, "upload_grace": 0.0}
     return ServerSettings(
         port=0,
@@ -159,6 +160,10 @@ class Client:
         """Ask to be paired."""
         message = Join(protocol, game or identity(Drift().spec), name, {"client": "test"})
         return await self.call("join", dump(message))
+
+    async def resume(self, start: MatchStart, token: str, new_token: str, heard: int = 0) -> dict[str, Any]:
+        """Ask for the seat of a match again."""
+        return await self.call("resume", dump(Resume(PROTOCOL_VERSION, start.match, token, new_token, heard)))
 
     async def expect(self, kind: type[M]) -> M:
         """The next message of a kind; others that come before it are kept."""

@@ -16,7 +16,7 @@ from protocol.messages import MatchStart, PlaySettings
 from protocol.seeds import episode_seed
 
 FRAMES = 40
-PLAY = PlaySettings(episodes=3, fps=60.0, frame_limit=FRAMES)
+PLAY = PlaySettings(episodes=3, fps=60.0, frame_limit=FRAMES, disconnect_timeout=0.2)
 
 Part = Literal["rewards", "observations/player_0/position", "actions/player_1", "state_digest"]
 
