@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,10 @@ from protocol.messages import (
 from protocol.version import PROTOCOL_VERSION
 
 log = structlog.get_logger(__name__)
+
+# The libraries say on stderr, in their own form, that a connection broke; whoever asked for it is told anyhow.
+_QUIET = logging.getLogger("client_sim.socketio")
+_QUIET.setLevel(logging.CRITICAL)
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for the connection, and again for each acknowledgement."""
@@ -141,6 +146,8 @@ class Control:
             reconnection=False,
             handle_sigint=False,
             request_timeout=CLOSE_TIMEOUT,
+            logger=_QUIET,
+            engineio_logger=_QUIET,
             http_session=self._session,
             websocket_extra_options={"max_msg_size": MAX_MESSAGE},
         )
