@@ -30,6 +30,8 @@ class Figure(Struct, frozen=True):
     target: str = ""
     met: bool | None = None
     note: str = ""
+    details: dict[str, float] = {}
+    """Further values, for ``--json``; the note says them in words."""
 
 
 class Report(Struct, frozen=True):
