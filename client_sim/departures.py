@@ -29,15 +29,14 @@ FORWARD_INTERVAL = 0.05
 class Departures:
     """The departures of one match, at one peer."""
 
-    def __init__(self, links: Sequence[Link]) -> None:
+    def __init__(self, links: Sequence[Link], players: int) -> None:
         self._links = links
         self._next_forward = 0.0
         self.status: Status = "partner_left"
         """What the first departure means for the episode."""
-
-    @property
-    def any_gone(self) -> bool:
-        return any([link.gone is not None for link in self._links])
+        self.any_gone = False
+        self.flags = (False,) * players
+        """Per player, whether he is gone."""
 
     def suspect(self, link: Link, reason: str, status: Status, at: float) -> None:
         """From ``at`` on, ``link``'s player is gone, unless an earlier moment was named before."""
@@ -50,7 +49,9 @@ class Departures:
             if link.leaves is not None and link.gone is None and now >= link.leaves[0]:
                 if not self.any_gone:
                     self.status = link.leaves[2]
+                    self.any_gone = True
                 link.gone = link.leaves[1]
+                self.flags = tuple([gone or player == link.player for player, gone in enumerate(self.flags)])
                 yield link
 
     def agreed(self, link: Link, session: Session) -> int | None:
