@@ -296,7 +296,7 @@ class Matches:
         if not match.leave(player, self._clock()):
             return
         self._returning.let_go(match.seats[player])
-        self._relay.close_player(match.row.id, player)
+        await self._relay.close_player(match.row.id, player)
         if paired and not match.uploads:
             await self._annul(match)
             return

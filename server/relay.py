@@ -3,17 +3,22 @@
 Client to server: byte 0 is the receiving player (0xFF: all others), the rest one packet. Server to client: byte 0 is
 the sending player. The server does not look into packets. Datagram semantics: a packet is delivered now or never.
 A receiver whose socket does not drain loses packets; nobody else notices.
+
+The last few packets of every pair of players are held. They repeat every input that was not acknowledged, so a player
+who was not connected when somebody's last packets came gets these inputs after all: when he is back, and when the
+sender leaves. Frames that both have played are not lost because a packet was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from protocol.packets import MAX_PACKET
+from protocol.packets import MAX_PACKET, MAX_PLAYERS
 from server.metrics import Metrics
 
 EVERYONE = 0xFF
@@ -23,6 +28,9 @@ REPLACED = 4001
 
 MATCH_OVER = 4002
 """Close code: the match is over, or was never begun."""
+
+HELD = 4
+"""Packets held per pair: the last inputs, and what may come behind them (an end, its acknowledgement, a goodbye)."""
 
 _GOODBYE = 0.3
 # Seconds a closed connection's client gets to answer. Shorter than any grace of the server's own end.
@@ -77,6 +85,23 @@ class Line:
             self.carrying.cancel()
 
 
+class Room:
+    """One match: its players' open lines, and the newest packets of each to each."""
+
+    __slots__ = ("held", "lines")
+
+    def __init__(self) -> None:
+        self.lines: dict[int, Line] = {}
+        self.held: dict[tuple[int, int], deque[bytes]] = {}
+
+    def hold(self, sender: int, receiver: int, packet: bytes) -> None:
+        """Remember a packet in case it does not arrive."""
+        held = self.held.get((sender, receiver))
+        if held is None:
+            held = self.held[sender, receiver] = deque(maxlen=HELD)
+        held.append(packet)
+
+
 class Relay:
     """The open lines of all matches."""
 
@@ -87,7 +112,7 @@ class Relay:
         self._rate = packets_per_second
         self._buffer = buffer_bytes
         self._clock = clock
-        self._rooms: dict[str, dict[int, Line]] = {}
+        self._rooms: dict[str, Room] = {}
 
     async def serve(
         self, request: web.Request, match: str, player: int, *, opened: Callable[[], None]
@@ -96,15 +121,18 @@ class Relay:
         ws = web.WebSocketResponse(max_msg_size=MAX_PACKET + 2, compress=False, timeout=_GOODBYE)
         await ws.prepare(request)
         _small_buffers(request)
-        room = self._rooms.setdefault(match, {})
-        before = room.get(player)
+        room = self._rooms.setdefault(match, Room())
+        before = room.lines.get(player)
         line = Line(ws, request)
-        room[player] = line
+        room.lines[player] = line
         self._metrics.relay_connections.inc()
         try:
             if before is not None:
                 before.close(REPLACED, b"replaced by a newer connection")
             opened()
+            for (_, receiver), held in list(room.held.items()):
+                if receiver == player:
+                    await self._deliver_all(line, held)
             line.carrying = asyncio.ensure_future(self._carry(line, room, player))
             try:
                 await line.carrying
@@ -117,13 +145,13 @@ class Relay:
         finally:
             line.closed.set()
             self._metrics.relay_connections.dec()
-            if room.get(player) is line:
-                del room[player]
-            if not room and self._rooms.get(match) is room:
+            if room.lines.get(player) is line:
+                del room.lines[player]
+            if not room.lines and self._rooms.get(match) is room:
                 del self._rooms[match]
         return ws
 
-    async def _carry(self, line: Line, room: dict[int, Line], player: int) -> None:
+    async def _carry(self, line: Line, room: Room, player: int) -> None:
         ws = line.ws
         bucket = Bucket(self._rate, self._clock())
         me = bytes((player,))
@@ -144,15 +172,24 @@ class Relay:
                 continue
             packet = me + data[1:]
             if data[0] == EVERYONE:
-                for other, receiver in list(room.items()):
+                for other, receiver in list(room.lines.items()):
                     if other != player:
+                        room.hold(player, other, packet)
                         await self._deliver(receiver, packet)
                 continue
-            found = room.get(data[0])
-            if found is None or data[0] == player:
+            if data[0] == player or data[0] >= MAX_PLAYERS:
+                self._metrics.dropped_absent.inc()
+                continue
+            room.hold(player, data[0], packet)
+            found = room.lines.get(data[0])
+            if found is None:
                 self._metrics.dropped_absent.inc()
                 continue
             await self._deliver(found, packet)
+
+    async def _deliver_all(self, line: Line, packets: deque[bytes]) -> None:
+        for packet in tuple(packets):
+            await self._deliver(line, packet)
 
     async def _deliver(self, line: Line, packet: bytes) -> None:
         transport = line.request.transport
@@ -173,18 +210,25 @@ class Relay:
 
     def close_match(self, match: str) -> None:
         """Close all lines of a match."""
-        for line in self._rooms.pop(match, {}).values():
+        room = self._rooms.pop(match, None)
+        for line in room.lines.values() if room is not None else ():
             line.close(MATCH_OVER, b"match over")
 
-    def close_player(self, match: str, player: int) -> None:
-        """Close the line of a player who left."""
-        line = self._rooms.get(match, {}).pop(player, None)
+    async def close_player(self, match: str, player: int) -> None:
+        """Close the line of a player who left, and repeat his last packets to the others."""
+        room = self._rooms.get(match)
+        if room is None:
+            return
+        line = room.lines.pop(player, None)
         if line is not None:
             line.close(MATCH_OVER, b"you left the match")
+        for (sender, receiver), held in list(room.held.items()):
+            if sender == player and receiver in room.lines:
+                await self._deliver_all(room.lines[receiver], held)
 
     async def close_all(self) -> None:
         """Close every line: the server stops."""
-        lines = [line for room in self._rooms.values() for line in room.values()]
+        lines = [line for room in self._rooms.values() for line in room.lines.values()]
         self._rooms.clear()
         for line in lines:
             line.close(WSCloseCode.GOING_AWAY, b"server stops")

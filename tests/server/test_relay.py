@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from protocol.messages import MatchStart
 from protocol.packets import MAX_PACKET
-from server.relay import EVERYONE, MATCH_OVER, REPLACED, Bucket
+from server.relay import EVERYONE, HELD, MATCH_OVER, REPLACED, Bucket
 from server.settings import Limits
 from tests.server.clients import WAIT, Client, Running, make_settings, running, until
 
@@ -133,6 +133,32 @@ async def test_a_second_line_replaces_the_first(tmp_path: Path) -> None:
         await second.send_bytes(b"\x00answer")
         assert await one.receive() == b"\x01answer"
         await second.close()
+
+
+async def test_who_comes_back_gets_the_last_packets_that_came_meanwhile(tmp_path: Path) -> None:
+    async with running(make_settings(tmp_path)) as server, Table(server.url) as (one, two):
+        await two.line.close()
+        await until(lambda: server.server.metrics.relay_connections._value.get() == 1)
+        for number in range(HELD + 3):
+            await one.line.send_bytes(bytes([1, number]))
+        await until(lambda: server.server.metrics.dropped_absent._value.get() == HELD + 3)
+        again = await two.client.relay(two.start)
+        held = [(await asyncio.wait_for(again.receive(), WAIT)).data for _ in range(HELD)]
+        assert held == [bytes([0, number]) for number in range(3, HELD + 3)]
+        await one.line.send_bytes(b"\x01live")
+        assert (await asyncio.wait_for(again.receive(), WAIT)).data == b"\0live"
+        await again.close()
+
+
+async def test_the_last_packets_of_one_who_leaves_are_repeated_to_the_others(tmp_path: Path) -> None:
+    async with running(make_settings(tmp_path, upload_grace=600.0)) as server, Table(server.url) as (one, two):
+        for number in range(HELD + 1):
+            await one.line.send_bytes(bytes([1, number]))
+            assert await two.receive() == bytes([0, number])
+        assert (await one.client.call("leave", {"reason": "enough"}))["ok"]
+        repeated = [await two.receive() for _ in range(HELD)]
+        assert repeated == [bytes([0, number]) for number in range(1, HELD + 1)]
+        assert (await two.client.peer_left()).player == 0
 
 
 async def test_the_line_of_one_who_left_is_closed_and_stays_closed(tmp_path: Path) -> None:
