@@ -92,7 +92,7 @@ class Overcooked(Game):
             action_spaces=tuple(spaces.Discrete(int(self._env.action_spaces[i].n)) for i in (0, 1)),
             observation_spaces=tuple(spaces.Box(-np.inf, np.inf, shape, np.float32) for _ in AGENTS),
             default_actions=(NOOP, NOOP),
-            action_names=("up", "down", "left", "right", "pick up or put down", "toggle", "nothing"),
+            action_names=("up", "down", "left", "right", "pick or put", "toggle", "nothing"),
             fps=30,
             parameters=p,
         )

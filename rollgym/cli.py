@@ -11,6 +11,7 @@ from rollgym.commands.compare import compare
 from rollgym.commands.export import export
 from rollgym.commands.games import games
 from rollgym.commands.play import play
+from rollgym.commands.replay import replay
 from rollgym.commands.run import run
 from rollgym.commands.serve import serve
 from rollgym.commands.simulate import simulate
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, serve, play, simulate, check, compare, verify, export, games):
+for verb in (run, serve, play, simulate, check, compare, verify, replay, export, games):
     app.command()(verb)
 
 
