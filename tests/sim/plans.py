@@ -86,6 +86,16 @@ class Plan:
         return Link(_conditions(self.forward), _conditions(self.backward))
 
     @property
+    def deepest(self) -> int:
+        """No rollback may be deeper. Who plays on while another is away does so for ten seconds."""
+        return self.window if self.away == "stall" else max(self.window, 10 * FPS)
+
+    @property
+    def silence(self) -> float:
+        """Seconds until somebody who says nothing counts as gone."""
+        return self.timeout if self.away == "stall" else max(self.timeout, 10.0)
+
+    @property
     def survivors(self) -> list[int]:
         """Players who are there to the end."""
         return [player for player in range(self.players) if player not in {killed for killed, _ in self.kills}]
@@ -96,7 +106,7 @@ class Plan:
         ends = [at + duration for _, at, duration in self.pauses]
         ends += [at + duration for at, duration, _ in self.partitions]
         ends += [at + duration for at, duration, *_ in self.cuts]
-        ends += [at + self.timeout for _, at in self.kills]
+        ends += [at + self.silence for _, at in self.kills]
         return max([0.0, *self.starts, *ends])
 
     @property
@@ -107,7 +117,7 @@ class Plan:
         )
         loss = max(c.loss + c.burst_start * c.burst_length for c in (self.link.forward, self.link.backward))
         frame = 1 / FPS + (2 * worst + 0.1) * (1 + 8 * loss)
-        return self.healed + 2 * self.timeout + self.episodes * (self.frames * frame + 10.0)
+        return self.healed + 2 * self.silence + self.episodes * (self.frames * frame + 10.0)
 
 
 def _conditions(values: dict[str, float]) -> NetworkConditions:
@@ -167,11 +177,12 @@ def draw_plan(draw: Draw, *, frames: tuple[int, int] = (40, 100), players: Seque
             (draw.integer(0, span) / 1000, draw.choice((0.1, 0.5, 2.0)), draw.choice((None, *range(count))))
             for _ in range(draw.choice((0, 0, 1, 2)))
         ),
-        starts=tuple(draw.choice((0.0, 0.0, 0.01, 0.4, 1.5)) for _ in range(count)),
+        starts=tuple(draw.choice((0.0, 0.0, 0.0, 0.01, 0.2)) for _ in range(count)),
+        away=draw.choice(("stall", "stall", "play_on")),
     )
 
 
-def draw_departure(draw: Draw, *, frames: tuple[int, int] = (20, 60)) -> Plan:
+def draw_departure(draw: Draw, *, frames: tuple[int, int] = (20, 40)) -> Plan:
     """A match of three or four in which one or two players die, while packets between some others are lost."""
     plan = replace(draw_plan(draw, frames=frames, players=(3, 3, 4)), episodes=draw.choice((2, 3, 4)))
     span = int(plan.frames / FPS * 1000)
@@ -464,8 +475,8 @@ def _own(plan: Plan, policy: ToyPolicy, export: Export) -> Iterator[str]:
     facts = [export.canonical.columns[f"actions/agent_{player}"].array() for player in range(plan.players)]
     again = np.zeros(frames, dtype=np.int64)
     for event in own.rollbacks:
-        if not 0 < event.depth == event.at_frame - event.to_frame <= plan.window:
-            yield f"2 rollback {event} in a window of {plan.window}"
+        if not 0 < event.depth == event.at_frame - event.to_frame <= plan.deepest:
+            yield f"2 rollback {event} in a window of {plan.deepest}"
         if event.predicted == event.actual or event.player == own.player:
             yield f"5 rollback {event} without a wrong prediction"
         if event.to_frame < frames:

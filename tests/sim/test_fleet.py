@@ -20,12 +20,12 @@ from tests.sim.plans import Dice, Plan, draw_departure, draw_plan, judge, shrink
 CORPUS = Path(__file__).parent / "corpus"
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 BATCHES = 4
-SCHEDULES = 25_000 if SOAK else 260
+SCHEDULES = 25_000 if SOAK else 255
 """In each batch."""
 FIRST = time.time_ns() % 1_000_000_007 * BATCHES * SCHEDULES if SOAK else 0
 TWICE_EVERY = 10
 """Every so many schedules one is played twice, and must leave the same trace."""
-DEPARTURES = 5_000 if SOAK else 60
+DEPARTURES = 5_000 if SOAK else 40
 """In each batch: matches of three and four in which players die."""
 SHOWN = 3
 """Failures that are made smaller: that takes time, and the first ones say most."""
@@ -42,7 +42,7 @@ def diagnose(number: int, plan: Plan, problems: list[str]) -> str:
 
 
 def ordinary(number: int) -> Plan:
-    return draw_plan(Dice(number), frames=(20, 60))
+    return draw_plan(Dice(number), frames=(16, 44))
 
 
 def departure(number: int) -> Plan:
@@ -76,8 +76,9 @@ def run_fleet(draw: Callable[[int], Plan], batch: int, schedules: int) -> Counte
 def test_fleet(batch: int) -> None:
     """At least 1,000 random schedules in all batches together."""
     totals = run_fleet(ordinary, batch, SCHEDULES)
-    assert totals["frames"] > 30 * SCHEDULES
-    assert totals["partial"] == totals["idle"] == 0
+    assert totals["frames"] > 25 * SCHEDULES
+    assert totals["partial"] == 0
+    assert totals["idle"] > SCHEDULES // 100, "nobody was away"
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
