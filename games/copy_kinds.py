@@ -1,28 +1,10 @@
-"""How objects of each type are saved, put back and written down: the knowledge behind :mod:`games.copying`.
-
-A type is looked at once. Plain Python classes are recognised by their size: an instance that is larger than its
-attributes explain keeps something in C that no snapshot would contain, and is refused unless its type is listed here.
-"""
+"""How objects of each kind are saved, put back and written down: the hands of :mod:`games.copying`."""
 
 from __future__ import annotations
 
 import array as array_module
 import collections
-import datetime
-import decimal
 import enum
-import fractions
-import functools
-import io
-import logging
-import pathlib
-import random
-import re
-import struct
-import threading
-import types
-import uuid
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -36,12 +18,6 @@ PRIMITIVES: tuple[type, ...] = (int, float, str, bool, bytes, type(None))
 """Written as they are."""
 
 Leaves = dict[type, Callable[[Any], Any]]
-
-INSTEAD = (
-    "plain Python and numpy state, or get_state() and set_state(state) on the environment, or replaying every "
-    "episode from its reset: adapter={snapshot: replay}"
-)
-NO_LOOK = f"{INSTEAD}; what this type keeps outside of Python can not be copied"
 
 
 class Writer(Protocol):
@@ -527,196 +503,10 @@ def _plain(value: Any) -> Any:
             return [array.dtype.str, *array.shape, *map(_plain, array.ravel().tolist())]
         return [array.dtype.str, *array.shape, array_bytes(array)]
     if isinstance(value, enum.Enum):
-        return _named(value)
+        return named(value)
     raise Unsafe("state", f"{kind.__module__}.{kind.__qualname__}", "plain data: numbers, texts, bytes, arrays, nests")
 
 
-# -- classification ----------------------------------------------------------------------------------------------------
-
-
-def _named(value: Any) -> Any:
+def named(value: Any) -> Any:
+    """Something that is the same everywhere, by its name: a class, a member of an enum."""
     return [type(value).__qualname__, getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or ""]
-
-
-def _by_type(value: Any) -> Any:
-    return [type(value).__qualname__]
-
-
-def _texted(value: Any) -> Any:
-    return [type(value).__qualname__, str(value)]
-
-
-def _scalar(value: Any) -> Any:
-    return [value.dtype.str, value.tobytes()]
-
-
-LEAF = Leaf(_by_type)
-_NAMED = Leaf(_named)
-_TEXT = Leaf(_texted)
-
-_TYPES: dict[type, Kind] = {
-    **{kind: Leaf(lambda value: value) for kind in PRIMITIVES},
-    complex: Leaf(lambda value: ["complex", value.real, value.imag]),
-    range: _TEXT,
-    slice: _TEXT,
-    type(...): LEAF,
-    type(NotImplemented): LEAF,
-    types.FunctionType: Function(),
-    types.CellType: Cell(),
-    types.MethodType: Bound(lambda m: ((".__func__", m.__func__), (".__self__", m.__self__))),
-    types.BuiltinFunctionType: Bound(lambda f: ((".__name__", f.__name__), (".__self__", f.__self__))),
-    types.MethodWrapperType: Bound(lambda f: ((".__name__", f.__name__), (".__self__", f.__self__))),
-    functools.partial: Bound(lambda p: ((".func", p.func), (".args", p.args), (".keywords", p.keywords))),
-    type({}.keys()): Bound(lambda view: ((".mapping", view.mapping),)),
-    type({}.values()): Bound(lambda view: ((".mapping", view.mapping),)),
-    type({}.items()): Bound(lambda view: ((".mapping", view.mapping),)),
-    types.MappingProxyType: Bound(lambda view: ((f"[{key!r}]", part) for key, part in view.items())),
-    frozenset: Set(),
-    bytearray: Stateful(bytes, lambda item, content: item.__setitem__(slice(None), content)),
-    array_module.array: Stateful(
-        lambda item: [item.typecode, item.tobytes()],
-        lambda item, content: item.__setitem__(slice(None), array_module.array(content[0], content[1])),
-    ),
-    np.random.RandomState: Stateful(
-        lambda item: item.get_state(legacy=False), lambda item, content: item.set_state(content)
-    ),
-}
-_BY_TYPE: tuple[Any, ...] = (
-    *(types.WrapperDescriptorType, types.MethodDescriptorType, types.GetSetDescriptorType, types.GenericAlias),
-    *(property, classmethod, staticmethod, weakref.ref, weakref.ProxyType, np.ufunc, struct.Struct),
-)
-_BY_TEXT: tuple[Any, ...] = (
-    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal, fractions.Fraction),
-    *(uuid.UUID, re.Pattern),
-)
-_TYPES.update(dict.fromkeys(_BY_TYPE, LEAF))
-_TYPES.update(dict.fromkeys(_BY_TEXT, _TEXT))
-
-# Things of the process, not of the game: kept, never written into.
-_RESOURCES: tuple[type, ...] = (
-    *(types.ModuleType, logging.Logger, logging.Handler, logging.LoggerAdapter, io.IOBase, pathlib.PurePath),
-    *(type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event, threading.local),
-)
-_RESOURCE_MODULES = ("pygame", "pyglet", "PIL", "matplotlib", "OpenGL", "glfw", "moderngl", "tkinter", "cv2", "logging")
-_RESOURCE_TYPES = (
-    *("gymnasium.envs.registration.EnvSpec", "mujoco._structs.MjModel", "pyspiel.Game", "pyspiel.GameType"),
-    *("gymnasium.envs.mujoco.mujoco_rendering.MujocoRenderer",),
-)
-_NOT_RESOURCES = ("pygame.sprite", "pygame.rect", "pygame.math")
-
-# Attributes that say how an object was made. They are kept for pickling and play no part in the game.
-_CONSTRUCTION = frozenset({"_ezpickle_args", "_ezpickle_kwargs", "_saved_kwargs"})
-_NOTHING: frozenset[str] = frozenset()
-
-_EXTENSIONS: list[Callable[[Any], Kind | None]] = []
-
-
-def extend(recognise: Callable[[Any], Kind | None]) -> None:
-    """Add a function that gives the kind of objects it knows, and None for others. Asked before everything else."""
-    _EXTENSIONS.append(recognise)
-
-
-def classify(item: Any) -> Kind:
-    """The kind of an object's type. Raises :class:`~games.errors.Unsafe` for what can not be copied."""
-    kind = type(item)
-    known = _TYPES.get(kind)
-    if known is not None:
-        return known
-    for recognise in _EXTENSIONS:
-        found = recognise(item)
-        if found is not None:
-            return found
-    if isinstance(item, enum.Enum | type):
-        return _NAMED
-    if isinstance(item, np.generic):
-        return Leaf(_scalar)
-    if isinstance(item, np.dtype):
-        return LEAF
-    if isinstance(item, spaces.Space):
-        return SpaceKind()
-    if isinstance(item, np.random.Generator):
-        return Stateful(lambda g: g.bit_generator.state, lambda g, content: setattr(g.bit_generator, "state", content))
-    if isinstance(item, np.random.BitGenerator):
-        return Stateful(lambda g: g.state, lambda g, content: setattr(g, "state", content))
-    if isinstance(item, random.SystemRandom):
-        raise Unsafe("", kind, "random.Random or self.np_random: what the system draws can not be drawn again")
-    if isinstance(item, random.Random):
-        return Stateful(lambda r: r.getstate(), lambda r, content: r.setstate(content))
-    if isinstance(item, threading.Thread):
-        raise Unsafe("", kind, "a simulation without threads: they run on while frames are rolled back")
-    if isinstance(item, types.GeneratorType | types.CoroutineType | types.AsyncGeneratorType):
-        raise Unsafe("", kind, "a list with an index: how far a running generator is can not be copied")
-    resource = _resource(kind)
-    if resource is not None:
-        return resource
-    return _by_base(item, kind)
-
-
-def _resource(kind: type) -> Kind | None:
-    module = kind.__module__
-    if module.startswith(("pygame.rect", "pygame.math")):
-        if kind.__name__ in ("Rect", "FRect"):
-            return Stateful(tuple, lambda rect, content: rect.update(content))
-        if kind.__name__.startswith("Vector"):
-            return Stateful(tuple, lambda vector, content: vector.update(content))
-    if issubclass(kind, _RESOURCES) or f"{module}.{kind.__qualname__}" in _RESOURCE_TYPES:
-        return LEAF
-    if module.split(".")[0] in _RESOURCE_MODULES and not module.startswith(_NOT_RESOURCES):
-        return LEAF
-    return None
-
-
-def _by_base(item: Any, kind: type) -> Kind:
-    slots: list[str] = []
-    base = kind
-    while base is not object and base not in _SOLID:
-        parent = base.__base__ or object
-        own = _slots_of(base)
-        room = 8 * (len(own) + ("__dict__" in base.__dict__) + ("__weakref__" in base.__dict__))
-        if not base.__flags__ & _HEAP_TYPE or base.__basicsize__ - parent.__basicsize__ > room:
-            raise Unsafe("", kind, NO_LOOK)
-        slots += own
-        base = parent
-    for solid, make in _SOLID.items():
-        if issubclass(base, solid):
-            return make(base)
-    skip = (
-        _CONSTRUCTION
-        if any("zPickle" in c.__name__ or c.__name__ == "RecordConstructorArgs" for c in kind.__mro__)
-        else _NOTHING
-    )
-    if not slots:
-        return Instance(skip) if hasattr(item, "__dict__") else LEAF
-    return Slotted(tuple(slots), skip)
-
-
-_HEAP_TYPE = 1 << 9
-"""Py_TPFLAGS_HEAPTYPE: made by a class statement (or by a C library that goes out of its way)."""
-
-_SOLID: dict[type, Callable[[type], Kind]] = {
-    dict: lambda base: Dict(collections.OrderedDict if base is collections.OrderedDict else dict),
-    list: lambda base: Sequence(),
-    collections.deque: lambda base: Sequence(),
-    tuple: lambda base: Tuple(),
-    set: lambda base: Set(),
-    frozenset: lambda base: Set(),
-    np.ndarray: lambda base: Array(),
-    types.SimpleNamespace: lambda base: Instance(_NOTHING),
-    int: lambda base: Leaf(lambda value: [type(value).__qualname__, str(int(value))]),
-    float: lambda base: Leaf(lambda value: [type(value).__qualname__, float(value)]),
-    str: lambda base: Leaf(lambda value: [type(value).__qualname__, str(value)]),
-    bytes: lambda base: Leaf(lambda value: [type(value).__qualname__, bytes(value)]),
-    BaseException: lambda base: LEAF,
-}
-_SOLID[collections.OrderedDict] = _SOLID[dict]
-_SOLID[collections.defaultdict] = _SOLID[dict]
-
-
-def _slots_of(kind: type) -> list[str]:
-    names = kind.__dict__.get("__slots__", ())
-    names = (names,) if isinstance(names, str) else tuple(names)
-    mangled = [
-        f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
-        for name in names
-    ]
-    return [name for name in mangled if name not in ("__dict__", "__weakref__")]

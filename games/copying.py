@@ -6,7 +6,7 @@ constructed anew: ``__reduce__``, ``__getstate__``, ``__deepcopy__`` and constru
 ``gymnasium.utils.EzPickle``, whose copies are fresh environments, can do no harm; two names for one object, views of
 one array and bound methods stay what they are; windows, surfaces, fonts, modules, loggers and locks are kept simply
 because nothing is written into them. What Python can not look into (ctypes, SWIG, pybind11, cffi, running generators)
-is refused with :class:`~games.errors.Unsafe`, unless its library is known (see :mod:`games.copy_kinds`).
+is refused with :class:`~games.errors.Unsafe`, unless its library is known (see :mod:`games.copy_types`).
 
 The bytes of a snapshot are canonical: attributes by name, dicts in their own order, sets sorted, arrays by dtype,
 shape and elements, floats by their bits, and shared objects by number, so that equal structure gives equal bytes.
@@ -22,7 +22,8 @@ from typing import Any
 
 import msgpack
 
-from games.copy_kinds import LEAF, PRIMITIVES, Kind, Replaced, classify, plain_bytes
+from games.copy_kinds import PRIMITIVES, Kind, plain_bytes
+from games.copy_types import classify
 from games.errors import Unsafe
 
 MAX_OBJECTS = 200_000
@@ -184,7 +185,7 @@ class Copier:
     def _find_swaps(self, taken: Snapshot) -> None:
         numbers = {id(item): n for n, (item, kind, _) in enumerate(taken.records) if kind.replaced}
         for item, kind, content in taken.records:
-            if kind is LEAF or kind.replaced:
+            if kind.replaced:
                 continue
             for key, part in kind.slots(item, content):
                 if id(part) in numbers:
@@ -260,8 +261,6 @@ def _same(value: Any) -> Any:
 def _hang(holder: Any, key: Any, value: Any) -> None:
     if isinstance(holder, dict | list | deque):
         holder[key] = value
-    elif isinstance(holder, Replaced):
-        raise AssertionError("a swapped object is never a holder")
     else:
         object.__setattr__(holder, key, value)
 

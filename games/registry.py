@@ -93,12 +93,12 @@ def make(game_id: str, parameters: Mapping[Any, Any] | None = None, *, foreign: 
         raise
 
 
-def _made(game_id: str, given: dict[Any, Any], foreign: bool) -> Game:
+def _made(game_id: Any, given: dict[Any, Any], foreign: bool) -> Game:
     if not _is_known(game_id) and is_foreign(game_id):
         if not foreign:
             raise GameError("game", game_id, "a built-in game: code that is named here is not imported")
         return load_game(game_id, given)
-    if game_id in SHELF:
+    if isinstance(game_id, str) and game_id in SHELF:
         _shelved(game_id)
         return make_shelved(game_id, given)
     module = import_module(_entry(game_id).module)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class SplitRobot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """Raises :class:`~games.errors.GameError` for a robot that is not in :data:`PARTS`."""
         if robot not in PARTS:
             raise GameError("robot", robot, "one of " + ", ".join(PARTS))
-        self.env = gymnasium.make(robot, max_episode_steps=max_steps, render_mode=render_mode, disable_env_checker=True)
+        self.env = _quietly_made(robot, max_steps, render_mode)
         self.render_mode = render_mode
         self._parts = PARTS[robot]
         whole = self.env.action_space
@@ -65,3 +66,13 @@ class SplitRobot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def close(self) -> None:
         """Close the robot."""
         self.env.close()
+
+
+def _quietly_made(robot: str, max_steps: int, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+    """Compiling these models warns that they are old: on stderr, and in a file in the current folder."""
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda text: None)
+    try:
+        return gymnasium.make(robot, max_episode_steps=max_steps, render_mode=render_mode, disable_env_checker=True)
+    finally:
+        mujoco.set_mju_user_warning(before)

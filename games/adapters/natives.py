@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from gymnasium import Env
 
-from games.copy_kinds import LEAF, Kind, Leaves, Replaced, Stateful, Writer, extend, plain_bytes
+from games.copy_kinds import Kind, Leaves, Replaced, Stateful, Writer, plain_bytes
+from games.copy_types import LEAF, extend
 from games.errors import Unsafe
 
 _POOL = 64

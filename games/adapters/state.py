@@ -139,10 +139,8 @@ class Replayed:
             return
         self._play(snapshot)
         if self._now.chain != snapshot.chain:
-            frame = snapshot.frames
-            raise Unsafe(
-                f"replay of frame {frame}", "not what it was", "reset(seed) and equal actions to give the same"
-            )
+            expected = "an environment in which reset(seed) and equal actions always give the same"
+            raise Unsafe(f"a replay of {snapshot.frames} frames", "not what was played", expected)
         self._now = snapshot
 
     def state_bytes(self, snapshot: Past) -> bytes:

@@ -61,9 +61,7 @@ def measure(game: Game, trace: Trace, fps: float) -> Cost:
             game.save()
 
     rollback = _each(roll_back) * ROLLBACK / (len(trace.inputs) - start)
-    frame = 1e6 / fps
-    own = step + save + digest + observe
-    window = min(MOST, int((frame - own - load) // (step + save))) if own + load <= frame else 0 if own <= frame else -1
+    window = largest_window(1e6 / fps, step + save, load, digest + observe)
     return Cost(
         round(step, 2),
         round(save, 2),
@@ -74,6 +72,17 @@ def measure(game: Game, trace: Trace, fps: float) -> Cost:
         len(game.state_bytes(last)),
         window,
     )
+
+
+def largest_window(frame: float, simulated: float, load: float, beside: float) -> int:
+    """How many frames can be rolled back within one that lasts ``frame`` microseconds and simulates itself as well.
+
+    ``simulated`` is a step with its save, ``beside`` what a frame costs besides. -1 if the frame alone is too much.
+    """
+    left = frame - simulated - beside
+    if left < 0:
+        return -1
+    return max(0, min(MOST, int((left - load) // simulated)))
 
 
 def _each(call: Callable[[], Any], budget: float = 0.03, most: int = 200) -> float:

@@ -41,11 +41,17 @@ class OtherProcess:
             text=True,
             env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        self._request = json.dumps(request)
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request))
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # it is gone; answer() says why
+        self._process.stdin = None
 
     def answer(self) -> tuple[list[list[Shown]], dict[str, str]]:
         """What every frame of every trace showed, and the fields asked for. Raises :class:`ProcessFailed`."""
-        out, err = self._process.communicate(self._request)
+        out, err = self._process.communicate()
         lines = [line for line in out.splitlines() if line.startswith(_MARK)]
         if self._process.returncode or not lines:
             raise ProcessFailed((err.strip().splitlines() or ["no answer"])[-1])

@@ -158,8 +158,8 @@ def test_objects_stay_the_same_objects() -> None:
 
 
 def test_containers_of_every_kind() -> None:
-    ordered = collections.OrderedDict(b=1, a=[2])
-    default = collections.defaultdict(list, {"k": [1]})
+    ordered: Any = collections.OrderedDict(b=1, a=[2])
+    default: Any = collections.defaultdict(list, {"k": [1]})
     root = Thing(
         ordered=ordered,
         default=default,
@@ -336,6 +336,20 @@ def test_resources_are_kept_as_they_are() -> None:
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 
+class Attributed(tuple):  # type: ignore[type-arg]  # noqa: SLOT001
+    """A tuple that carries more than its items."""
+
+
+class SlottedDict(dict):  # type: ignore[type-arg]
+    __slots__ = ("more",)
+
+
+def attributed() -> Attributed:
+    value = Attributed((1, 2))
+    value.more = [3]  # type: ignore[attr-defined]
+    return value
+
+
 class Struct(ctypes.Structure):
     _fields_ = (("a", ctypes.c_int),)
 
@@ -353,6 +367,8 @@ class Struct(ctypes.Structure):
         (random.SystemRandom(), "self.np_random"),
         (threading.Thread(target=print), "threads"),
         (memoryview(b"abc"), "get_state"),
+        (attributed(), "attributes of its own"),
+        (SlottedDict(), "without slots"),
     ],
     ids=lambda value: type(value).__name__,
 )

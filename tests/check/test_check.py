@@ -1,0 +1,181 @@
+"""``rollgym check``: each broken environment is caught, and the cause is named."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from games.errors import GameError
+from rollgym.check import Check, Report, check
+from rollgym.checking.cost import largest_window
+from rollgym.checking.trace import flat, state_difference
+from rollgym.cli import app
+
+BROKEN = "tests.adapters.broken:"
+
+
+def run(name: str, **options: Any) -> Report:
+    return check(BROKEN + name, frames=50, **{"elsewhere": False, **options})
+
+
+def failures(report: Report) -> dict[str, Check]:
+    return {found.name: found for found in report.checks if not found.ok}
+
+
+def test_a_sound_environment_passes_everything() -> None:
+    heard: list[Check] = []
+    report = run("Sound", elsewhere=True, said=heard.append)
+    assert report.ok, failures(report)
+    assert report.checks == heard
+    assert [found.name for found in heard] == [
+        "reset and the same actions",
+        "wall time",
+        "global random state",
+        "rollback by 1, 2, 8 frames",
+        "another process, another PYTHONHASHSEED",
+    ]
+    assert (report.frames, report.episodes, report.snapshot, report.notes) == (50, 2, "copy", [])
+    assert report.rollbacks > 100
+    assert report.cost is not None
+    assert report.cost.state_bytes > 100
+    assert report.version.startswith("1+source-")
+
+
+ROLLBACK = "rollback by 1, 2, 8 frames"
+
+
+@pytest.mark.parametrize(
+    ("name", "failed", "path", "cause"),
+    [
+        ("GlobalRandom", "global random state", "env.place[0]", "generator of random, "),
+        ("NumpyGlobalRandom", "global random state", "env.place[0]", "generator of numpy.random, "),
+        ("WallTime", "wall time", "env.place[0]", "reads the clock"),
+        ("ModuleState", ROLLBACK, "env.place[0]", "tests.adapters.broken._MOVES changed"),
+        ("ClassState", ROLLBACK, "env.place[0]", "tests.adapters.broken.ClassState.count changed"),
+        ("FreshCopies", ROLLBACK, "left[0]", "EzPickle"),
+        ("HiddenCHandle", ROLLBACK, "env.place[0]", "memory of a C library behind a number"),
+        ("CHandle", "snapshot", "env.counter", "get_state() and set_state(state)"),
+        ("Generator", "snapshot", "env.script", "running generator"),
+        ("sticky_pong", "snapshot", "env.aec_env.env.env.env.ale", "sticky actions"),
+    ],
+)
+def test_a_broken_environment_is_caught_and_named(name: str, failed: str, path: str, cause: str) -> None:
+    report = run(name)
+    assert not report.ok
+    found = failures(report)
+    assert next(iter(found)) == failed
+    assert found[failed].path == path
+    assert cause in found[failed].cause
+    if failed != "snapshot":
+        assert found[failed].frame == 0
+        assert found[failed].first != found[failed].again
+    if name not in ("CHandle", "Generator", "sticky_pong"):
+        # What can not be rolled back fails there too, for the same reason.
+        assert cause in found[ROLLBACK].cause
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "cause"),
+    [("SetOrder", "env.place", "PYTHONHASHSEED"), ("UnseededStart", "env.wind", "without a seed in the constructor")],
+)
+def test_what_differs_between_processes_is_caught_and_named(name: str, path: str, cause: str) -> None:
+    found = failures(run(name, elsewhere=True))
+    assert list(found) == ["another process, another PYTHONHASHSEED"]
+    (only,) = found.values()
+    assert only.path == path
+    assert cause in only.cause
+
+
+def test_the_way_out_that_is_named_works() -> None:
+    assert run("FreshCopies", parameters={"adapter": {"snapshot": "copy"}}).ok
+    replayed = run("HiddenCHandle", parameters={"adapter": {"snapshot": "replay"}})
+    assert replayed.ok
+    assert replayed.snapshot == "replay"
+    assert "plays the episode again" in replayed.notes[0]
+
+
+def test_policies_are_played_beside_random_actions() -> None:
+    report = run("Sound", policies=["random_hold", "idle"])
+    assert report.ok
+    assert (report.frames, report.episodes) == (150, 6)
+    with pytest.raises(GameError, match="tracker plays pong only"):
+        run("Sound", policies=["tracker"])
+
+
+def test_it_leaves_no_trace() -> None:
+    random.seed(5)
+    np.random.seed(5)
+    clocks = (time.time, time.monotonic_ns)
+    run("GlobalRandom")
+    assert (random.random(), np.random.random()) == (random.Random(5).random(), np.random.RandomState(5).random())
+    assert (time.time, time.monotonic_ns) == clocks
+
+
+@pytest.mark.parametrize("game", ["drift", "kitchen", "tictactoe"])
+def test_games_with_a_name_pass(game: str) -> None:
+    report = check(game, frames=60, elsewhere=False, window=4)
+    assert report.ok, failures(report)
+    assert report.checks[-1].name == "rollback by 1, 2, 4 frames"
+
+
+def test_the_largest_window() -> None:
+    assert largest_window(1000, 100, 50, 50) == 8  # 100 + 50 for the frame itself, 50 to load, 8 times 100
+    assert largest_window(250, 100, 60, 50) == 0
+    assert largest_window(140, 100, 0, 50) == -1
+    assert largest_window(1e9, 1, 0, 0) == 3600
+
+
+def test_differences_have_the_path_of_the_first_leaf() -> None:
+    one = {"a": [1, {"b": [2, 3]}], "c": np.array([[1.0, 2.0]])}
+    assert state_difference(one, {"a": [1, {"b": [2, 3]}], "c": np.array([[1.0, 2.5]])}) == ("c[0, 1]", "2.0", "2.5")
+    assert state_difference(one, {"a": [1, {"b": [2, 4]}], "c": one["c"]}) == ("a[1].b[1]", "3", "4")
+    assert state_difference(one, one) is None
+    assert state_difference({"a": 1}, {"a": 1, "b": 2}) == ("b", "'<absent>'", "2")
+    assert list(flat(one)) == ["a[0]", "a[1].b", "c"]
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+
+def rollgym(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["check", *(str(argument) for argument in arguments)], env={"COLUMNS": "200"})
+
+
+def test_the_command_says_what_is_wrong_and_exits_1() -> None:
+    done = rollgym(BROKEN + "CHandle")
+    assert done.exit_code == 1
+    assert "env.counter is ctypes.c_" in done.stdout
+    assert "adapter={snapshot: replay}" in done.stdout
+
+
+def test_the_command_prints_json() -> None:
+    done = rollgym("pong", "--frames", 40, "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["ok"] is True
+    assert report["cost"]["step"] > 0
+    assert len(report["checks"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nope",), "one of drift, pong"),
+        (("no.such.module:thing",), "No module named"),
+        ((BROKEN + "Nothing",), "Nothing"),
+        ((BROKEN + "Sound", "--param", "width=3"), "unexpected keyword argument"),
+        ((BROKEN + "Sound", "--param", "adapter={snapshot: magic}"), "one of auto, native, copy, replay"),
+        (("pong", "--policy", "chef"), "chef"),
+        (("pong", "--frames", 0), "--frames"),
+    ],
+)
+def test_bad_usage_exits_2(arguments: tuple[object, ...], words: str) -> None:
+    done = rollgym(*arguments)
+    assert done.exit_code == 2, done.output
+    assert words in done.output
