@@ -13,6 +13,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -109,11 +110,17 @@ class Uploader:
         """Spool an export (in a thread) and upload it to ``url``. Returns at once."""
         self._start(self._spool_and_send(export, url, ticket), True)
 
-    async def resume(self) -> int:
-        """Take up what earlier runs left in the spool; how many that is."""
+    async def resume(self, at: str | None = None) -> int:
+        """Take up what earlier runs left in the spool; how many that is.
+
+        With ``at`` (``http://host:port``) uploads go there and not to where the server was then, and they count as
+        submitted in this run.
+        """
         left = await asyncio.to_thread(lambda: list(self._spool.pending()))
         for spooled in left:
-            self._start(self._send(spooled), False)
+            if at is not None:
+                spooled = msgspec.structs.replace(spooled, parcel=_moved(spooled.parcel, at))
+            self._start(self._send(spooled), at is not None)
         if left:
             log.info("uploads left over from before are taken up", count=len(left))
         return len(left)
@@ -237,6 +244,10 @@ class Uploader:
         except (aiohttp.ClientError, OSError) as error:
             return str(error) or type(error).__name__
         return _judge(parcel, status, text)
+
+
+def _moved(parcel: Parcel, at: str) -> Parcel:
+    return msgspec.structs.replace(parcel, url=at.rstrip("/") + urlsplit(parcel.url).path)
 
 
 def _judge(parcel: Parcel, status: int, text: bytes) -> UploadResult | str:

@@ -79,11 +79,14 @@ class Outcome:
         """Counters of all peers together, and of each."""
         words = [word for word in self.peers if word is not None]
         each = [totals(episode["stats"] for episode in word["episodes"]) for word in words]
+        busy = sum(word["stats"].get("runtime", {}).get("busy", 0.0) for word in words)
+        frames = sum(peer["frames"] for peer in each)
         shares = [word["engine_share"] for word in words if word["engine_share"] is not None]
         return {
             **together(each),
             "desyncs": sum(word["desyncs"] for word in words),
             "engine_share": sum(shares) / len(shares) if shares else None,
+            "work_per_frame": busy / frames if frames else None,
             "peers": each,
         }
 

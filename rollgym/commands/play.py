@@ -20,6 +20,7 @@ from rollgym.commands.options import (
     link_from,
     parameters_from,
 )
+from rollgym.commands.upload_only import upload_only
 
 if TYPE_CHECKING:
     from client_sim.client import ClientEvent
@@ -49,6 +50,9 @@ def play(
         Path | None, typer.Option(help="Keep a Parquet file of every export there.", show_default=False)
     ] = None,
     spool: Annotated[Path, typer.Option(help="Where exports wait until the server has them.")] = Path("spool"),
+    only_upload: Annotated[
+        bool, typer.Option("--upload-only", help="Play nothing: bring what waits in the spool to the server.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     config: Annotated[Path | None, typer.Option("--config", hidden=True)] = None,
     seat: Annotated[int, typer.Option("--seat", hidden=True)] = 0,
@@ -76,6 +80,9 @@ def play(
         url = line_from_parent()
         end_with_parent()
     configure_logs(json=True if child else None, level="info" if child else "warning")
+    if only_upload:
+        upload_only(url, spool, as_json)
+        return
 
     over: set[int] = set()
 

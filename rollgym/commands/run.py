@@ -76,6 +76,12 @@ def _seats(file: ExperimentFile) -> int:
     return game.spec.players
 
 
+def _fps(file: ExperimentFile) -> float:
+    game = file.experiment.game.make()
+    game.close()
+    return file.experiment.play.settings(game.spec.fps).fps
+
+
 def _announce(console: Any, file: ExperimentFile, path: Path) -> None:
     experiment = file.experiment
     network = file.network.name or ", ".join(f"{k} {v:g}" for k, v in file.network.link().forward.describe().items())
@@ -88,6 +94,8 @@ def _announce(console: Any, file: ExperimentFile, path: Path) -> None:
 
 
 def _report(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolder) -> dict[str, Any]:
+    from rollgym.uploads import waiting_in
+
     frames = outcome.frames()
     return {
         "experiment": file.experiment.name,
@@ -105,6 +113,8 @@ def _report(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolde
             for number in range(outcome.wanted)
         ],
         **outcome.statistics(),
+        "frame_seconds": 1 / _fps(file),
+        "waiting": waiting_in(folder.spool),
         "failures": outcome.failures,
         "wall_seconds": outcome.seconds,
         "data": str(data),
@@ -125,13 +135,12 @@ def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFold
         typer.echo(
             f"episode {episode['episode'] + 1}   {episode['frames']:6} frames   {verdict}  {episode['detail']}".rstrip()
         )
-    share = "unknown" if report["engine_share"] is None else f"{100 * report['engine_share']:.0f} % of the ticks' time"
     rows = {
         "frames": f"{report['confirmed_frames']} at {report['fps']:.1f} a second",
         "rollbacks": f"{report['rollbacks']} ({each}), deepest {report['rollback_depth_max']}, "
         f"{report['resimulated_per_frame']:.2f} frames simulated again per frame",
         "stalls": f"{report['stalls']} ({100 * report['stall_share']:.1f} % of the ticks)",
-        "engine": f"{share}; the game and the bots take the rest",
+        "tick": _tick(report),
         "dataset": report["dataset"] or "-",
         "exports": str(Path(report["exports"][0][0]).parent) if report["exports"] else "-",
         "logs": report["logs"],
@@ -141,7 +150,26 @@ def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFold
     for failure in outcome.failures:
         typer.echo(f"{'problem':10} {failure}")
     pairs = [group for group in report["exports"] if len(group) > 1]
+    if report["waiting"]:
+        typer.echo(f"{'left':10} {report['waiting']} exports that the server has not acknowledged, in {folder.spool}")
     typer.echo("\nnext:")
     if pairs:
         typer.echo(f"  {command_line('compare', *pairs[0][:2])}")
     typer.echo(f"  {command_line('verify', str(data))}")
+    if pairs:
+        typer.echo(f"  {command_line('replay', pairs[0][0])}")
+    if report["waiting"]:
+        port = file.server.port or 8000
+        serve = command_line("serve", str(folder.config), "--data", str(data), "--port", str(port))
+        bring = ["--url", f"http://127.0.0.1:{port}", "--spool", str(folder.spool), "--upload-only"]
+        typer.echo("to bring in what is left, in two terminals:")
+        typer.echo(f"  {serve}\n  {command_line('play', *bring)}")
+
+
+def _tick(report: dict[str, Any]) -> str:
+    """How much of a frame's time its work takes, and whose work that is."""
+    work, frame, share = report["work_per_frame"], report["frame_seconds"], report["engine_share"]
+    if work is None or share is None:
+        return "unknown"
+    part = f"{1000 * work:.1f} ms of the {1000 * frame:.1f} ms of a frame ({100 * work / frame:.0f} %)"
+    return f"{part}; engine {100 * share:.0f} % of it, game and bot the rest"

@@ -1,0 +1,34 @@
+"""``rollgym play --upload-only``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from rollgym.commands.exits import DIFFERENT, refuse
+
+
+def upload_only(url: str, spool: Path, as_json: bool) -> None:
+    """Bring what a spool holds to the server. Ends with 1 if something is refused or stays, 2 without a server."""
+    from client_sim.spool import SpoolError
+    from rollgym.bots import ServerUnknownError, game_of_server
+    from rollgym.commands.json_output import print_json
+    from rollgym.event_loop import run_loop
+    from rollgym.uploads import upload_left
+
+    if not spool.is_dir():
+        refuse(f"spool {spool}: no such folder")
+    try:
+        game_of_server(url)  # says at once if there is no server, where uploads would try again and again
+        brought = run_loop(upload_left(spool, url))
+    except (ServerUnknownError, SpoolError) as error:
+        refuse(str(error))
+    if as_json:
+        print_json(brought._asdict())
+    else:
+        typer.echo(f"{brought.stored} uploaded, {len(brought.refused)} refused, {brought.waiting} still waiting")
+        for reason in brought.refused:
+            typer.echo(f"  refused: {reason}")
+    if brought.refused or brought.waiting:
+        raise typer.Exit(DIFFERENT)
