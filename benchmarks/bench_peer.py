@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.bench_synctest import IDLE, Inputs, benchmark_inputs
-from benchmarks.matches import FaceToFace
+from benchmarks.matches import FaceToFace, starts_of
 from benchmarks.measuring import Report, at_least, at_most, figure, interleaved, main
 from client_sim.rollback import SyncTest
 from games.drift import Drift
-from protocol.messages import PlaySettings
+from protocol.messages import MatchStart, PlaySettings
 
 POLICIES = {"without misprediction": "idle", "inputs change every 4 frames": "random_hold"}
 
@@ -46,13 +46,13 @@ def run(quick: bool) -> Report:
     )
 
 
-def _settings(frames: int) -> PlaySettings:
-    return PlaySettings(episodes=1, fps=60.0, frame_limit=frames, input_delay=0, max_prediction=8)
+def _starts(frames: int) -> list[MatchStart]:
+    return starts_of(PlaySettings(episodes=1, fps=60.0, frame_limit=frames, input_delay=0, max_prediction=8))
 
 
 def _match(frames: int, name: str) -> dict[str, float]:
     policy = POLICIES[name]
-    exports = FaceToFace(_settings(frames), "drift", (policy, policy)).play()
+    exports = FaceToFace(_starts(frames), "drift", (policy, policy)).play()
     one, two = (exports[player][0] for player in (0, 1))
     stats = one.own.stats
     if one.digest != two.digest or one.header.frames != frames or stats["checksums_matched"] < frames // 10 - 10:
@@ -71,11 +71,11 @@ def _synctest(inputs: Inputs) -> None:
 def _late_against_early(quick: bool) -> float:
     """Time of a block of frames late in an episode, relative to an equal one early in an episode."""
     late, block, rounds = (1_000, 100, 1) if quick else (20_000, 1_000, 5)
-    old = FaceToFace(_settings(late * 2), "drift", ("random_hold", "random_hold"))
+    old = FaceToFace(_starts(late * 2), "drift", ("random_hold", "random_hold"))
     old.play_frames(late - block)
     best = [float("inf"), float("inf")]
     for _ in range(rounds):
-        young = FaceToFace(_settings(late * 2), "drift", ("random_hold", "random_hold"))
+        young = FaceToFace(_starts(late * 2), "drift", ("random_hold", "random_hold"))
         young.play_frames(1_000 - block)
         pair = [lambda young=young: young.play_frames(block), lambda: old.play_frames(block)]  # type: ignore[misc]
         best = [min(seconds) for seconds in zip(best, interleaved(pair, 1), strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from client_sim.network import Link
@@ -21,8 +21,8 @@ PERIOD = 1 / 60
 class FaceToFace:
     """Two peers of one match in this process. Packets are handed over in memory, ``lag`` ticks after they were sent."""
 
-    def __init__(self, settings: PlaySettings, game: str, policies: tuple[str, str], *, lag: int = 1) -> None:
-        self.peers = [_peer(player, settings, make(game), policies[player]) for player in (0, 1)]
+    def __init__(self, starts: Sequence[MatchStart], game: str, policies: tuple[str, str], *, lag: int = 1) -> None:
+        self.peers = [_peer(start, make(game), policy) for start, policy in zip(starts, policies, strict=True)]
         self.lag = lag
         self._tick = 0
         self._now = 0.0
@@ -59,19 +59,26 @@ class FaceToFace:
                 raise AssertionError(f"the episode ended before frame {end}")
 
 
-def _peer(player: int, settings: PlaySettings, game: Game, policy: str) -> Peer:
-    start = MatchStart(
-        match="benchmark",
-        player=player,
-        participants=("one", "two"),
-        seed=1,
-        settings=settings,
-        ticket="benchmark",
-        relay="/relay",
-        upload="/upload/{episode}",
-    )
-    driver = make_policy(policy, game.spec, player, player)
+def _peer(start: MatchStart, game: Game, policy: str) -> Peer:
+    driver = make_policy(policy, game.spec, start.player, start.player)
     return Peer(start, game, driver, policy_info={"name": policy}, software={}, now=0.0, wall=0.0)
+
+
+def starts_of(settings: PlaySettings) -> list[MatchStart]:
+    """What a server would tell the two players of a match."""
+    return [
+        MatchStart(
+            match="benchmark",
+            player=player,
+            participants=("one", "two"),
+            seed=1,
+            settings=settings,
+            ticket="benchmark",
+            relay="/relay",
+            upload="/upload/{episode}",
+        )
+        for player in (0, 1)
+    ]
 
 
 def scenario(
