@@ -14,11 +14,12 @@ from typing import Any
 import aiohttp
 import uvloop
 from aiohttp import web
+from msgspec import Struct
 
 from client_sim.control import Control
 from games.identity import identity
 from games.registry import make
-from protocol.messages import MatchOver, MatchStart, Struct, Verdict
+from protocol.messages import MatchOver, MatchStart, Verdict
 from server.app import SERVER, create_app
 from server.serve import configure_logs
 from server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
