@@ -183,6 +183,11 @@ class Uploader:
         while True:
             async with self._slots:
                 answer = await self._attempt(spooled)
+            if isinstance(answer, Stored):
+                # From here on the server answers for it: whoever doubts that finds here what it had taken.
+                log.info(
+                    "upload acknowledged", digest=spooled.parcel.digest, again=answer.again, **_names(spooled.parcel)
+                )
             if isinstance(answer, Stored | Refused):
                 await asyncio.to_thread(self._clear, spooled, answer)
                 self._on_result(answer)
