@@ -68,7 +68,7 @@ def check_parameters(game_id: str, parameters: Mapping[Any, Any]) -> None:
 
     Nothing is imported for a game that is not built in: whether its environment takes them is seen when it is made.
     """
-    if not _is_known(game_id) and is_foreign(game_id):
+    if not is_built_in(game_id) and is_foreign(game_id):
         check_foreign(game_id, parameters)
     else:
         resolve(game_id, declared(game_id), parameters)
@@ -94,7 +94,7 @@ def make(game_id: str, parameters: Mapping[Any, Any] | None = None, *, foreign: 
 
 
 def _made(game_id: Any, given: dict[Any, Any], foreign: bool) -> Game:
-    if not _is_known(game_id) and is_foreign(game_id):
+    if not is_built_in(game_id) and is_foreign(game_id):
         if not foreign:
             raise GameError("game", game_id, "a built-in game: code that is named here is not imported")
         return load_game(game_id, given)
@@ -120,7 +120,8 @@ def _entry(game_id: Any) -> _Entry:
     return entry
 
 
-def _is_known(game_id: Any) -> bool:
+def is_built_in(game_id: Any) -> bool:
+    """Whether a name is one of :func:`available`."""
     return isinstance(game_id, str) and (game_id in _GAMES or game_id in SHELF)
 
 

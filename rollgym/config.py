@@ -176,7 +176,8 @@ class ExperimentFile(_Section):
 
 def default_policy(game_id: str) -> str:
     """A policy that plays the game actively."""
-    return {"pong": "tracker", "kitchen": "cook", "overcooked": "chef"}.get(game_id, "random_hold")
+    by_turns = dict.fromkeys(("tictactoe", "connect_four", "hanabi"), "random_legal")
+    return {"pong": "tracker", "kitchen": "cook", "overcooked": "chef", **by_turns}.get(game_id, "random_hold")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

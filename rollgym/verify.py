@@ -63,7 +63,7 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset()) -> Verified:
     ``trusted`` are the names of games beyond the built-in ones whose code may be imported.
     """
     from games.errors import GameError
-    from games.registry import make
+    from games.registry import is_built_in, make
     from protocol.episode import Export, Own, content_digest
     from protocol.parquet import read_episode
     from server.judge import audit
@@ -81,7 +81,8 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset()) -> Verified:
     try:
         game = make(header.game.id, header.game.parameters, foreign=header.game.id in trusted)
     except GameError as error:
-        return Verified(name, False, header.frames, f"can not be played here: {error}")
+        hint = "" if is_built_in(header.game.id) else f" (trust it with --game {header.game.id})"
+        return Verified(name, False, header.frames, f"can not be played here: {error}{hint}")
     try:
         mismatch = audit(Export(header, canonical, own, digest), game)
     finally:

@@ -10,10 +10,13 @@ from rollgym.commands.exits import refuse
 
 
 def games(
-    game: Annotated[str | None, typer.Argument(help="Show this game in full.", show_default=False)] = None,
+    game: Annotated[
+        str | None, typer.Argument(help="Show this game in full; any name `check` takes.", show_default=False)
+    ] = None,
+    cost: Annotated[bool, typer.Option("--cost", help="Play a little of each and say what calls cost.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """List what can be played, or one game with its parameters and spaces.
+    """List what can be played, or one game with its parameters, spaces and costs.
 
     Example: rollgym games pong
     """
@@ -23,54 +26,91 @@ def games(
     from rollgym.commands.json_output import print_json
 
     if game is None:
-        listed = [entry._asdict() for entry in available()]
+        listed = [
+            {**entry._asdict(), **(_costs(entry.id) if cost and entry.installed else {})} for entry in available()
+        ]
         if as_json:
             print_json(listed)
             return
-        for entry in available():
-            missing = "" if entry.installed else f"  [not installed: pip install 'rollgym[{entry.extra}]']"
-            typer.echo(f"{entry.id:12} {entry.summary}{missing}")
+        for row in listed:
+            missing = "" if row["installed"] else f"  [not installed: pip install 'rollgym[{row['extra']}]']"
+            typer.echo(f"{row['id']:{_WIDTH}} {row['summary']}{missing}")
+            if "cost" in row:
+                typer.echo(f"{'':{_WIDTH}} {', '.join(row['agents'])}; {_cost_line(row['cost'])}")
+        typer.echo("\nor any environment of yours: a gymnasium id, or package.module:callable (rollgym check)")
         typer.echo("\nbots that can play them:")
         for policy in available_policies():
-            typer.echo(f"{policy.name:12} {policy.summary}")
+            typer.echo(f"{policy.name:{_WIDTH}} {policy.summary}")
         return
     try:
-        found = _describe(game)
+        found = {**_describe(game), **_costs(game)}
     except GameError as error:
         refuse(str(error))
     if as_json:
         print_json(found)
         return
-    typer.echo(f"{found['id']} {found['version']}, {found['fps']} frames per second")
+    brought = f", brought by rollgym[{found['extra']}]" if found["extra"] else ""
+    typer.echo(f"{found['id']} {found['version']}, {found['fps']} frames per second{brought}")
     typer.echo("parameters:")
     for parameter in found["parameters"]:
         typer.echo(
             f"  {parameter['name']:16} {parameter['summary']}; {parameter['expected']} (default {parameter['default']})"
         )
-    for agent in found["agents"]:
+    for agent in found["spaces"]:
         typer.echo(
             f"agent {agent['name']}:\n  actions       {agent['actions']}\n  observations  {agent['observations']}"
         )
+    typer.echo(f"cost: {_cost_line(found['cost'])}")
+
+
+_WIDTH = 24
 
 
 def _describe(game_id: str) -> dict[str, Any]:
-    from games.registry import declared, make
+    from games.registry import available, declared, is_built_in, make
 
     game = make(game_id)
     spec = game.spec
     game.close()
+    parameters = declared(game_id) if is_built_in(game_id) else ()
     return {
         "id": spec.id,
         "version": spec.version,
         "fps": spec.fps,
+        "extra": next((entry.extra for entry in available() if entry.id == game_id), None),
         "parameters": [
-            {"name": p.name, "default": p.default, "summary": p.summary, "expected": p.expected}
-            for p in declared(game_id)
+            {"name": p.name, "default": p.default, "summary": p.summary, "expected": p.expected} for p in parameters
         ],
-        "agents": [
+        "spaces": [
             {"name": name, "actions": str(actions), "observations": str(observations)}
             for name, actions, observations in zip(
                 spec.agents, spec.action_spaces, spec.observation_spaces, strict=True
             )
         ],
     }
+
+
+def _costs(game_id: str) -> dict[str, Any]:
+    """Agents, and what calls cost while random bots play."""
+    import msgspec
+
+    from games.registry import make
+    from rollgym.checking.cost import measure
+    from rollgym.checking.trace import bots, record
+
+    game = make(game_id)
+    try:
+        trace = record(game, bots(game, "random", 1), 1, 60)
+        return {
+            "agents": list(game.spec.agents),
+            "cost": msgspec.to_builtins(measure(game, trace, float(game.spec.fps))),
+        }
+    finally:
+        game.close()
+
+
+def _cost_line(cost: dict[str, Any]) -> str:
+    return (
+        f"step {cost['step']:g} us, save {cost['save']:g}, load {cost['load']:g}, digest {cost['digest']:g}, "
+        f"observe {cost['observe']:g}, {cost['state_bytes']} bytes of state; largest window {cost['window']}"
+    )

@@ -69,6 +69,7 @@ def play(
     from client_sim.spool import SpoolError
     from client_sim.transport.interface import TransportError
     from games.errors import GameError
+    from games.registry import is_built_in
     from rollgym.bots import ServerUnknownError, describe, game_of_server, run_clients, summary_of
     from rollgym.commands.json_output import print_json
     from rollgym.config import ConfigError
@@ -104,6 +105,9 @@ def play(
             game_id = game or ""
             if game is None:
                 game_id, found = game_of_server(url)
+                if not is_built_in(game_id):
+                    expected = "a built-in game: code that it names is imported only if --game names it as well"
+                    raise GameError("the server's game", game_id, expected)
                 parameters = {**found, **parameters}
             clients = _clients(game_id, parameters, policy, seed, bots)
         results = run_loop(

@@ -41,10 +41,19 @@ def test_the_whole_shelf_is_installed() -> None:
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("game_id", SHELF)
 def test_two_peers_have_the_same_record(game_id: str, network: str) -> None:
+    play(game_id, SHORT.get(game_id, {}), network)
+
+
+def test_two_peers_hunt_with_npcs() -> None:
+    npcs = {"adversary_1": "random_hold", "adversary_2": "random"}
+    play("simple_tag", {"adversaries": 3, "npcs": npcs}, "constant_100")
+
+
+def play(game_id: str, parameters: dict[str, Any], network: str) -> None:
     name = "random_legal" if game_id in BY_TURNS else "random"
 
     def game() -> Game:
-        return make(game_id, SHORT.get(game_id, {}))
+        return make(game_id, parameters)
 
     def policy(mine: Game, player: int) -> Policy:
         return make_policy(name, mine.spec, player, 40 + player)

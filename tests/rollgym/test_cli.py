@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from rollgym.cli import app
 
-VERBS = ("run", "serve", "play", "simulate", "compare", "verify", "games")
+VERBS = ("run", "serve", "play", "simulate", "check", "compare", "verify", "games")
 IMPAIRED = ("--latency", "40ms", "--jitter", "10ms", "--loss", "2%")
 
 
@@ -246,6 +246,28 @@ def test_games_lists_games_and_shows_one() -> None:
     assert (found["id"], found["fps"], len(found["agents"])) == ("pong", 60, 2)
     assert "points" in [parameter["name"] for parameter in found["parameters"]]
     assert "agent left:" in rollgym("games", "pong").stdout
+    assert found["cost"]["step"] > 0
+    foreign = _json(rollgym("games", "tests.adapters.toys:Together", "--json"))
+    assert (foreign["parameters"], foreign["agents"]) == ([], ["agent_0", "agent_1"])
+
+
+def test_code_that_a_file_names_is_imported_only_if_it_is_named_here_too(tmp_path: Path) -> None:
+    name = "tests.adapters.toys:Together"
+    assert rollgym("simulate", "--game", name, "--frames", 30, "--out", tmp_path).exit_code == 0
+    refused = rollgym("verify", tmp_path, "--jobs", 1)
+    assert refused.exit_code == 1
+    assert f"code that is named here is not imported (trust it with --game {name})" in refused.stdout
+    assert rollgym("verify", tmp_path, "--jobs", 1, "--game", name).exit_code == 0
+
+
+def test_a_server_can_not_make_a_client_import_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rollgym.bots.game_of_server", lambda url: ("this:s", {}))
+    sys.modules.pop("this", None)
+    done = rollgym("play", "--url", "http://127.0.0.1:9")
+    assert done.exit_code == 2
+    assert "the server's game = 'this:s': expected a built-in game" in done.stderr
+    assert "this" not in sys.modules
 
 
 def test_a_bad_config_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
