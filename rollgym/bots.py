@@ -94,6 +94,11 @@ async def run_clients(
                     "name": client.bot.policy or default_policy(game_id),
                     "parameters": client.bot.parameters,
                     "seed": client.bot.seed or 0,
+                    "network": {
+                        "forward": network.forward.describe(),
+                        "backward": network.backward.describe(),
+                        "seed": client.network_seed,
+                    },
                 },
                 network=network,
                 network_seed=client.network_seed,
