@@ -1,0 +1,123 @@
+"""A data folder without a server: matches in virtual time, judged and stored by the server's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from client_sim.network import CONDITIONS, Link
+from client_sim.simulator import Scenario, simulate
+from games.contract import Game
+from games.policies import Policy, make_policy
+from games.registry import make
+from protocol.episode import Canonical, Column, Export, content_digest, encode_export
+from protocol.messages import PlaySettings
+from server.catalogue import MatchRow, UploadRow
+from server.judge import Job, judge_episode
+from server.store import Store
+
+MATCH = "m" + "0123456789ab" * 2
+OTHER = "m" + "ba9876543210" * 2
+
+
+def play(
+    game_id: str = "pong",
+    *,
+    episodes: int = 1,
+    frames: int = 150,
+    seed: int = 3,
+    link: Link = CONDITIONS["wifi_average"],
+    parameters: dict[str, object] | None = None,
+    match: str = MATCH,
+    input_delay: int = 1,
+) -> list[list[Export]]:
+    """The exports of a match, by episode and player. Bots act at random, so predictions fail."""
+
+    def policy(game: Game, player: int) -> Policy:
+        return make_policy("random_hold", game.spec, player, player + 1)
+
+    game = make(game_id, parameters)
+    scenario = Scenario(
+        settings=PlaySettings(episodes=episodes, frame_limit=frames, input_delay=input_delay, fps=float(game.spec.fps)),
+        game=lambda: make(game_id, parameters),
+        policies=[policy] * game.spec.players,
+        seed=seed,
+        link=link,
+    )
+    game.close()
+    players = simulate(scenario).players
+    found = [[e for p in players for e in p.exports if e.header.episode == n] for n in range(episodes)]
+    assert all(len(group) == len(players) for group in found)
+    return [[changed(export, match=match) for export in group] for group in found]
+
+
+def changed(export: Export, canonical: Canonical | None = None, **header: object) -> Export:
+    """The export with another header or canonical part, and a digest that fits."""
+    new = msgspec.structs.replace(export.header, **header)
+    canonical = canonical or export.canonical
+    return msgspec.structs.replace(export, header=new, canonical=canonical, digest=content_digest(new, canonical))
+
+
+def altered(export: Export, name: str, place: tuple[int, ...], add: float) -> Export:
+    """The export with one value of one column changed."""
+    values = export.canonical.columns[name].array().copy()
+    values[place] += values.dtype.type(add)
+    columns = {**export.canonical.columns, name: Column.of(values)}
+    return changed(export, Canonical(columns, export.canonical.infos))
+
+
+def store(root: Path, exports: list[Export], condition: str = "rtt_80") -> str:
+    """Put the exports of one episode into a data folder; the verdict."""
+    header = exports[0].header
+    match = MatchRow(
+        header.match,
+        "study",
+        condition,
+        "c0ffee",
+        header.match_seed,
+        header.game,
+        header.settings,
+        header.participants,
+        tuple({"python": "3.11", "rollgym": "1"} for _ in header.participants),
+        1_700_000_000.5,
+    )
+    place = Store(root)
+    place.open(0)
+    try:
+        uploads = []
+        for export in exports:
+            path = place.inbox_path(header.match, header.episode, export.own.player)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_export(export))
+            uploads.append(
+                UploadRow(
+                    header.match,
+                    header.episode,
+                    export.own.player,
+                    b"",
+                    export.digest,
+                    path.stat().st_size,
+                    export.header.frames,
+                    export.header.status,
+                    1_700_000_100.25,
+                )
+            )
+        verdict = judge_episode(Job(root, match, tuple(uploads), header.game.id)).verdict
+        place.discard_inbox(header.match, header.episode, [export.own.player for export in exports])
+    finally:
+        place.close()
+    return verdict
+
+
+def build(root: Path, make_one: Callable[[], list[list[Export]]] = lambda: play(episodes=4)) -> Path:
+    """A data folder: two verified episodes, one partial, one diverged, and one verified of another match."""
+    first, second, third, fourth = make_one()
+    assert store(root, first) == "verified"
+    assert store(root, second) == "verified"
+    assert store(root, [changed(export, status="aborted") for export in third]) == "partial"
+    assert store(root, [fourth[0], altered(fourth[1], "rewards", (70, 1), 0.5)]) == "diverged"
+    (other,) = play(match=OTHER, seed=4, frames=60)
+    assert store(root, other, condition="rtt_0") == "verified"
+    return root
