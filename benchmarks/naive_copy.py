@@ -14,7 +14,7 @@ from typing import Any
 
 from games.adapters.adapted import AdaptedGame
 from games.adapters.family import ABSENT
-from games.copy_kinds import plain_bytes
+from games.plain import plain_bytes
 from games.policies import make_policy
 from games.registry import make
 

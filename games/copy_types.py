@@ -30,7 +30,6 @@ import numpy as np
 from gymnasium import spaces
 
 from games.copy_kinds import (
-    PRIMITIVES,
     Array,
     Bound,
     Cell,
@@ -45,9 +44,9 @@ from games.copy_kinds import (
     SpaceKind,
     Stateful,
     Tuple,
-    named,
 )
 from games.errors import Unsafe
+from games.plain import PRIMITIVES, named
 
 INSTEAD = (
     "plain Python and numpy state, or get_state() and set_state(state) on the environment, or replaying every "

@@ -22,9 +22,10 @@ from typing import Any
 
 import msgpack
 
-from games.copy_kinds import PRIMITIVES, Kind, plain_bytes
+from games.copy_kinds import Kind
 from games.copy_types import classify
 from games.errors import Unsafe
+from games.plain import PRIMITIVES, plain_bytes
 
 MAX_OBJECTS = 200_000
 """A state of more objects than this is a mistake (a data set, a policy network), and would never fit into a frame."""

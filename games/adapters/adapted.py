@@ -17,8 +17,8 @@ from games.adapters.parallel_env import ParallelFamily
 from games.adapters.state import Past, Replayed, StateMethod, Written
 from games.codec import Codec
 from games.contract import Game, GameSpec, JointInput, Observation, Outcome
-from games.copy_kinds import plain_bytes
 from games.errors import GameError
+from games.plain import plain_bytes
 from games.policies import from_json
 
 DEFAULT_FPS = 30

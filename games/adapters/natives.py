@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from gymnasium import Env
 
-from games.copy_kinds import Kind, Leaves, Replaced, Stateful, Writer, plain_bytes
+from games.copy_kinds import Kind, Leaves, Replaced, Stateful, Writer
 from games.copy_types import LEAF, extend
 from games.errors import Unsafe
+from games.plain import plain_bytes
 
 _POOL = 64
 

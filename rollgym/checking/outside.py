@@ -14,9 +14,9 @@ import numpy as np
 import xxhash
 
 from games.contract import Game
-from games.copy_kinds import plain_bytes
 from games.copying import Copier
 from games.errors import Unsafe
+from games.plain import plain_bytes
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def _chain(game: Any) -> Iterator[Any]:
         seen.add(id(game))
         yield game
         held = getattr(game, "__dict__", {})
-        game = next((held[name] for name in ("game", "env", "aec_env", "par_env") if name in held), None)
+        game = next((held[name] for name in ("game", "_game", "env", "aec_env", "par_env") if name in held), None)
 
 
 def wrapped(game: Game, wanted: Callable[[Any], bool]) -> Any | None:

@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from games.contract import Game, JointInput, Outcome
-from games.copy_kinds import plain_bytes
+from games.plain import plain_bytes
 from games.policies import Policy, make_policy
 from games.spaces import flatten, leaves
 

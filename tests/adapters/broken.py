@@ -133,12 +133,12 @@ class CHandle(Sound):
 class HiddenCHandle(Sound):
     """The same behind a mere number: an address."""
 
-    _kept: Any = None
+    _kept: list[Any] = []  # noqa: RUF012 - the memory outlives the instance
 
     def __init__(self, length: int = 40) -> None:
         super().__init__(length)
         memory = ctypes.create_string_buffer(8)
-        type(self)._kept = memory
+        self._kept.append(memory)
         self.address = ctypes.addressof(memory)
 
     def reset(self, *, seed: int | None = None, options: Values | None = None) -> tuple[Values, Values]:

@@ -14,8 +14,8 @@ import pytest
 
 from games.adapters.shelf import SHELF
 from games.contract import Game, JointInput, Outcome
-from games.copy_kinds import plain_bytes
 from games.identity import identity
+from games.plain import plain_bytes
 from games.policies import make_policy
 from games.registry import make
 from games.spaces import flatten
