@@ -128,8 +128,10 @@ def _beside(
             if not _same(values[0], values[1], exact):
                 counts[name] = counts.get(name, 0) + 1
                 yield Difference(frames, name, (), short(values[0]), short(values[1]))
-    for change in _walk("reset_infos", one.get("reset_infos", {}), two.get("reset_infos", {}), exact):
-        yield Difference(0, change.field, (), change.first, change.second)
+    starts = [side["reset_infos"] for side in (one, two) if "reset_infos" in side]
+    if len(starts) == 2:
+        for change in _walk("reset_infos", starts[0], starts[1], exact):
+            yield Difference(0, change.field, (), change.first, change.second)
 
 
 def _same(one: Any, two: Any, exact: bool) -> bool:

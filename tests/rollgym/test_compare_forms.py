@@ -1,0 +1,348 @@
+"""compare: any two forms of the same episode, and folders of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from protocol.parquet import EpisodeFileError
+from rollgym.cells import texts
+from rollgym.cli import app
+from rollgym.compare import Comparison, FolderComparison, compare_files, compare_paths
+from rollgym.compare.cells import differing
+from rollgym.exports import write_export
+from tests.rollgym.stored import MATCH, OTHER, altered, play
+
+FORMS = ("episode", "flat", "csv")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "200"})
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """Folders of both peers' files of two episodes, in every form: as they are, and with a reward changed."""
+    root = tmp_path_factory.mktemp("forms")
+    played = play(episodes=2, frames=60)
+    found = {}
+    for state, add in (("same", 0.0), ("changed", 0.25)):
+        folder = root / state / "episode"
+        folder.mkdir(parents=True)
+        for group in played:
+            for export in group:
+                write_export(folder, altered(export, "rewards", (33, 1), add))
+        found["episode", state] = folder
+        for form, name in (("flat", "parquet"), ("csv", "csv")):
+            out = root / state / form
+            assert run("export", folder, "--format", name, "--out", out, "--verdict", "unjudged").exit_code == 0
+            found[form, state] = out
+    return found
+
+
+def file_of(folder: Path, player: int, episode: int = 0) -> Path:
+    (found,) = [
+        path
+        for path in folder.rglob(f"*.player_{player}.*")
+        if path.suffix != ".json" and f"{episode}.player" in path.name
+    ]
+    return found
+
+
+@pytest.mark.parametrize("one", FORMS)
+@pytest.mark.parametrize("two", FORMS)
+def test_forms_of_the_same_frames_are_identical(forms: dict[tuple[str, str], Path], one: str, two: str) -> None:
+    for players in ((0, 0), (0, 1)):
+        found = compare_files(file_of(forms[one, "same"], players[0]), file_of(forms[two, "same"], players[1]))
+        assert found.identical, found
+        assert (found.forms, found.frames) == ((one, two), (60, 60))
+    folders = compare_paths(forms[one, "same"], forms[two, "same"])
+    assert isinstance(folders, FolderComparison)
+    assert (folders.identical, len(folders.pairs)) == (True, 4)
+
+
+@pytest.mark.parametrize("one", FORMS)
+@pytest.mark.parametrize("two", FORMS)
+def test_one_changed_value_is_found_between_any_forms(forms: dict[tuple[str, str], Path], one: str, two: str) -> None:
+    found = compare_files(file_of(forms[one, "same"], 0), file_of(forms[two, "changed"], 0))
+    assert not found.identical
+    assert found.difference is not None
+    place = (found.difference.frame, found.difference.field, found.difference.index)
+    exact = one == two == "episode"
+    assert place == (33, "rewards", (1,)) if exact else (33, "rewards.right", ())
+    assert float(found.difference.second) == float(found.difference.first) + 0.25
+    assert found.differing_rows == {"rewards" if exact else "rewards.right": 1}
+    assert found.differing_fields == []
+
+
+def edited(path: Path, out: Path, edit: Callable[[list[list[str]]], None]) -> Path:
+    """A copy of a CSV file whose cells hold no commas, edited as rows of cells."""
+    table = [line.split(",") for line in path.read_text().splitlines()]
+    edit(table)
+    out.write_text("\n".join(",".join(cells) for cells in table) + "\n")
+    return out
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A small CSV file as somebody else would write it."""
+    path = tmp_path / "plain.csv"
+    lines = ["t,actions.0,rewards.0,infos.0.note,wasSpeculative.0"]
+    lines += [f"{t},{t % 3},{t / 2},{'hit' if t == 3 else ''},false" for t in range(6)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_csv_files_are_compared_cell_by_cell(plain: Path, tmp_path: Path) -> None:
+    assert compare_files(plain, plain).identical
+
+    def other_view(table: list[list[str]]) -> None:
+        for row in table[1:]:
+            row[4] = "true"
+
+    assert compare_files(plain, edited(plain, tmp_path / "o.csv", other_view)).identical
+
+    def number_of_another_type(table: list[list[str]]) -> None:
+        table[5][1] += ".0"
+
+    found = compare_files(plain, edited(plain, tmp_path / "o.csv", number_of_another_type))
+    assert str(found.difference) == "frame 4, actions.0: 1 against 1.0"
+
+    def info_moved(table: list[list[str]]) -> None:
+        table[4][3], table[1][3] = "", "hit"
+
+    found = compare_files(plain, edited(plain, tmp_path / "o.csv", info_moved))
+    assert str(found.difference) == "frame 0, infos.0.note: (nothing) against hit"
+    assert found.differing_rows == {"infos.0.note": 2}
+
+
+def test_rows_are_aligned_by_frame(plain: Path, tmp_path: Path) -> None:
+    def missing_frame(table: list[list[str]]) -> None:
+        del table[3]
+
+    found = compare_files(plain, edited(plain, tmp_path / "o.csv", missing_frame))
+    assert str(found.difference) == "frame 2, frame: 2 against (no row)"
+    assert (found.frames, found.differing_rows) == ((6, 5), {})
+
+    def longer(table: list[list[str]]) -> None:
+        table.append(["6", "0", "3.0", "", "false"])
+
+    found = compare_files(plain, edited(plain, tmp_path / "o.csv", longer))
+    assert str(found.difference) == "frame 6, frame: (no row) against 6"
+
+
+def test_a_missing_column_differs_unless_it_was_empty(plain: Path, tmp_path: Path) -> None:
+    def without(index: int) -> Callable[[list[list[str]]], None]:
+        def edit(table: list[list[str]]) -> None:
+            for row in table:
+                del row[index]
+
+        return edit
+
+    found = compare_files(plain, edited(plain, tmp_path / "o.csv", without(2)))
+    assert (found.identical, found.differing_fields) == (False, ["rewards.0"])
+
+    def with_empty(table: list[list[str]]) -> None:
+        for row in table:
+            row.append("infos.0.never" if row is table[0] else "")
+
+    assert compare_files(plain, edited(plain, tmp_path / "o.csv", with_empty)).identical
+
+
+def test_several_episodes_in_one_csv(plain: Path, tmp_path: Path) -> None:
+    head, *rows = plain.read_text().splitlines()
+
+    def both(change: int | None) -> Path:
+        lines = [f"episode_num,{head}"]
+        for episode in (0, 1):
+            lines += [f"{episode},{row}" for row in rows]
+        if change is not None:
+            lines[change] = lines[change].replace(",2.0,", ",2.5,")
+        path = tmp_path / f"both{change}.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    assert compare_files(both(None), both(None)).identical
+    found = compare_files(both(None), both(11))
+    assert str(found.difference) == "episode 1, frame 4, rewards.0: 2.0 against 2.5"
+    assert found.frames == (12, 12)
+
+
+def test_only_some_columns(forms: dict[tuple[str, str], Path]) -> None:
+    one, two = file_of(forms["episode", "same"], 0), file_of(forms["csv", "changed"], 0)
+    assert compare_files(one, two, only=["actions", "rewards.left"]).identical
+    assert not compare_files(one, two, only=["rewards"]).identical
+    done = run("compare", one, two, "--only", "observations")
+    assert (done.exit_code, done.stdout) == (0, "identical: 60 frames, 20 columns\n")
+
+
+def test_the_final_observation_counts(forms: dict[tuple[str, str], Path], tmp_path: Path) -> None:
+    source = file_of(forms["csv", "same"], 0)
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes(source.read_bytes())
+    about = json.loads(source.with_suffix(".json").read_text())
+    about["final"]["observations.left.paddle.0"] += 1
+    copy.with_suffix(".json").write_text(json.dumps(about))
+    for other in (source, file_of(forms["episode", "same"], 1)):
+        found = compare_files(other, copy)
+        assert found.difference is not None
+        assert (found.difference.frame, found.difference.field) == (60, "observations.left.paddle.0")
+    copy.with_suffix(".json").unlink()  # a file alone says nothing of it
+    assert compare_files(source, copy).identical
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no header"),
+        ("t,x\n", "holds no frame"),
+        ("a,b\n1,2\n", "no column t"),
+        ("t,x\n0,1\n0,2\n", "expected ascending frames"),
+        ("t,x\n0,1\n,2\n", "a value is missing"),
+        ("t,x\n0,1\n1\n", "CSV parse error"),
+        ("t,x,x\n0,1,1\n", "two columns of one name"),
+        ("t,x\none,1\n", "not a readable episode"),
+        ("t,x\n-1,1\n", "expected frames from 0"),
+    ],
+)
+def test_csv_files_that_can_not_be_used_are_errors(plain: Path, tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "bad.csv").write_text(text)
+    for pair in ((plain, tmp_path / "bad.csv"), (tmp_path / "bad.csv", plain)):
+        with pytest.raises(EpisodeFileError, match=reason):
+            compare_files(*pair)
+        done = run("compare", *pair)
+        assert done.exit_code == 2
+        assert "bad.csv" in done.stderr
+
+
+def test_bytes_that_are_no_text_are_an_error(plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_bytes(b"t,x\n0,\xff\xfe\n")
+    with pytest.raises(EpisodeFileError, match=r"bad\.csv"):
+        compare_files(plain, tmp_path / "bad.csv")
+
+
+# --- folders ----------------------------------------------------------------------------------------------------
+
+
+def test_a_data_folder_and_its_exports(data: Path, tmp_path: Path) -> None:
+    for form in ("csv", "parquet"):
+        assert run("export", data, "--format", form, "--out", tmp_path / form, "--verdict", "all").exit_code == 0
+        for pair in ((data, tmp_path / form), (tmp_path / form, data)):
+            found = compare_paths(*pair)
+            assert isinstance(found, FolderComparison)
+            assert found.identical, found
+            assert len(found.pairs) == (10 if form == "csv" else 6)
+    done = run("compare", data, tmp_path / "csv")
+    assert (done.exit_code, done.stdout.startswith("identical: 10 pairs of files")) == (0, True)
+
+
+def test_one_match_of_a_folder_and_a_single_file(data: Path, tmp_path: Path) -> None:
+    run("export", data, "--format", "csv", "--out", tmp_path, "--verdict", "all")
+    found = compare_paths(data / "episodes" / OTHER, tmp_path / OTHER)
+    assert isinstance(found, FolderComparison)
+    assert (found.identical, len(found.pairs)) == (True, 2)
+    single = compare_paths(
+        data / "episodes" / MATCH / "episode_000001", tmp_path / MATCH / "episode_000001.player_1.csv"
+    )
+    assert isinstance(single, Comparison)
+    assert single.identical
+    with pytest.raises(EpisodeFileError, match="0 files in it belong to"):
+        compare_paths(data / "episodes" / OTHER, tmp_path / MATCH / "episode_000001.player_1.csv")
+
+
+def test_two_keep_folders_of_one_player_each(tmp_path: Path) -> None:
+    for group in play(episodes=2, frames=30):
+        for export, name in zip(group, ("a", "b"), strict=True):
+            (tmp_path / name).mkdir(exist_ok=True)
+            write_export(tmp_path / name, export)
+    found = compare_paths(tmp_path / "a", tmp_path / "b")
+    assert isinstance(found, FolderComparison)
+    assert (found.identical, len(found.pairs)) == (True, 2)
+
+
+def test_what_has_no_counterpart_is_a_difference(forms: dict[tuple[str, str], Path], tmp_path: Path) -> None:
+    for path in forms["episode", "same"].iterdir():
+        if path.name != "episode_001.player_1.parquet":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    done = run("compare", forms["episode", "same"], tmp_path, "--json")
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert [Path(path).name for path in found["only_first"]] == ["episode_001.player_1.parquet"]
+    assert (found["only_second"], len(found["pairs"]), found["identical"]) == ([], 3, False)
+    assert all(pair["identical"] for pair in found["pairs"])
+    done = run("compare", forms["episode", "same"], forms["episode", "changed"])
+    assert done.exit_code == 1
+    assert "first difference: frame 33, rewards[1]" in done.stdout
+    assert "different: 4 of 4 pairs, 0 files without a counterpart" in done.stdout
+
+
+def test_folders_with_nothing_in_common_are_an_error(forms: dict[tuple[str, str], Path], tmp_path: Path) -> None:
+    with pytest.raises(EpisodeFileError, match="no episodes in it"):
+        compare_paths(forms["episode", "same"], tmp_path)
+    source = file_of(forms["episode", "same"], 0)
+    (tmp_path / "episode_007.player_0.parquet").write_bytes(source.read_bytes())
+    with pytest.raises(EpisodeFileError, match="belongs to one of"):
+        compare_paths(forms["episode", "same"], tmp_path)
+
+
+# --- values -----------------------------------------------------------------------------------------------------
+
+numbers = st.integers(-(2**63), 2**63 - 1) | st.floats()
+
+
+@given(st.lists(st.none() | st.floats(), max_size=6), st.data())
+def test_a_column_equals_its_own_text(values: list[float | None], data: st.DataObject) -> None:
+    column = pa.array(values, pa.float64())
+    assert not differing(column, texts(column), exact=False).any()
+    assert not differing(texts(column), column, exact=False).any()
+    if values:
+        at = data.draw(st.integers(0, len(values) - 1))
+        other = data.draw(st.none() | st.floats())
+        changed = pa.array([*values[:at], other, *values[at + 1 :]], pa.float64())
+        old = values[at]
+        same = repr(old) == repr(other)
+        assert differing(column, texts(changed), exact=False).tolist() == [
+            i == at and not same for i in range(len(values))
+        ]
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=6))
+def test_integers_and_floats_are_compared_exactly(pairs: list[tuple[Any, Any]]) -> None:
+    left = pa.array([repr(one) for one, _ in pairs])
+    right = pa.array([repr(two) for _, two in pairs])
+    found = differing(left, right, exact=False).tolist()
+    assert found == [not (one == two or (one != one and two != two)) for one, two in pairs]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        (pa.array([1]), pa.array(["1.0"]), True),
+        (pa.array([1]), pa.array(["true"]), False),
+        (pa.array([True]), pa.array(["True"]), True),
+        (pa.array([True]), pa.array(["1"]), False),
+        (pa.array([2**53 + 1]), pa.array(["9007199254740992.0"]), False),
+        (pa.array([2**63], pa.uint64()), pa.array(["9223372036854775808"]), True),
+        (pa.array([0.1], pa.float32()), pa.array(["0.10000000149011612"]), True),
+        (pa.array([-0.0]), pa.array(["0.0"]), False),
+        (pa.array([None], pa.float64()), pa.array([None], pa.string()), True),
+        (pa.array([None], pa.float64()), pa.array(["NaN"]), False),
+        (pa.array(["[1, 2]"]), pa.array(["[1.0,2.0]"]), True),
+        (pa.array(['{"a": NaN}']), pa.array(['{"a":NaN}']), True),
+        (pa.array(["hit"]), pa.array(["hat"]), False),
+        (pa.array([1]), pa.array([1.0]), True),
+        (pa.array([np.nan]), pa.array(["nan"]), True),
+    ],
+)
+def test_values_of_different_forms(left: pa.Array, right: pa.Array, same: bool) -> None:
+    assert differing(left, right, exact=False).tolist() == [not same]
+    assert differing(right, left, exact=False).tolist() == [not same]
