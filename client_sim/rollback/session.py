@@ -169,8 +169,9 @@ class Session:
         """Take in a remote player's inputs for frames ``start ..``; ones that are known already may be among them.
 
         ``sources`` says of each whether it is :data:`REAL` (the default) or :data:`IDLE`. Returns how many were new.
-        Raises :class:`UnknownPlayer`, :class:`InputWidth`, :class:`InputGap`, :class:`InputConflict` or
-        :class:`InputTooFarAhead`, in which case nothing was taken in.
+        Raises :class:`UnknownPlayer`, :class:`InputWidth`, :class:`InputGap`, :class:`InputConflict`,
+        :class:`InputTooFarAhead`, or :class:`SettingsError` for another number of sources than of inputs; nothing was
+        taken in then.
         """
         if player not in self.remote:
             raise UnknownPlayer(player, f"one of the remote players {self.remote}")
@@ -180,6 +181,8 @@ class Session:
         if start < 0:
             raise InputTooFarAhead(player, start, self.current + MAX_AHEAD)
         width, count = queue.width, len(values)
+        if sources is not None and len(sources) != count:
+            raise SettingsError("sources", len(sources), f"{count}, one for each input")
         for value in values:
             if len(value) != width:
                 raise InputWidth(player, value, width)
@@ -224,6 +227,12 @@ class Session:
         queue.close(after)
         self._none_gone = False
         self._remote_known = self._known_of(self.remote)
+        if self._first_incorrect is not None:
+            # What showed it may be one of the inputs that count no more.
+            wrong = (
+                frame for frame in range(self._first_incorrect, self.current) if self._wrong_player(frame) is not None
+            )
+            self._first_incorrect = next(wrong, None)
         for frame in range(after + 1, self.current):
             self._verify(player, frame, queue.default)
 
@@ -295,7 +304,7 @@ class Session:
         """
         progress = self._progress()
         if progress is not Progress.READY or self._first_incorrect is not None:
-            raise NotReady(progress.value)
+            raise NotReady("about to roll back" if progress is Progress.READY else progress.value)
         self.register(inputs, source)
         frame = self.current
         queues, predict = self.queues, self._predict
@@ -357,7 +366,9 @@ class Session:
             raise InvariantViolation(f"rollback to frame {target}, but {self.canonical} frames are canonical")
         start, snapshot = self._snapshots.latest(target)
         wrong = self._used[target - self._used_base]
-        player = next(p for p, q in enumerate(self.queues) if target <= q.last and q.value(target) != wrong[p])
+        player = self._wrong_player(target)
+        if player is None:
+            raise InvariantViolation(f"rollback to frame {target}, which was simulated with the right inputs")
         event = Rollback(self.current, target, player, wrong[player], self.queues[player].value(target))
         recorder, stats = self._recorder, self.stats
         if recorder is not None:
@@ -369,6 +380,14 @@ class Session:
         self._first_incorrect = None
         self._terminal = None
         self.current = self._resimulate(start, target, self.current)
+
+    def _wrong_player(self, frame: int) -> int | None:
+        """The lowest player whose known input for a simulated frame is not what it was simulated with."""
+        used = self._used[frame - self._used_base]
+        for player, queue in enumerate(self.queues):
+            if frame <= queue.last and queue.value(frame) != used[player]:
+                return player
+        return None
 
     def _resimulate(self, start: int, target: int, end: int) -> int:
         """Simulate frames ``start .. end - 1`` again; those below ``target`` were right and are not reported.

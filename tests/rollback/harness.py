@@ -18,7 +18,7 @@ import numpy as np
 
 from client_sim.record.recorder import EpisodeRecorder
 from client_sim.rollback.errors import InvariantViolation, NotReady, RollbackError
-from client_sim.rollback.input_queue import InputQueue
+from client_sim.rollback.input_queue import IDLE, REAL, InputQueue
 from client_sim.rollback.interfaces import Rollback
 from client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
 from client_sim.rollback.session import Progress, Session, SessionSettings
@@ -30,6 +30,8 @@ RECORD = 0
 """Stands where the architecture has no number: the peer's own account (was_speculative, times_simulated, ...)."""
 
 DEFAULT = b"\x00"
+
+ALWAYS = InputQueue.FOREVER + 1
 
 
 class Broken(AssertionError):
@@ -105,6 +107,11 @@ class Harness:
         self.recorder = EpisodeRecorder(self.toy, reset, setup.local[0]) if setup.recorded else None
         # The books. `states[f]` is S_f along the way the frames were last simulated, `truth[f]` along the facts.
         self.facts: list[list[bytes]] = [[] for _ in range(setup.players)]
+        self.idle: set[tuple[int, int]] = set()
+        """(player, frame) of facts that were filled in for a player who was away."""
+        self.left: set[int] = set()
+        """Players who are gone: their facts end, and from there on the default input is one."""
+        self.last_frame: int | None = None
         self.used: list[JointInput] = []
         self.states: list[State] = [first_state(setup.seed)]
         self.truth: list[State] = [first_state(setup.seed)]
@@ -139,37 +146,85 @@ class Harness:
     @property
     def known(self) -> int:
         """The last frame with all inputs."""
-        return min(map(len, self.facts)) - 1
+        return min(self.end(player) for player in range(self.setup.players)) - 1
 
     @property
     def remote_known(self) -> int:
-        return min((len(self.facts[player]) for player in self.remote), default=1 << 60) - 1
+        return min((self.end(player) for player in self.remote), default=ALWAYS) - 1
+
+    def end(self, player: int) -> int:
+        """The first frame without an input of this player."""
+        return ALWAYS if player in self.left else len(self.facts[player])
+
+    def fact(self, player: int, frame: int) -> bytes:
+        facts = self.facts[player]
+        return facts[frame] if frame < len(facts) else DEFAULT
+
+    def source(self, player: int, frame: int) -> int:
+        return int((player, frame) in self.idle or frame >= len(self.facts[player]))
 
     def expected_progress(self) -> Progress:
-        if self.terminal is not None:
-            return Progress.OVER if self.canonical > self.terminal else Progress.TERMINAL
+        ends = [frame for frame in (self.terminal, self.last_frame) if frame is not None and frame < len(self.used)]
+        if ends:
+            return Progress.OVER if self.canonical > min(ends) else Progress.TERMINAL
         ready = len(self.used) - self.remote_known <= self.setup.window
         return Progress.READY if ready else Progress.STALLED
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
-    def deliver(self, player: int, start: int, values: Sequence[bytes]) -> None:
+    def deliver(self, player: int, start: int, values: Sequence[bytes], sources: Sequence[int] | None = None) -> None:
         """Inputs that join what is known, and agree with it."""
         facts = self.facts[player]
-        new = list(values[max(0, len(facts) - start) :])
+        known = max(0, len(facts) - start)
+        new = [] if player in self.left else list(values[known:])
         expected = []
         for frame, value in enumerate(new, len(facts)):
-            if frame < len(self.used) and self.used[frame][player] != value:
+            if sources is not None and sources[frame - start]:
+                self.idle.add((player, frame))
+            if self._mispredicted(player, frame, value):
                 expected.append((frame, player))
-                self.pending = frame if self.pending is None else min(self.pending, frame)
         facts.extend(new)
-        self.wrong.update(frame for frame, _ in expected)
         self.heard.clear()
-        taken = self.session.add_inputs(player, start, values)
+        taken = self.session.add_inputs(player, start, values, sources)
         demand(3, taken == len(new), f"{taken} inputs taken in, {len(new)} were new")
+        self._check_mispredictions(expected)
+        self.check()
+
+    def leave(self, player: int, after: int) -> None:
+        """Player ``player`` is gone, and ``after`` is the last frame with an input of his."""
+        del self.facts[player][after + 1 :]
+        self.idle -= {(one, frame) for one, frame in self.idle if one == player and frame > after}
+        self.left.add(player)
+        if self.pending is not None:
+            # What showed it may be one of the inputs that count no more.
+            players = range(self.setup.players)
+            frames = range(self.pending, len(self.used))
+            self.pending = next((f for f in frames if any(self._wrong_at(f, p) for p in players)), None)
+        expected = [
+            (frame, player) for frame in range(after + 1, len(self.used)) if self._mispredicted(player, frame, DEFAULT)
+        ]
+        self.heard.clear()
+        self.session.disconnect(player, after)
+        self._check_mispredictions(expected)
+        self.check()
+
+    def _mispredicted(self, player: int, frame: int, value: bytes) -> bool:
+        """Enter a fact for a frame into the books; whether it was simulated with something else."""
+        if frame >= len(self.used) or self.used[frame][player] == value:
+            return False
+        self.pending = frame if self.pending is None else min(self.pending, frame)
+        self.wrong.add(frame)
+        return True
+
+    def _check_mispredictions(self, expected: list[tuple[int, int]]) -> None:
         demand(5, self.session.rollback_pending == self.pending, f"first incorrect frame {self.pending} not noticed")
         if self.recorder is not None:
             demand(RECORD, self.heard == expected, f"mispredictions {expected} were reported as {self.heard}")
+
+    def end_after(self, frame: int) -> None:
+        """The survivors agreed on the episode's last frame."""
+        self.last_frame = frame if self.last_frame is None else min(frame, self.last_frame)
+        self.session.end_after(frame)
         self.check()
 
     def refuse(self, error: type[RollbackError], call: Callable[[], object]) -> RollbackError:
@@ -191,8 +246,13 @@ class Harness:
         expected = self.pending
         self._reported = 0
         before = len(self.rollbacks)
-        with _nothing_missing("settle"):
-            progress = self.session.settle()
+        try:
+            with _nothing_missing("settle"):
+                progress = self.session.settle()
+        except Broken:
+            if expected is not None:
+                demand(4, self.session.canonical <= expected, f"frame {expected} was mispredicted, but is canonical")
+            raise
         if self._rolling is not None:
             self._finish_rollback(end)
         if expected is not None:
@@ -200,7 +260,7 @@ class Harness:
             if self.recorder is not None:
                 demand(5, len(self.rollbacks) == before + 1, "a rollback was not reported, or more than one")
         demand(5, self.session.rollback_pending is None, "a rollback is pending after settle")
-        final = min(self.known, len(self.used) - 1) + 1
+        final = min(self.known, len(self.used) - 1, *([] if self.last_frame is None else [self.last_frame])) + 1
         if self.recorder is not None:
             demand(4, self.canonical == final, f"{self.canonical} frames promoted of {final}")
         else:
@@ -212,7 +272,7 @@ class Harness:
         self._check_desyncs()
         return progress
 
-    def decide(self, values: Sequence[bytes]) -> None:
+    def decide(self, values: Sequence[bytes], source: int = REAL) -> None:
         """Enter local inputs into the books."""
         for player, value in zip(self.setup.local, values, strict=True):
             facts, target = self.facts[player], len(self.used) + self.session.delays[player]
@@ -220,6 +280,8 @@ class Harness:
                 continue
             while len(facts) < target:
                 facts.append(facts[-1] if facts else DEFAULT)
+            if source == IDLE:
+                self.idle.add((player, target))
             facts.append(value)
 
     def register(self, values: Sequence[bytes]) -> None:
@@ -228,24 +290,24 @@ class Harness:
         self.session.register(values)
         self.check()
 
-    def step(self, values: Sequence[bytes]) -> None:
+    def step(self, values: Sequence[bytes], source: int = REAL) -> None:
         """One frame; the session must be ready."""
         frame = len(self.used)
-        self.decide(values)
+        self.decide(values, source)
         self._reported = 0
         with _nothing_missing("step"):
-            self.session.step(values)
+            self.session.step(values, source)
         demand(1, len(self.used) == frame + 1, f"{len(self.used) - frame} frames simulated in a step")
         if self.recorder is not None:
             demand(RECORD, self._reported == 1, f"{self._reported} frames reported in a step")
         self.check(thoroughly=False)
 
-    def tick(self, values: Sequence[bytes]) -> Progress:
+    def tick(self, values: Sequence[bytes], source: int = REAL) -> Progress:
         """Settle, and step if that is allowed; otherwise a step must be refused."""
         progress = self.settle()
         self.ticks[progress.name] += 1
         if progress is Progress.READY:
-            self.step(values)
+            self.step(values, source)
         else:
             self.refuse(NotReady, lambda: self.session.step(values))
         return progress
@@ -264,7 +326,8 @@ class Harness:
         demand(7, session.terminal_frame == self.terminal, f"terminal {session.terminal_frame}, not {self.terminal}")
         demand(4, session.canonical == self.canonical, f"canonical {session.canonical}, expected {self.canonical}")
         for player, (queue, facts) in enumerate(zip(session.queues, self.facts, strict=True)):
-            demand(3, queue.last == len(facts) - 1, f"player {player}: inputs to {queue.last}, {len(facts)} handed in")
+            end = self.end(player)
+            demand(3, queue.last == end - 1, f"player {player}: inputs to {queue.last}, {len(facts)} handed in")
             for frame in range(self.canonical if thoroughly else len(facts), len(facts)):
                 with _nothing_missing("a look at the inputs"):
                     demand(3, queue.value(frame) == facts[frame], f"player {player}: input of frame {frame} changed")
@@ -277,6 +340,7 @@ class Harness:
         else:
             player, frame, digest = self.lies
             if self.desyncs:
+                demand(9, frame < len(self.truth), f"{self.desyncs}, but frame {frame} is not canonical here")
                 own = state_digest(self.truth[frame])
                 demand(9, self.desyncs == [(frame, player, own, digest)], f"{self.desyncs} for the lie {self.lies}")
 
@@ -290,9 +354,11 @@ class Harness:
         self._column(4, built, "frame", range(frames))
         self._column(4, built, "rewards", [rewards(self.truth[f + 1], self.setup.players) for f in range(frames)])
         for player, agent in enumerate(self.toy.spec.agents):
-            self._column(4, built, f"actions/{agent}", [list(self.facts[player][f]) for f in range(frames)])
+            self._column(4, built, f"actions/{agent}", [list(self.fact(player, f)) for f in range(frames)])
             seen = [observation(state, player) for state in self.truth[: frames + 1]]
             self._column(4, built, f"observations/{agent}", seen)
+        sources = [[self.source(player, f) for player in range(self.setup.players)] for f in range(frames)]
+        self._column(4, built, "input_source", sources)
         every = self.setup.save_every
         digests = built["state_digest"].array().tolist()
         for frame in range(0, frames + 1, every):
@@ -324,7 +390,7 @@ class Harness:
         demand(2, end - target <= self.setup.window, f"a rollback of {end - target} frames")
         if self.recorder is None:
             player = next(p for p in range(self.setup.players) if self._wrong_at(target, p))
-            used, fact = self.used[target][player], self.facts[player][target]
+            used, fact = self.used[target][player], self.fact(player, target)
             self.rollbacks.append(Rollback(end, target, player, used, fact))
         self._rolling = self.rollbacks[-1]
         demand(5, self._rolling.to_frame == target, f"rollback to {self._rolling.to_frame}, expected {target}")
@@ -333,8 +399,7 @@ class Harness:
         self._old_end = end
 
     def _wrong_at(self, frame: int, player: int) -> bool:
-        facts = self.facts[player]
-        return frame < len(facts) and facts[frame] != self.used[frame][player]
+        return frame < self.end(player) and self.fact(player, frame) != self.used[frame][player]
 
     def on_step(self, state: State, inputs: JointInput) -> None:
         """Before every step of the simulation."""
@@ -358,12 +423,12 @@ class Harness:
         demand(7, frame - known <= window, f"frame {frame} simulated, inputs known to {known}, window {window}")
         guessed = False
         for player, value in enumerate(inputs):
-            facts = self.facts[player]
-            if frame < len(facts):
-                demand(4, value == facts[frame], f"frame {frame} simulated with {value!r} for player {player}")
+            if frame < self.end(player):
+                right = self.fact(player, frame)
+                demand(4, value == right, f"frame {frame} simulated with {value!r} for player {player}, not {right!r}")
             else:
                 guessed = True
-                guess = self.guess(facts, frame)
+                guess = self.guess(self.facts[player], frame)
                 demand(5, value == guess, f"{value!r} predicted for player {player} at {frame}, not {guess!r}")
         if guessed:
             self.speculative.add(frame)
@@ -381,7 +446,7 @@ class Harness:
         self._reported += 1
         demand(RECORD, frame == len(self.used) - 1, f"frame {frame} reported where {len(self.used) - 1} was simulated")
         demand(RECORD, inputs == self.used[frame], f"frame {frame} reported with other inputs than it was stepped with")
-        guessed = any(frame >= len(facts) for facts in self.facts)
+        guessed = any(frame >= self.end(player) for player in range(self.setup.players))
         demand(RECORD, speculative == guessed, f"frame {frame} reported with speculative={speculative}")
 
     def on_rolling_back(self, event: Rollback) -> None:
@@ -391,7 +456,7 @@ class Harness:
         wrong = [p for p in range(self.setup.players) if self._wrong_at(event.to_frame, p)]
         demand(5, event.player == wrong[0], f"rollback blamed on {event.player}, wrong were {wrong}")
         demand(5, event.predicted == self.used[event.to_frame][event.player], "predicted input misreported")
-        demand(5, event.actual == self.facts[event.player][event.to_frame], "actual input misreported")
+        demand(5, event.actual == self.fact(event.player, event.to_frame), "actual input misreported")
         self.rollbacks.append(event)
 
     def _finish_rollback(self, end: int) -> None:
@@ -401,13 +466,18 @@ class Harness:
         self.undone += self._ended is not None and self.terminal is None
         self._rolling = None
 
-    def on_promoted(self, frame: int, inputs: JointInput, snapshot: State | None, digest: int) -> None:
+    def on_promoted(
+        self, frame: int, inputs: JointInput, sources: tuple[int, ...], snapshot: State | None, digest: int
+    ) -> None:
         if self._rolling is not None:
             self._finish_rollback(self._old_end)
         demand(4, frame == self.canonical, f"frame {frame} became canonical where {self.canonical} was due")
         demand(4, frame <= self.known, f"frame {frame} became canonical, inputs are known to {self.known}")
         demand(4, frame < len(self.used), f"frame {frame} became canonical before it was simulated")
-        facts = tuple(facts[frame] for facts in self.facts)
+        players = range(self.setup.players)
+        facts = tuple(self.fact(player, frame) for player in players)
+        filled = tuple(self.source(player, frame) for player in players)
+        demand(4, sources == filled, f"frame {frame}: sources {sources}, expected {filled}")
         demand(4, inputs == facts, f"frame {frame} became canonical with {inputs}, its inputs are {facts}")
         demand(4, self.used[frame] == facts, f"frame {frame} became canonical, but was simulated with other inputs")
         self._extend_truth(frame + 1)
@@ -420,7 +490,8 @@ class Harness:
     def _extend_truth(self, end: int) -> None:
         while len(self.truth) <= end:
             frame = len(self.truth) - 1
-            self.truth.append(following(self.truth[frame], tuple(facts[frame] for facts in self.facts)))
+            facts = tuple(self.fact(player, frame) for player in range(self.setup.players))
+            self.truth.append(following(self.truth[frame], facts))
             demand(4, self.truth[frame + 1] == self.states[frame + 1], f"S_{frame + 1} is not what the facts give")
 
 
@@ -472,8 +543,7 @@ class _Listener:
     def promoted(
         self, frame: int, inputs: JointInput, sources: tuple[int, ...], snapshot: State | None, digest: int
     ) -> None:
-        demand(4, sources == (0,) * len(inputs), f"frame {frame}: sources {sources}, all are real")
-        self._harness.on_promoted(frame, inputs, snapshot, digest)
+        self._harness.on_promoted(frame, inputs, sources, snapshot, digest)
         self._recorder.promoted(frame, inputs, sources, snapshot, digest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,10 +13,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from client_sim.rollback.errors import InputConflict, InputGap, InputTooFarAhead, InputWidth, UnknownPlayer
+from client_sim.rollback.errors import (
+    InputConflict,
+    InputGap,
+    InputTooFarAhead,
+    InputWidth,
+    SettingsError,
+    UnknownPlayer,
+)
+from client_sim.rollback.input_queue import IDLE
 from client_sim.rollback.session import MAX_AHEAD, Progress
 from tests.rollback.harness import PREDICTORS, Broken, Harness, Setup, demand
 from tests.rollback.toy import VALUES, state_digest
+
+EXPLORING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
+
+EXAMPLES = 10_000 if EXPLORING else 250
 
 FLOOR = 24
 """Frames that must become canonical in every example, or the episode must have ended."""
@@ -43,6 +56,10 @@ def setups(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Setup:
     )
 
 
+def somebody_is_there(harness: Harness) -> bool:
+    return len(harness.left) < len(harness.remote)
+
+
 class SessionMachine(RuleBasedStateMachine):
     """``totals`` counts over all examples what was reached, so that a run can show that it tested something."""
 
@@ -66,17 +83,56 @@ class SessionMachine(RuleBasedStateMachine):
         values = [bytes(((value[0] + frame // 5) % VALUES,)) for frame in range(count)]
         self._deliver(data.draw(st.sampled_from(self.harness.remote)), values, 0)
 
+    @rule(data=st.data(), values=st.lists(inputs, min_size=1, max_size=8))
+    def deliver_idle(self, data: st.DataObject, values: Sequence[bytes]) -> None:
+        """Some of them filled in for a player who was away."""
+        player = data.draw(st.sampled_from(self.harness.remote))
+        sources = data.draw(st.lists(st.integers(0, 1), min_size=len(values), max_size=len(values)))
+        self.harness.deliver(player, len(self.harness.facts[player]), values, sources)
+
     def _deliver(self, player: int, values: Sequence[bytes], repeated: int) -> None:
         facts = self.harness.facts[player]
         start = max(0, len(facts) - repeated)
         self.harness.deliver(player, start, [*facts[start:], *values])
         self.harness.deliver(player, start, [*facts[start:]])
 
+    # -- players leave -------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.harness.used) > 2)
+    @rule(data=st.data(), back=st.integers(0, 12))
+    def leave(self, data: st.DataObject, back: int) -> None:
+        """One of the others is gone; nothing canonical may be touched, and what nobody knows can not be agreed on."""
+        harness = self.harness
+        player = data.draw(st.sampled_from(harness.remote))
+        session, last = harness.session, len(harness.facts[player]) - 1
+        if player in harness.left:
+            return
+        harness.refuse(InputTooFarAhead, lambda: session.disconnect(player, last + 1))
+        harness.refuse(UnknownPlayer, lambda: session.disconnect(harness.setup.local[0], last))
+        if harness.canonical > 1:
+            harness.refuse(InputTooFarAhead, lambda: session.disconnect(player, harness.canonical - 2))
+        harness.leave(player, max(harness.canonical - 1, last - back))
+
+    @precondition(lambda self: len(self.harness.used) > 15)
+    @rule(more=st.integers(0, 10), seldom=st.integers(0, 1))
+    def agree_on_the_end(self, more: int, seldom: int) -> None:
+        harness = self.harness
+        if seldom:
+            return
+        if harness.canonical > 1:
+            harness.refuse(InputTooFarAhead, lambda: harness.session.end_after(harness.canonical - 2))
+        harness.end_after(harness.canonical - 1 + more)
+
     # -- what must be refused ------------------------------------------------------------------------------------
 
+    def _open(self, data: st.DataObject) -> int:
+        """A remote player who is still there."""
+        return data.draw(st.sampled_from([player for player in self.harness.remote if player not in self.harness.left]))
+
+    @precondition(lambda self: somebody_is_there(self.harness))
     @rule(data=st.data(), gap=st.integers(1, 100), values=st.lists(inputs, min_size=1, max_size=3))
     def gap(self, data: st.DataObject, gap: int, values: Sequence[bytes]) -> None:
-        player = data.draw(st.sampled_from(self.harness.remote))
+        player = self._open(data)
         start = len(self.harness.facts[player]) + gap
         error = self.harness.refuse(InputGap, lambda: self.harness.session.add_inputs(player, start, values))
         assert isinstance(error, InputGap)
@@ -90,22 +146,25 @@ class SessionMachine(RuleBasedStateMachine):
         assert isinstance(error, UnknownPlayer)
         assert error.player == player
 
+    @precondition(lambda self: somebody_is_there(self.harness))
     @rule(data=st.data(), value=st.sampled_from([b"", b"\x00\x01"]), good=st.lists(inputs, max_size=3))
     def wrong_width(self, data: st.DataObject, value: bytes, good: list[bytes]) -> None:
-        player = data.draw(st.sampled_from(self.harness.remote))
+        player = self._open(data)
         start = len(self.harness.facts[player])
         session = self.harness.session
         error = self.harness.refuse(InputWidth, lambda: session.add_inputs(player, start, [*good, value]))
         assert isinstance(error, InputWidth)
         assert (error.player, error.value, error.width) == (player, value, 1)
+        self.harness.refuse(SettingsError, lambda: session.add_inputs(player, start, [b"\x00"] * 3, [0, 0]))
         local = self.harness.setup.local
         self.harness.refuse(InputWidth, lambda: session.register([value] * len(local)))
         self.harness.refuse(UnknownPlayer, lambda: session.register([b"\x00"] * (len(local) + 1)))
 
+    @precondition(lambda self: somebody_is_there(self.harness))
     @rule(data=st.data(), back=st.integers(1, 5), new=st.lists(inputs, max_size=3))
     def conflict(self, data: st.DataObject, back: int, new: list[bytes]) -> None:
         """Another value for a known frame, with new inputs behind it: nothing of it may be taken in."""
-        player = data.draw(st.sampled_from(self.harness.remote))
+        player = self._open(data)
         facts = self.harness.facts[player]
         if len(facts) < back:
             return
@@ -115,9 +174,10 @@ class SessionMachine(RuleBasedStateMachine):
         assert isinstance(error, InputConflict)
         assert (error.frame, error.known, error.other) == (start, facts[start], values[0])
 
+    @precondition(lambda self: somebody_is_there(self.harness))
     @rule(data=st.data())
     def too_far(self, data: st.DataObject) -> None:
-        player = data.draw(st.sampled_from(self.harness.remote))
+        player = self._open(data)
         start, session = len(self.harness.facts[player]), self.harness.session
         values = [b"\x01"] * (session.current + MAX_AHEAD + 2 - start)
         self.harness.refuse(InputTooFarAhead, lambda: session.add_inputs(player, start, values))
@@ -165,7 +225,16 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), delay=st.integers(0, 6))
     def change_delay(self, data: st.DataObject, delay: int) -> None:
-        self.harness.session.delays[data.draw(st.sampled_from(self.harness.setup.local))] = delay
+        session, setup = self.harness.session, self.harness.setup
+        session.set_input_delay(data.draw(st.sampled_from(setup.local)), delay)
+        self.harness.refuse(SettingsError, lambda: session.set_input_delay(setup.local[0], -1))
+        self.harness.refuse(UnknownPlayer, lambda: session.set_input_delay(self.harness.remote[0], 1))
+
+    @rule(times=st.integers(1, 5))
+    def away(self, times: int) -> None:
+        """The local players are not there: idle inputs stand in for them."""
+        for _ in range(times):
+            self.harness.tick([b"\x00"] * len(self.harness.setup.local), IDLE)
 
     # -- checksums -----------------------------------------------------------------------------------------------
 
@@ -200,14 +269,15 @@ class SessionMachine(RuleBasedStateMachine):
             if harness.canonical >= goal or harness.settle() is Progress.OVER:
                 break
             for player in harness.remote:
-                if len(harness.facts[player]) <= len(harness.used):
+                if harness.end(player) <= len(harness.used):
                     # Now and then all players send a 3, which may end the episode.
                     value = 3 if at % 8 >= 6 else (at // 3 + player) % VALUES
                     harness.deliver(player, len(harness.facts[player]), [bytes((value,))])
             harness.tick([bytes((3 if at % 8 >= 4 else at % VALUES,))] * len(harness.setup.local))
         harness.settle()
         harness.settle()
-        demand(11, harness.canonical >= goal or harness.terminal is not None, f"stuck at {harness.canonical}")
+        over = harness.terminal is not None or harness.last_frame is not None
+        demand(11, harness.canonical >= goal or over, f"stuck at {harness.canonical}")
         if harness.lies is not None and harness.lies[1] <= harness.canonical:
             demand(9, len(harness.desyncs) == 1, f"the lie {harness.lies} went unnoticed")
             self.totals["lies"] += 1
@@ -225,6 +295,9 @@ class SessionMachine(RuleBasedStateMachine):
         totals["lockstep"] += harness.setup.window == 0
         totals["checksums"] += harness.session.checksums.compared
         totals["undone"] += harness.undone
+        totals["left"] += len(harness.left)
+        totals["cut"] += harness.last_frame is not None
+        totals["idle"] += len(harness.idle)
         totals["ended"] += harness.terminal is not None
 
 
@@ -236,7 +309,7 @@ def run_machine(examples: int, steps: int = 30, **more: Any) -> Counter[str]:
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
-            derandomize=True,
+            derandomize=not EXPLORING,
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),
@@ -247,8 +320,8 @@ def run_machine(examples: int, steps: int = 30, **more: Any) -> Counter[str]:
 
 
 def test_every_order_of_calls() -> None:
-    totals = run_machine(examples=150)
-    assert totals["examples"] >= 150
+    totals = run_machine(examples=EXAMPLES)
+    assert totals["examples"] >= EXAMPLES
     floors = {
         "canonical": 4_000,
         "rollbacks": 500,
@@ -260,6 +333,9 @@ def test_every_order_of_calls() -> None:
         "OVER": 5,
         "ended": 10,
         "undone": 3,
+        "left": 15,
+        "cut": 4,
+        "idle": 100,
         "lies": 5,
         "checksums": 10,
     }

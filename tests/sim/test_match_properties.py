@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import TypeVar
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from tests.sim.plans import Plan, draw_plan, judge
 
 T = TypeVar("T")
+
+EXPLORING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 
 
 class Drawn:
@@ -33,7 +36,7 @@ def test_any_schedule(players: int) -> None:
     """Exports, states and inputs are equal everywhere, nothing is reported, all come to the end; twice the same."""
     totals: Counter[str] = Counter()
 
-    @settings(max_examples=40 if players == 2 else 15, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=2000 if EXPLORING else 40 if players == 2 else 15, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         plan = draw_plan(Drawn(data), frames=(20, 60), players=(players,))
