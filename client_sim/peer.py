@@ -371,8 +371,9 @@ class Peer:
                     episode.register()
             elif progress is Progress.OVER:
                 break
-            if episode.session.terminal_frame is not None or now >= self._next_tick or self._behind():
-                progress = self._settle(episode, now)
+            if episode.session.terminal_frame is None and now < self._next_tick and not self._behind():
+                break
+            progress = self._settle(episode, now)
         if self.phase is not Phase.PLAYING:
             return
         if progress is Progress.OVER:
@@ -415,7 +416,10 @@ class Peer:
 
     def _behind(self) -> bool:
         """Everybody else's inputs are known well beyond our present frame."""
-        session = self._present().session
+        episode = self._episode
+        if episode is None:
+            return False
+        session = episode.session
         if session.remote_known - session.current < self._catch_up_after:
             return False
         return session.terminal_frame is None and bool(self.links)

@@ -134,6 +134,7 @@ class Simulator:
         self._due = [float("inf")] * players
         self._resume = [0.0] * players
         self._dead = [False] * players
+        self._over = False
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -150,13 +151,13 @@ class Simulator:
             if scenario.notify_after is not None:
                 self._push(kill.at + scenario.notify_after, _NOTIFY, kill.player)
         limit = self._time_limit()
-        while self._queue and not self._finished():
+        while self._queue and not self._over:
             time, _, kind, player, data = heapq.heappop(self._queue)
             self.now = time
             if time > limit:
                 raise SimulationStuck(self._describe(limit))
             self._handle(time, kind, player, data)
-        if not self._finished():
+        if not self._over:
             raise SimulationStuck(self._describe(self.now))
         for player, peer in enumerate(self.peers):
             if peer is not None:
@@ -225,6 +226,7 @@ class Simulator:
             if peer is not None:
                 self._collect(player, peer)
             self._dead[player] = True
+            self._over = self._finished()
         elif kind == _NOTIFY:
             for other, peer in enumerate(self.peers):
                 if other != player and peer is not None and not self._dead[other]:
@@ -270,12 +272,14 @@ class Simulator:
         for destination, packet in peer.poll(now):
             self._trace.update(b"%d>%d@%.9f" % (player, destination, now))
             self._trace.update(packet)
-            if self._cut(player, now):
+            if self.scenario.partitions and self._cut(player, now):
                 continue
             for arrival in self._channels[player, destination].deliveries(now, len(packet)):
                 self._push(arrival, _PACKET, destination, bytes((player,)) + packet)
         self._collect(player, peer)
-        if not peer.done:
+        if peer.done:
+            self._over = self._finished()
+        else:
             self._reschedule(player, peer, now)
 
     def _cut(self, player: int, now: float) -> bool:

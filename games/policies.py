@@ -65,12 +65,19 @@ class RandomPolicy:
         self._hold = checked_integer("random_hold.hold", hold, 1)
         self._sample = sampler(seat.spec.action_spaces[seat.agent])
         self._episode_seed = 0
+        self._held = -1
+        self._action: Any = None
 
     def reset(self, seed: int) -> None:
         self._episode_seed = seed
+        self._held = -1
 
     def act(self, observation: Observation, frame: int) -> Any:
-        return self._sample(Draws(self._seat.seed, self._episode_seed, self._seat.agent, frame // self._hold))
+        moment = frame // self._hold
+        if moment != self._held:
+            self._action = self._sample(Draws(self._seat.seed, self._episode_seed, self._seat.agent, moment))
+            self._held = moment
+        return self._action
 
 
 class IdlePolicy:
