@@ -8,7 +8,7 @@ else, and on that the player acted: the truth, or a better guess that fell to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,7 +20,7 @@ from games.contract import Game, JointInput
 from games.errors import GameError
 from games.identity import identity
 from games.limits import limited
-from games.registry import make
+from games.registry import is_built_in, make
 from games.replay import ReplayError, recorded_inputs
 from games.spaces import flattener, leaves
 from protocol.episode import Canonical, Header, Own, RollbackEvent
@@ -99,13 +99,17 @@ def find_recording(path: Path, player: int | None) -> Recording:
     return Recording(source.path, stored.header, stored.canonical, own)
 
 
-def game_of(recording: Recording) -> Game:
-    """The game that was played. Raises :class:`PlaybackError` if it is not here in that form."""
+def game_of(recording: Recording, trusted: Collection[str] = ()) -> Game:
+    """The game that was played. ``trusted``: games beyond the built-in ones whose code may be imported.
+
+    Raises :class:`PlaybackError` if it is not here in that form.
+    """
     wanted = recording.header.game
     try:
-        game = make(wanted.id, wanted.parameters)
+        game = make(wanted.id, wanted.parameters, foreign=wanted.id in trusted)
     except GameError as error:
-        raise PlaybackError(f"{recording.path}: can not be played here: {error}") from error
+        hint = "" if is_built_in(wanted.id) else f" (trust it with --game {wanted.id})"
+        raise PlaybackError(f"{recording.path}: can not be played here: {error}{hint}") from error
     change = first_difference(wanted, identity(game.spec))
     if change is not None:
         game.close()
@@ -113,10 +117,19 @@ def game_of(recording: Recording) -> Game:
     return limited(game, recording.header.settings.frame_limit)
 
 
-def play_back(recording: Recording, game: Game, look: Callable[[Game], V]) -> Iterator[Moment[V]]:
-    """Every frame ``0 .. T``. ``look`` says what the game's present state looks like.
+def play_back(
+    recording: Recording,
+    game: Game,
+    look: Callable[[Game], V],
+    *,
+    first: int = 0,
+    last: int | None = None,
+    every: int = 1,
+) -> Iterator[Moment[V]]:
+    """The frames ``first .. last`` (of ``0 .. T``). ``look`` says what the game's present state looks like.
 
-    Raises :class:`PlaybackError` for inputs that are not the game's.
+    Of ``every`` frames only one is looked at, and those at which rollbacks came. Raises :class:`PlaybackError` for
+    inputs that are not the game's.
     """
     try:
         inputs = recorded_inputs(recording.header, recording.canonical, game.spec)
@@ -126,16 +139,17 @@ def play_back(recording: Recording, game: Game, look: Callable[[Game], V]) -> It
     game.reset(recording.header.seed)
     frames = recording.header.frames
     snapshots: dict[int, Any] = {}
-    for frame in range(frames + 1):
+    for frame in range(min(frames, frames if last is None else last) + 1):
         snapshots[frame] = game.save()
         snapshots.pop(frame - guesses.deepest - 1, None)
-        truth = look(game)
         came = guesses.coming(frame, frames)
-        shown, exact = guesses.see(frame, snapshots, look, acted=False)
-        became = shown
-        if came:
-            became, exact = guesses.see(frame, snapshots, look, acted=True)
-        yield Moment(frame, truth, shown, became, exact, came, inputs[frame] if frame < frames else None)
+        if frame >= first and (came or (frame - first) % every == 0):
+            truth = look(game)
+            shown, exact = guesses.see(frame, snapshots, look, acted=False)
+            became = shown
+            if came:
+                became, exact = guesses.see(frame, snapshots, look, acted=True)
+            yield Moment(frame, truth, shown, became, exact, came, inputs[frame] if frame < frames else None)
         if frame < frames:
             game.step(inputs[frame])
 

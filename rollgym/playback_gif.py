@@ -56,19 +56,25 @@ def look(game: Game) -> Picture:
     return picture
 
 
+def stride_of(fps: float) -> int:
+    """How many frames go by between two pictures."""
+    return max(1, math.ceil(fps / MOST_PER_SECOND))
+
+
 def write_gif(
-    path: Path, moments: Iterable[Moment[Picture]], recording: Recording, game: Game, fps: float
+    path: Path, moments: Iterable[Moment[Picture]], recording: Recording, game: Game, fps: float, stride: int
 ) -> tuple[int, int]:
     """Write a GIF that plays ``fps`` frames of the episode a second. How many pictures and rollbacks are in it.
 
+    ``moments`` has every ``stride``-th frame, and those with rollbacks.
+
     Raises :class:`PlaybackError` if there is no frame, ``OSError`` if the disk refuses.
     """
-    stride = max(1, math.ceil(fps / MOST_PER_SECOND))
     pictures = _Pictures()
     flash: _Flash | None = None
     rollbacks = 0
     first: int | None = None
-    for count, moment in enumerate(moments):
+    for moment in moments:
         first = moment.frame if first is None else first
         rollbacks += len(moment.rollbacks)
         if moment.rollbacks:
@@ -77,8 +83,8 @@ def write_gif(
             flash = _Flash(moment.frame + max(stride, round(FLASH * fps)), text, shadow)
         elif flash is not None and moment.frame >= flash.until:
             flash = None
-        if count % stride == 0:
-            if count // stride >= MOST_PICTURES:
+        if (moment.frame - first) % stride == 0:
+            if (moment.frame - first) // stride >= MOST_PICTURES:
                 raise PlaybackError(f"more than {MOST_PICTURES} pictures: choose --frames {first}:{moment.frame - 1}")
             pictures.add(_draw(moment, flash, recording, game))
     if first is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -25,6 +26,11 @@ def look(game: Game) -> str:
     if text is None:
         raise PlaybackError(f"game {game.spec.id}: it has no text form; try --gif FILE")
     return text
+
+
+def stride_of(fps: float) -> int:
+    """How many frames go by between two pictures."""
+    return max(1, math.ceil(fps / MOST_PER_SECOND))
 
 
 class Screen:
@@ -57,25 +63,22 @@ def _state(moment: Moment[str], seen: str) -> str:
 
 
 def play(console: Console, screen: Screen, moments: Iterable[Moment[str]], fps: float) -> None:
-    """At ``fps`` frames a second. Frames too many for a terminal are passed over, rollbacks are not."""
+    """At ``fps`` frames a second; ``moments`` may leave frames out."""
     began = time.monotonic()
-    every = 1 / min(fps, MOST_PER_SECOND)
-    drawn = -every
+    first: int | None = None
     told: list[str] = []
     until = 0.0
     with Live(console=console, auto_refresh=False, transient=False) as live:
-        for count, moment in enumerate(moments):
-            due = count / fps
+        for moment in moments:
+            first = moment.frame if first is None else first
+            due = (moment.frame - first) / fps
             if moment.rollbacks:
                 told, until = screen.told(moment), due + FLASH
             elif due >= until:
                 told = []
-            if due - drawn < every - 1e-9 and not moment.rollbacks and moment.inputs is not None:
-                continue
             late = time.monotonic() - began - due
             if late < 0:
                 time.sleep(-late)
-            drawn = due
             seen = moment.after if moment.rollbacks else moment.before
             live.update(screen.panel(moment, seen, told), refresh=True)
 

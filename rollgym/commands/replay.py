@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +11,7 @@ from rollgym.commands.exits import refuse
 
 if TYPE_CHECKING:
     from games.contract import Game
-    from rollgym.playback import Moment, Recording
-
-T = TypeVar("T")
+    from rollgym.playback import Recording
 
 
 def replay(
@@ -35,6 +31,14 @@ def replay(
     ] = None,
     step: Annotated[bool, typer.Option("--step", help="Wait for a key after every frame; q ends.")] = False,
     gif: Annotated[Path | None, typer.Option(help="Write a GIF instead.", show_default=False)] = None,
+    game: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A game beyond the built-in ones whose code may be imported; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Watch an episode: it is played again from its seed and inputs, as one of the players saw it.
 
@@ -49,15 +53,15 @@ def replay(
     first, last = _range(frames)
     try:
         recording = find_recording(episode, player)
-        game = game_of(recording)
+        played = game_of(recording, game or ())
         try:
             speed = fps or recording.header.settings.fps
             if gif is not None:
-                _write_gif(gif, recording, game, speed, first, last)
+                _write_gif(gif, recording, played, speed, first, last)
             else:
-                _show(recording, game, speed, first, last, step)
+                _show(recording, played, speed, first, last, step)
         finally:
-            game.close()
+            played.close()
     except (EpisodeFileError, FileNotFoundError, PlaybackError) as error:
         refuse(str(error))
     except KeyboardInterrupt:
@@ -73,21 +77,17 @@ def _range(text: str | None) -> tuple[int, int | None]:
     return int(start or 0), int(end) if end else None
 
 
-def _between(moments: Iterable[Moment[T]], first: int, last: int | None) -> Iterator[Moment[T]]:
-    return (moment for moment in takewhile(lambda m: last is None or m.frame <= last, moments) if moment.frame >= first)
-
-
 def _write_gif(gif: Path, recording: Recording, game: Game, fps: float, first: int, last: int | None) -> None:
     try:
-        from rollgym.playback_gif import look, write_gif
+        from rollgym.playback_gif import look, stride_of, write_gif
     except ImportError:
         refuse("pictures need Pillow: pip install 'rollgym[render]'")
     from rollgym.playback import play_back
 
     try:
-        pictures, rollbacks = write_gif(
-            gif, _between(play_back(recording, game, look), first, last), recording, game, fps
-        )
+        stride = stride_of(fps)
+        moments = play_back(recording, game, look, first=first, last=last, every=stride)
+        pictures, rollbacks = write_gif(gif, moments, recording, game, fps, stride)
     except OSError as error:
         refuse(f"{gif}: can not be written: {error.strerror or error}")
     typer.echo(f"{gif}: {pictures} pictures, {rollbacks} rollbacks, {gif.stat().st_size / 1e6:.1f} MB")
@@ -97,15 +97,16 @@ def _show(recording: Recording, game: Game, fps: float, first: int, last: int | 
     from rich.console import Console
 
     from rollgym.playback import play_back
-    from rollgym.playback_terminal import Screen, list_all, look, play
+    from rollgym.playback_terminal import Screen, list_all, look, play, stride_of
     from rollgym.playback_terminal import step as step_through
 
     console = Console(highlight=False)
-    moments = _between(play_back(recording, game, look), first, last)
+    live = console.is_terminal and not step
+    moments = play_back(recording, game, look, first=first, last=last, every=stride_of(fps) if live else 1)
     screen = Screen(recording, game)
     if step:
         step_through(console, screen, moments, lambda: typer.getchar() not in ("q", "\x03", "\x1b"))
-    elif console.is_terminal:
+    elif live:
         play(console, screen, moments, fps)
     else:
         list_all(console, screen, moments)

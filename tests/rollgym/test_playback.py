@@ -1,0 +1,191 @@
+"""rollgym replay: what it shows is what was played, and what the player saw."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence
+from typer.testing import CliRunner, Result
+
+from client_sim.network import CONDITIONS
+from games.contract import Game
+from protocol.episode import Export
+from rollgym import playback_gif
+from rollgym.cli import app
+from rollgym.exports import write_export
+from rollgym.playback import PlaybackError, find_recording, game_of, play_back
+from tests.rollgym.stored import MATCH, OTHER, play
+
+NPC = {"cooks": 3, "npcs": {"cook_2": {"policy": "cook"}}}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["replay", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def state(game: Game) -> int:
+    return game.digest(game.save())
+
+
+def written(folder: Path, export: Export) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_export(folder, export)
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Both players' files of an episode of Pong."""
+    (group,) = play(frames=150, link=CONDITIONS["constant_100"], input_delay=0)
+    folder = tmp_path_factory.mktemp("playback")
+    return [written(folder, export) for export in group]
+
+
+@pytest.mark.parametrize(
+    ("game", "parameters", "network", "delay"),
+    [
+        ("pong", None, "constant_100", 0),
+        ("drift", None, "terrible", 1),
+        ("kitchen", NPC, "mobile_3g", 0),
+    ],
+)
+def test_every_wrong_observation_of_the_record_is_shown_exactly(
+    tmp_path: Path, game: str, parameters: dict[str, object] | None, network: str, delay: int
+) -> None:
+    (group,) = play(game, frames=200, link=CONDITIONS[network], parameters=parameters, input_delay=delay)
+    for export in group:
+        recording = find_recording(written(tmp_path, export), None)
+        moments = list(play_back(recording, game_of(recording), state))
+        assert all(moment.exact for moment in moments)
+        seen = set(export.own.columns["seen_frame"].array().tolist())
+        assert len(seen) > 20
+        guessed = {moment.frame for moment in moments if moment.became is not None}
+        assert seen <= guessed  # an observation can be right though the state is not
+        assert sum(len(moment.rollbacks) for moment in moments) == len(export.own.rollbacks) > 5
+        # The truth is what was recorded.
+        digests = export.canonical.columns["state_digest"].array()
+        assert [moment.truth for moment in moments] == digests.tolist()
+
+
+def test_a_rollback_ends_what_was_shown(exports: list[Path]) -> None:
+    recording = find_recording(exports[0], None)
+    moments = list(play_back(recording, game_of(recording), state))
+    changed = [moment for moment in moments if moment.rollbacks and moment.before != moment.after]
+    assert len(changed) > 5
+    for one, two in pairwise(moments):
+        if not one.rollbacks and one.shown is not None and not two.rollbacks:
+            assert two.inputs is None or two.shown is not None or two.truth == two.before
+
+
+def test_a_record_that_contradicts_itself_is_not_called_exact(exports: list[Path]) -> None:
+    recording = find_recording(exports[0], None)
+    assert recording.own is not None
+    none_known = msgspec.structs.replace(recording.own, rollbacks=[])
+    object.__setattr__(recording, "own", none_known)
+    moments = list(play_back(recording, game_of(recording), state))
+    assert all(moment.shown is None for moment in moments)
+    assert {m.frame for m in moments if not m.exact} == set(none_known.columns["seen_frame"].array().tolist())
+
+
+def test_rollbacks_that_can_not_have_been_are_passed_over(exports: list[Path]) -> None:
+    recording = find_recording(exports[0], None)
+    assert recording.own is not None
+    event = recording.own.rollbacks[0]
+    strange = [
+        msgspec.structs.replace(event, player=7),
+        msgspec.structs.replace(event, to_frame=-3),
+        msgspec.structs.replace(event, to_frame=10**9, at_frame=10**9 + 2),
+        msgspec.structs.replace(event, predicted=b"\xff\xff"),
+    ]
+    object.__setattr__(recording, "own", msgspec.structs.replace(recording.own, rollbacks=strange))
+    assert len(list(play_back(recording, game_of(recording), state))) == 151
+
+
+def test_text_names_rollbacks_and_shows_before_and_after(exports: list[Path]) -> None:
+    recording = find_recording(exports[0], None)
+    assert recording.own is not None
+    event = next(e for e in recording.own.rollbacks if e.at_frame < 140)
+    done = run(exports[0], "--frames", f"{event.at_frame}:{event.at_frame}")
+    assert done.exit_code == 0
+    names = ("stay", "up", "down")
+    frames = f"{event.depth} frame{'s' if event.depth > 1 else ''}"
+    guess, fact = names[event.predicted[0]], names[event.actual[0]]
+    assert f"rolled back {frames}: player 1 (right) predicted {guess}, played {fact}" in done.stdout
+    assert done.stdout.count(f"seen by left, frame {event.at_frame} of 150") == 2
+    assert done.stdout.count("a guess, not yet known to be wrong") == 1
+
+
+def test_an_episode_of_a_data_folder(data: Path) -> None:
+    folder = data / "episodes" / MATCH / "episode_000000"
+    assert "seen by left, frame 3 of" in run(folder, "--frames", "3:3").stdout
+    assert "seen by right, frame 3 of" in run(folder, "--frames", "3:3", "--player", 1).stdout
+    assert "seen by right" in run(folder / "canonical.parquet", "--player", 1, "--frames", "3:3").stdout
+    ended = run(data / "episodes" / OTHER, "--frames", "60:60")
+    assert "the end" in ended.stdout
+
+
+def test_a_gif_shows_the_rollback_in_red(exports: list[Path], tmp_path: Path) -> None:
+    gif = tmp_path / "episode.gif"
+    done = run(exports[0], "--gif", gif, "--frames", "0:90")
+    assert done.exit_code == 0, done.output
+    assert f"{gif}: 31 pictures," in done.stdout  # every third of 91 frames: 20 a second
+    calm: list[NDArray[np.int64]] = []
+    flashing: list[NDArray[np.int64]] = []
+    with Image.open(gif) as pictures:
+        assert pictures.info["duration"] == 50
+        for picture in ImageSequence.Iterator(pictures):
+            pixels = np.asarray(picture.convert("RGB")).astype(np.int64)
+            (flashing if pixels[0, 0, 0] > 200 else calm).append(pixels)
+    assert len(calm) + len(flashing) == 31
+    assert calm
+    assert len(flashing) > 10
+    # Inside of the court red is found while it flashes only: the shadow of the wrong guess.
+    red = [((p[8:380, 8:510, 0] > 150) & (p[8:380, 8:510, 1] < 90) & (p[8:380, 8:510, 2] < 90)).sum() for p in flashing]
+    assert max(red) > 50
+    assert all(
+        ((p[8:380, 8:510, 0] > 200) & (p[8:380, 8:510, 1] < 90) & (p[8:380, 8:510, 2] < 90)).sum() == 0 for p in calm
+    )
+
+
+def test_what_can_not_be_shown_is_said(data: Path, exports: list[Path], tmp_path: Path) -> None:
+    folder = data / "episodes" / MATCH
+    for arguments, reason in (
+        ((tmp_path / "none",), "no such file or folder"),
+        ((folder,), "episodes in it, expected one"),
+        ((folder / "episode_000000", "--player", 5), "no own part of player 5, expected one of [0, 1]"),
+        ((exports[0], "--player", 1), "no episode of player 1"),
+        ((exports[0], "--frames", "5"), "expected FROM:TO"),
+        ((exports[0], "--frames", "900:", "--gif", tmp_path / "a.gif"), "no frame to show"),
+        ((exports[0], "--gif", tmp_path / "none" / "a.gif", "--frames", "0:3"), "can not be written"),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 2, (arguments, done.output)
+        assert reason in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gif_too_long_is_refused(exports: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playback_gif, "MOST_PICTURES", 5)
+    done = run(exports[0], "--gif", tmp_path / "a.gif")
+    assert done.exit_code == 2
+    assert "more than 5 pictures: choose --frames 0:14" in done.stderr
+
+
+def test_a_game_from_elsewhere_is_not_imported(exports: list[Path], tmp_path: Path) -> None:
+    recording = find_recording(exports[0], None)
+    game = msgspec.structs.replace(recording.header.game, id="tests.rollgym.test_playback:explode")
+    object.__setattr__(recording, "header", msgspec.structs.replace(recording.header, game=game))
+    with pytest.raises(PlaybackError, match="trust it with --game tests"):
+        game_of(recording)
+
+
+def test_a_game_of_another_version_is_refused(exports: list[Path]) -> None:
+    recording = find_recording(exports[0], None)
+    game = msgspec.structs.replace(recording.header.game, version="0")
+    object.__setattr__(recording, "header", msgspec.structs.replace(recording.header, game=game))
+    with pytest.raises(PlaybackError, match=r"game\.version was '0', here it is '1'"):
+        game_of(recording)
