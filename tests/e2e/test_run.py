@@ -188,6 +188,20 @@ def test_ctrl_c_ends_everything_and_leaves_a_consistent_dataset(running: _Runnin
     assert list((tmp_path / "data" / "tmp").iterdir()) == []
 
 
+def test_ctrl_c_ends_everything_though_the_server_does_not_answer(running: _Running, tmp_path: Path) -> None:
+    running.wait_for("episode 1/2: verified")
+    (server,) = [pid for pid in _alive(str(tmp_path)) if b"\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(server, signal.SIGSTOP)
+    running.process.send_signal(signal.SIGINT)
+    assert running.end() == 1
+    assert _alive(str(tmp_path)) == []
+    # Each peer was given the time to put what it had played of the second episode onto its disk.
+    assert len(list((tmp_path / "data").glob("runs/*/spool/*.export"))) == 2
+    last = [path.read_text().splitlines()[-1] for path in (tmp_path / "data").glob("runs/*/logs/peer_*.jsonl")]
+    assert len(last) == 2
+    assert all(json.loads(line)["event"] == "uploads stay in the spool for the next start" for line in last), last
+
+
 def test_the_children_end_with_a_parent_that_was_killed(running: _Running, tmp_path: Path) -> None:
     running.wait_for("playing match")
     children = [pid for pid in _alive(str(tmp_path)) if pid != running.process.pid]
