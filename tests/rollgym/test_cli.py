@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from rollgym.cli import app
 
-VERBS = ("run", "serve", "play", "simulate", "check", "compare", "verify", "games")
+VERBS = ("run", "serve", "play", "simulate", "check", "compare", "verify", "replay", "export", "games")
 IMPAIRED = ("--latency", "40ms", "--jitter", "10ms", "--loss", "2%")
 
 
@@ -49,7 +49,7 @@ def test_every_verb_has_help_with_an_example_and_its_exit_codes(verb: str) -> No
     done = rollgym(verb, "--help")
     assert done.exit_code == 0
     assert f"Example: rollgym {verb}" in done.stdout
-    assert "--json" in done.stdout or verb == "serve"
+    assert "--json" in done.stdout or verb in ("serve", "replay")
 
 
 def test_version() -> None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 import typer.main
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
+import rollgym
 from client_sim.network import CONDITIONS
 from protocol.episode import OWN_COLUMNS
 from protocol.messages import PlaySettings
 from rollgym.cli import app
 from rollgym.config import Bot, ExperimentFile, Network, load_config
 from rollgym.configs import builtin_configs
+from rollgym.exports import write_export
 from server.settings import Experiment, Limits, Play, ServerSettings
+from tests.rollgym.stored import play
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text()
@@ -58,3 +64,63 @@ def test_every_column_is_told() -> None:
     assert {name for name in OWN_COLUMNS if f"`own/{name}`" not in DATASET} == set()
     for name in ("frame", "rewards", "terminations", "truncations", "input_source", "state_digest"):
         assert f"`{name}`" in DATASET
+
+
+def quoted_in(page: str) -> set[str]:
+    """What a page has in backquotes, outside of its examples."""
+    return set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL)))
+
+
+def test_every_column_of_a_real_data_folder_is_told(data: Path) -> None:
+    told = quoted_in(DATASET)
+    columns = set()
+    for path in (data / "episodes").rglob("*.parquet"):
+        columns |= set(pq.read_schema(path).names)
+    assert {"own/seen_frame", "own/rollback_events", "frame"} <= columns
+    general = {re.sub(r"^(observations|actions|infos)/.*", r"\1/<agent>", name) for name in columns}
+    general = {re.sub(r"^own/seen/.*", "own/seen/...", name) for name in general}
+    general = {name + "/<key>" if name == "infos/<agent>" else name for name in general}
+    assert general - told == set()
+
+
+def test_every_column_of_a_real_table_is_told(data: Path) -> None:
+    told = quoted_in(DATASET)
+    episode = next(rollgym.load(data))
+    titles = {name.split(".")[0] for table in (episode.table(), episode.table(0)) for name in table.column_names}
+    assert {
+        title for title in titles if not {title, f"{title}.X", f"{title}.X.key", f"{title}.X.part.0"} & told
+    } == set()
+
+
+def test_every_key_of_a_real_files_provenance_is_told(data: Path, tmp_path: Path) -> None:
+    page = DATASET[DATASET.index("### Provenance") :]
+    told = quoted_in(page)
+    (group,) = play(frames=20)
+    write_export(tmp_path, group[0])
+    for episode in (*rollgym.load(data), *rollgym.load(tmp_path)):
+        found = episode.provenance
+        keys = {*found, *found["game"], *next(iter(found["players"].values()))}
+        assert keys - told == set()
+    assert {field.name for field in msgspec.structs.fields(PlaySettings)} >= set(found["settings"])
+
+
+def test_every_metadata_key_of_a_real_file_is_told(data: Path) -> None:
+    for path in (data / "episodes").rglob("*.parquet"):
+        keys = {key.decode() for key in pq.read_schema(path).metadata if key.startswith(b"rollgym")}
+        assert {key for key in keys if f"| `{key}` |" not in DATASET} == set()
+
+
+def test_the_examples_of_the_dataset_page_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = re.findall(r"```python\n(.*?)```", DATASET, re.DOTALL)
+    assert len(examples) == 3
+    (tmp_path / "data").symlink_to(data)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for example in examples:
+        exec(compile(example, "docs/dataset.md", "exec"), names)
+    assert names["frames"] == sum(e.frames for e in rollgym.load(data, verdict="verified", condition="rtt_80")) > 200
+    assert names["table"].num_rows == names["episode"].frames
+    commands = re.findall(r"^rollgym (export .*?)(?: +#.*)?$", DATASET, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        assert CliRunner().invoke(app, command.split()).exit_code == 0

@@ -1,0 +1,138 @@
+"""rollgym.load on a data folder: filters, provenance, own parts, tables, one episode at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import rollgym
+from protocol.parquet import EpisodeFileError, read_episode
+from rollgym.exports import write_export
+from tests.rollgym.stored import MATCH, OTHER, play
+
+
+def test_a_data_folder_gives_its_episodes_in_order(data: Path) -> None:
+    found = [(e.match, e.number, e.verdict, e.path.name) for e in rollgym.load(data)]
+    assert found == [
+        (MATCH, 0, "verified", "canonical.parquet"),
+        (MATCH, 1, "verified", "canonical.parquet"),
+        (MATCH, 2, "partial", "canonical.parquet"),
+        (MATCH, 3, "diverged", "canonical.player_0.parquet"),
+        (MATCH, 3, "diverged", "canonical.player_1.parquet"),
+        (OTHER, 0, "verified", "canonical.parquet"),
+    ]
+
+
+def test_filters_take_one_value_or_several(data: Path) -> None:
+    assert [e.number for e in rollgym.load(data, match=MATCH, verdict="verified")] == [0, 1]
+    assert [e.match for e in rollgym.load(data, condition="rtt_0")] == [OTHER]
+    assert [e.number for e in rollgym.load(data, verdict=["partial", "diverged"])] == [2, 3, 3]
+    assert len(list(rollgym.load(data, experiment="study"))) == 6
+    assert list(rollgym.load(data, experiment="another")) == []
+
+
+def test_an_episodes_folder_and_its_canonical_file(data: Path) -> None:
+    folder = data / "episodes" / MATCH / "episode_000001"
+    (whole,) = rollgym.load(folder)
+    (file,) = rollgym.load(folder / "canonical.parquet")
+    assert whole.path == file.path
+    assert sorted(whole.own_parts) == sorted(file.own_parts) == [0, 1]
+    assert list(rollgym.load(folder / "player_0.parquet")) == []
+
+
+def test_one_episode_is_read_at_a_time(data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    broken = copy / "episodes" / MATCH / "episode_000001" / "canonical.parquet"
+    broken.write_bytes(broken.read_bytes()[:200])
+    episodes = rollgym.load(copy)
+    assert next(episodes).number == 0  # what comes later has not been touched
+    with pytest.raises(EpisodeFileError, match="episode_000001"):
+        next(episodes)
+
+
+def test_what_is_not_wanted_is_not_read(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def watched(path: Path) -> object:
+        read.append(Path(path).parent.name)
+        return read_episode(path)
+
+    monkeypatch.setattr("rollgym.dataset.read_episode", watched)
+    assert [e.number for e in rollgym.load(data, verdict="partial")] == [2]
+    assert read == ["episode_000002"]
+
+
+def test_own_parts_are_the_players(data: Path) -> None:
+    episode = next(rollgym.load(data))
+    assert episode.own is None
+    for player, own in episode.own_parts.items():
+        stored = read_episode(episode.path.with_name(f"player_{player}.parquet"))
+        assert own == stored.own
+    with pytest.raises(ValueError, match=r"player 2: expected one of \[0, 1\]"):
+        episode.table(2)
+
+
+def test_a_diverged_version_has_its_own_players_part_only(data: Path) -> None:
+    versions = list(rollgym.load(data, verdict="diverged"))
+    assert [sorted(version.own_parts) for version in versions] == [[0], [1]]
+
+
+def test_provenance_says_it_all(data: Path) -> None:
+    episode = next(rollgym.load(data))
+    found = episode.provenance
+    header = episode.header
+    assert (found["schema"], found["match"], found["episode"]) == (header.schema, MATCH, 0)
+    assert (found["experiment"], found["condition"], found["config_hash"]) == ("study", "rtt_80", "c0ffee")
+    assert (found["seed"], found["match_seed"]) == (header.seed, header.match_seed)
+    assert found["game"]["parameters"] == header.game.parameters
+    assert found["game"]["action_spaces"][0]["type"] == "Discrete"
+    assert found["settings"]["input_delay"] == header.settings.input_delay
+    assert (found["verdict"], found["match_created"]) == ("verified", 1_700_000_000.5)
+    assert found["received"] == {"0": 1_700_000_100.25, "1": 1_700_000_100.25}
+    assert len(found["digests"]["0"]) == 64
+    assert found["digests"]["0"] == found["digests"]["1"]
+    own = episode.own_parts[1]
+    assert found["played"]["1"] == [own.started_at, own.ended_at]
+    assert found["players"]["right"]["stats"] == own.stats
+    assert {"python", "numpy", "pyarrow"} <= set(found["server_software"])
+    assert found["client_software"] == [{"python": "3.11", "rollgym": "1"}] * 2
+    json.dumps(found)
+
+
+def test_a_mismatch_is_in_the_provenance(data: Path) -> None:
+    found = next(rollgym.load(data, verdict="diverged")).provenance
+    assert (found["mismatch"]["frame"], found["mismatch"]["field"]) == (70, "rewards")
+
+
+def test_a_peers_file_carries_its_digest(tmp_path: Path) -> None:
+    (group,) = play(frames=30)
+    write_export(tmp_path, group[1])
+    (episode,) = rollgym.load(tmp_path)
+    assert episode.verdict is None
+    assert episode.provenance["digests"] == {"1": group[1].digest.hex()}
+    assert list(episode.own_parts) == [1]
+    assert list(rollgym.load(tmp_path, verdict="verified")) == []
+
+
+def test_the_table_says_what_the_arrays_say(data: Path) -> None:
+    episode = next(rollgym.load(data))
+    table = episode.table()
+    assert table.num_rows == episode.frames
+    for agent in episode.agents:
+        assert table[f"actions.{agent}"].to_pylist() == episode.actions[agent].tolist()
+        assert table[f"rewards.{agent}"].to_pylist() == episode.rewards[agent].tolist()
+        seen = episode.observations[agent]["ball_position"]
+        columns = [table[f"observations.{agent}.ball_position.{i}"].to_numpy() for i in (0, 1)]
+        assert np.array_equal(np.stack(columns, axis=1), seen[:-1])
+        assert columns[0].dtype == seen.dtype
+    assert table["wasSpeculative.left"].to_pylist() == episode.own_parts[0].columns["was_speculative"].array().tolist()
+    mine = episode.table(1)
+    assert "timestamp" in mine.column_names
+    assert "timestamp.right" not in mine.column_names
+    assert isinstance(table, pa.Table)

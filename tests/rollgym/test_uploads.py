@@ -1,0 +1,61 @@
+"""What a run left in its spool is brought in later, to a server at another address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from client_sim.spool import Spool, pack
+from rollgym.cli import app
+from rollgym.commands.run import _tick
+from rollgym.uploads import upload_left, waiting_in
+from tests.server.clients import make_settings, pair, running
+from tests.server.exports import make_export
+
+
+async def test_left_uploads_reach_the_server_where_it_is_now(tmp_path: Path) -> None:
+    data, place = tmp_path / "data", tmp_path / "spool"
+    async with running(make_settings(data)) as server, pair(server.url) as ((one, a), (_, b)):
+        spool = Spool(place)
+        for start in (a, b):
+            path = start.upload.replace("{match}", start.match).replace("{episode}", "0")
+            # Nobody listens where the server was.
+            spool.put(*pack(make_export(start), "http://127.0.0.1:9" + path, start.ticket))
+        assert waiting_in(place) == 2
+        brought = await upload_left(place, server.url)
+        assert brought == (2, [], 0)
+        assert waiting_in(place) == 0
+        assert (await one.verdict()).verdict == "verified"
+        assert await upload_left(place, server.url) == (0, [], 0)
+
+
+async def test_a_wrong_ticket_stays(tmp_path: Path) -> None:
+    place = tmp_path / "spool"
+    async with running(make_settings(tmp_path / "data")) as server, pair(server.url) as ((_, a), _):
+        path = a.upload.replace("{match}", a.match).replace("{episode}", "0")
+        Spool(place).put(*pack(make_export(a), "http://127.0.0.1:9" + path, "wrong"))
+        # A server that has just come up may not know the ticket yet: it is tried again, and stays.
+        assert await upload_left(place, server.url, within=0.3) == (0, [], 1)
+
+
+def test_without_a_server_or_a_spool_it_says_so(tmp_path: Path) -> None:
+    for spool, reason in ((tmp_path / "none", "no such folder"), (tmp_path, "no rollgym server answers at")):
+        arguments = ["play", "--url", "http://127.0.0.1:9", "--spool", str(spool), "--upload-only"]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 2
+        assert reason in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("work", "share", "text"),
+    [
+        (0.0012, 0.83, "1.2 ms of the 16.7 ms of a frame (7 %); engine 83 % of it, game and bot the rest"),
+        (None, None, "unknown"),
+    ],
+)
+def test_the_summary_says_how_much_of_a_frame_the_work_takes(
+    work: float | None, share: float | None, text: str
+) -> None:
+    assert _tick({"work_per_frame": work, "frame_seconds": 1 / 60, "engine_share": share}) == text
