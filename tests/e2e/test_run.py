@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -200,6 +201,8 @@ def test_ctrl_c_ends_everything_though_the_server_does_not_answer(running: _Runn
     last = [path.read_text().splitlines()[-1] for path in (tmp_path / "data").glob("runs/*/logs/peer_*.jsonl")]
     assert len(last) == 2
     assert all(json.loads(line)["event"] == "uploads stay in the spool for the next start" for line in last), last
+    # And to say its last word, from which the summary is made.
+    assert re.search(r"^rollbacks +\d+ \(\d+ \+ \d+\)", "".join(running.lines), re.MULTILINE), running.lines
 
 
 def test_the_children_end_with_a_parent_that_was_killed(running: _Running, tmp_path: Path) -> None:
