@@ -60,8 +60,9 @@ bench: dev ## run every benchmark, benchmarks/bench_*.py
 		$(BIN)/python -m "benchmarks.$$name" || exit 1; \
 	done
 
-soak: dev ## the tests with new, many more random examples
-	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -n $(JOBS) --timeout 3600 $(ARGS)
+# ROLLGYM_SOAK: all fifty kills of tests/e2e/test_kills.py, all ten thousand uploads of tests/server/test_ingest_fuzz.py.
+soak: dev ## the tests with new, many more random examples, kills and broken uploads
+	ROLLGYM_SOAK=1 HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -n $(JOBS) --timeout 3600 $(ARGS)
 
 image: ## build the container image without a daemon and start it once (docs/docker.md)
 	scripts/image-check
