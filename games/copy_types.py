@@ -170,7 +170,7 @@ def classify(item: Any) -> Kind:
 
 
 def _resource(kind: type) -> Kind | None:
-    module = kind.__module__
+    module = str(getattr(kind, "__module__", ""))
     if module.startswith(("pygame.rect", "pygame.math")):
         if kind.__name__ in ("Rect", "FRect"):
             return Stateful(tuple, lambda rect, content: rect.update(content))

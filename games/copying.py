@@ -25,7 +25,7 @@ import msgpack
 from games.copy_kinds import Kind
 from games.copy_types import classify
 from games.errors import Unsafe
-from games.plain import PRIMITIVES, plain_bytes
+from games.plain import PRIMITIVES, plain_bytes, type_name
 
 MAX_OBJECTS = 200_000
 """A state of more objects than this is a mistake (a data set, a policy network), and would never fit into a frame."""
@@ -166,7 +166,7 @@ class Copier:
     def _refusal(self, item: Any, expected: str) -> Unsafe:
         kind = type(item)
         where = self._path(item) or "state"
-        return Unsafe(where, f"{kind.__module__}.{kind.__qualname__}", expected)
+        return Unsafe(where, type_name(kind), expected)
 
     def _path(self, wanted: Any) -> str:
         """The shortest path to an object. Only for messages: it looks at everything again."""

@@ -23,6 +23,7 @@ from games.adapters.family import is_environment
 from games.adapters.options import AdapterOptions
 from games.contract import Game
 from games.errors import GameError
+from games.plain import type_name
 
 ADAPTER_VERSION = 1
 """Counted up when what adapters make of an environment changes: peers must agree on it."""
@@ -63,7 +64,7 @@ def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
     if isinstance(env, Game):
         return env
     if is_environment(env) is None:
-        what = f"{type(env).__module__}.{type(env).__qualname__}"
+        what = type_name(type(env))
         raise GameError("game", name, f"something that gives an Env, a ParallelEnv or an AECEnv, not {what}")
     return AdaptedGame(
         env,

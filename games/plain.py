@@ -52,9 +52,15 @@ def _plain(value: Any) -> Any:
         return [array.dtype.str, *array.shape, array_bytes(array)]
     if isinstance(value, enum.Enum):
         return named(value)
-    raise Unsafe("state", f"{kind.__module__}.{kind.__qualname__}", "plain data: numbers, texts, bytes, arrays, nests")
+    raise Unsafe("state", type_name(kind), "plain data: numbers, texts, bytes, arrays, nests")
 
 
 def named(value: Any) -> Any:
     """Something that is the same everywhere, by its name: a class, a member of an enum."""
     return [type(value).__qualname__, getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or ""]
+
+
+def type_name(kind: type) -> str:
+    """Module and name of a class. Some that C libraries make have no module."""
+    module = getattr(kind, "__module__", None)
+    return f"{module}.{kind.__qualname__}" if isinstance(module, str) else kind.__qualname__

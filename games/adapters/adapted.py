@@ -73,6 +73,8 @@ class AdaptedGame(Game):
             fps=options.fps or _fps_of(env),
             parameters=dict(parameters or {}),
         )
+        # The Arcade Learning Environment takes the time of day for a seed of 0.
+        self._zero = 2**31 - 1 if hasattr(getattr(env, "unwrapped", env), "ale") else 0
         self._decoded: list[dict[bytes, Any]] = [{} for _ in family.agents]
         self.dropped_infos: set[str] = set()
         """Keys of infos that had no byte form and were left out."""
@@ -90,7 +92,7 @@ class AdaptedGame(Game):
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
         """Start an episode from the environment as it was constructed, with :func:`environment_seed` of the seed."""
         self.state_method.begin(seed)
-        observations, infos = self._family.reset(environment_seed(seed))
+        observations, infos = self._family.reset(environment_seed(seed) or self._zero)
         self._seen = tuple(blank(space) for space in self.spec.observation_spaces)
         self._see(observations)
         self._terminated = self._truncated = (False,) * len(self.spec.agents)

@@ -16,7 +16,7 @@ from gymnasium import Env
 from games.copy_kinds import Kind, Leaves, Replaced, Stateful, Writer
 from games.copy_types import LEAF, extend
 from games.errors import Unsafe
-from games.plain import plain_bytes
+from games.plain import plain_bytes, type_name
 
 _POOL = 64
 
@@ -153,7 +153,7 @@ def _detached(value: Any, path: str) -> Any:
     if value is None or isinstance(value, bool | int | float | str | bytes | np.generic | frozenset):
         return value
     expected = "plain data: numbers, texts, bytes, arrays, and nests of these; or adapter={snapshot: copy}"
-    raise Unsafe(path, f"{type(value).__module__}.{type(value).__qualname__}", expected)
+    raise Unsafe(path, type_name(type(value)), expected)
 
 
 def has_native_state(item: Any) -> bool:
@@ -182,7 +182,7 @@ def _required(function: Any) -> int:
 
 def _recognise(item: Any) -> Kind | None:
     kind = type(item)
-    module, name = kind.__module__, kind.__qualname__
+    module, _, name = type_name(kind).rpartition(".")
     if module.startswith("mujoco") and name == "MjData":
         return MujocoData()
     if module.startswith("multi_agent_ale_py") and name == "ALEInterface":

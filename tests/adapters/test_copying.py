@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 
 from games.copying import Copier, differing
 from games.errors import Unsafe
+from games.plain import type_name
 
 
 class Thing:
@@ -378,6 +379,23 @@ def test_what_can_not_be_looked_into_is_refused_by_its_path(value: Any, words: s
         copier.save()
     assert refused.value.field == "env.parts[1]['deep']"
     assert type(value).__qualname__ in refused.value.value
+
+
+class NoModule(type):
+    """Like classes that SWIG makes."""
+
+    @property
+    def __module__(cls) -> str:  # type: ignore[override]
+        raise AttributeError("__module__")
+
+
+def test_classes_without_a_module_are_named() -> None:
+    class Swig(metaclass=NoModule):
+        pass
+
+    assert type_name(Swig).endswith("Swig")
+    assert type_name(Thing) == "tests.adapters.test_copying.Thing"
+    Copier(Thing(handle=Swig())).save()
 
 
 def test_a_snapshot_belongs_to_its_instance() -> None:

@@ -13,6 +13,7 @@ from games.adapters.adapted import AdaptedGame, environment_seed
 from games.adapters.options import AdapterOptions
 from games.contract import Outcome
 from games.errors import GameError, Unsafe
+from games.registry import make
 from tests.adapters.broken import HiddenCHandle, Sound, UnseededStart, WallTime
 from tests.adapters.toys import Leaving, Native, Together, Turns, wrapped
 
@@ -253,6 +254,14 @@ def test_seeds_reach_environments_in_31_bits() -> None:
     many = {environment_seed(2**40 * n + 77) for n in range(1, 2000)} | {environment_seed(2**63 - 1)}
     assert len(many) == 2000
     assert max(many) < 2**31
+
+
+def test_an_emulator_gets_no_seed_of_0_which_means_the_time_of_day() -> None:
+    game = make("atari_pong", {"max_steps": 5})
+    assert isinstance(game, AdaptedGame)
+    for seed, taken in ((0, 2**31 - 1), (3, 3)):
+        game.reset(seed)
+        assert game.env.unwrapped.ale.getInt(b"random_seed") == taken
 
 
 def test_rendering_leaves_the_state_alone() -> None:
