@@ -1,4 +1,4 @@
-"""Peers that are stopped (SIGSTOP) for seconds in a real match: nothing is lost and both record the same."""
+"""Peers, and the server, that are stopped (SIGSTOP) for seconds in a real match: nothing is lost."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def stop_for(seconds: float, *peers: Process) -> None:
 
 
 async def play(folder: Path, away: str) -> Stopped:
-    """One peer stopped for 3 s, then for 6 s, then both, then one across the boundary; the last episode undisturbed."""
+    """One peer stopped for 3 s, then the other for 6 s, then both, then one across the boundary; then the server."""
     config = folder / "config.yaml"
     config.write_text(CONFIG.format(away=away, episodes=EPISODES, fps=FPS, frames=FRAMES))
     server, one, two = (Process(name, folder) for name in ("server", "peer_0", "peer_1"))
@@ -96,6 +96,8 @@ async def play(folder: Path, away: str) -> Stopped:
         # In the last half second of episode 3, until well after its end.
         await frame(3, FRAMES - 60)
         await stop_for(3.0, two)
+        await frame(4, 40)
+        await stop_for(3.0, server)
         for process in (one, two, server):
             assert await process.ended() == 0, process.log.read_text()[-3000:]
     return Stopped(folder, server, [one, two])
@@ -153,4 +155,4 @@ def check_that_the_partner_played_on(match: Stopped) -> None:
     assert match.idle(1, 1) == 0
     assert match.deepest(1, 1) > 150
     assert match.idle(3, 1) > 0  # up to the boundary, and not beyond it
-    assert (match.idle(4, 0), match.idle(4, 1)) == (0, 0)
+    assert (match.idle(4, 0), match.idle(4, 1)) == (0, 0)  # both were here, only their packets were held up
