@@ -105,7 +105,8 @@ class Lobby:
 
     def dissolve(self, group: Group) -> tuple[str, ...]:
         """Play will not begin: those still seated go back to the front of the queue. Says who they are."""
-        remaining = tuple(client for client in group.members if self._groups.get(client) is group)
+        # One connection may have taken two seats, one after the other (:meth:`replace`).
+        remaining = tuple(dict.fromkeys(client for client in group.members if self._groups.get(client) is group))
         for client in reversed(remaining):
             del self._groups[client]
             self._queue[client] = None

@@ -77,7 +77,7 @@ class LobbyMachine(RuleBasedStateMachine):
         self.queue: list[str] = []
         self.seated: dict[str, Group] = {}
 
-    @rule(client=st.sampled_from("abcdefghij"))
+    @rule(client=st.sampled_from("abcdefghijABC"))
     def join(self, client: str) -> None:
         may = client not in self.queue and client not in self.seated and len(self.queue) < self.capacity
         try:
@@ -88,7 +88,7 @@ class LobbyMachine(RuleBasedStateMachine):
             assert may
             self.queue.append(client)
 
-    @rule(client=st.sampled_from("abcdefghij"))
+    @rule(client=st.sampled_from("abcdefghijABC"))
     def leave(self, client: str) -> None:
         expected = Place.WAITING if client in self.queue else Place.SEATED if client in self.seated else Place.NOWHERE
         assert self.lobby.leave(client) is expected
@@ -110,7 +110,7 @@ class LobbyMachine(RuleBasedStateMachine):
 
     @rule(group=groups)
     def dissolve(self, group: Group) -> None:
-        back = [client for client in group.members if self.seated.get(client) is group]
+        back = list(dict.fromkeys(client for client in group.members if self.seated.get(client) is group))
         assert list(self.lobby.dissolve(group)) == back
         self.queue[:0] = back
         for client in back:
@@ -122,6 +122,21 @@ class LobbyMachine(RuleBasedStateMachine):
             self.lobby.release(client, group)
             if self.seated.get(client) is group:
                 del self.seated[client]
+
+    @rule(group=groups, seat=st.integers(0, 3), new=st.sampled_from("ABC"))
+    def replace(self, group: Group, seat: int, new: str) -> None:
+        """A player of a group comes back on another connection, whether the old one is still seated or not."""
+        if seat >= len(group.members) or new in self.seated or new in self.queue:
+            return
+        old = group.members[seat]
+        if self.seated.get(old) is not group and old in (*self.seated, *self.queue):
+            return  # that connection has gone elsewhere, and nobody asks for this seat with it
+        self.lobby.replace(old, new, group)
+        assert group.members[seat] == new
+        assert old == new or old not in group.members
+        if self.seated.get(old) is group:
+            del self.seated[old]
+        self.seated[new] = group
 
     @invariant()
     def same(self) -> None:
