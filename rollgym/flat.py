@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from games.codec import codec_for
 from games.spaces import flattener, leaves
-from protocol.episode import Header
+from protocol.episode import OWN_COLUMNS, Header
 from protocol.parquet import Layout, OwnLayout, StoredColumn, StoredInfo, stored_values
 from protocol.values import unpack_value
 from rollgym.provenance import to_json
@@ -104,6 +104,12 @@ def own_part(layout: Layout, table: pa.Table, frames: int, *, named: bool) -> Co
     title = f"rollbackEvents.{agent}" if named else "rollbackEvents"
     columns[title] = _rollback_events(layout.header, own, table, frames)
     return columns
+
+
+def own_types(agent: str) -> dict[str, pa.DataType]:
+    """The columns of :func:`own_part` of this agent's player, when ``named``."""
+    types = {f"{title}.{agent}": pa.from_numpy_dtype(np.dtype(OWN_COLUMNS[name])) for name, title in OWN_NAMES.items()}
+    return {**types, f"rollbackEvents.{agent}": pa.string()}
 
 
 def rollback_events(header: Header, own: OwnLayout, table: pa.Table) -> list[dict[str, Any]]:

@@ -73,9 +73,9 @@ def _files(folder: Path) -> dict[_Name, Path]:
     for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in (".parquet", ".csv") and p.is_file()):
         if form_of(path) == "episode" and read_layout(path).canonical is None:
             continue  # one peer's own part, which rightly differs
-        # With the folder's own name: it may be the episode's.
+        # With the folder's own name: it may be the episode's. Exports have the game's above the match's.
         name = _name(Path(root.resolve().name, path.relative_to(root)))
-        name = name._replace(folder=name.folder[1:])
+        name = name._replace(folder=name.folder[1:][-1:])
         if name in found:
             raise EpisodeFileError(path, f"means the same episode as {found[name]}: compare folders of one form each")
         found[name] = path

@@ -4,44 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from rollgym.export.files import episode_stem, write_about, write_csv, write_parquet
-from rollgym.export.plan import NothingToExportError, Plan, info_columns_by_game, spaces_key
-from rollgym.flat import in_order
+from rollgym.export.plan import NothingToExportError, Plan, by_columns
+from rollgym.flat import OWN_PREFIXES, in_order, info_name, own_types
 from rollgym.sources import Source
-from rollgym.tables import EpisodeTables, read_tables
+from rollgym.tables import info_types, read_tables
 
 
-def stems(found: Plan) -> list[str]:
-    """A name for every episode version, relative to the folder. Raises :class:`NothingToExportError` for doubles."""
-    names: dict[str, Source] = {}
-    for source in found.wanted:
-        header = source.layout.header
-        name = episode_stem(header.match, header.episode, source.writer)
-        if name in names:
-            raise NothingToExportError(
-                f"{source.path}: the same match, episode and player as {names[name].path}; export them apart"
-            )
-        names[name] = source
-    return list(names)
+class _File(NamedTuple):
+    """One episode version to be written."""
+
+    source: Source
+    stem: str
+    """Its name without an ending, relative to the folder."""
+    infos: dict[str, pa.DataType]
+    """Info columns: those of all files of its game."""
+    players: list[int]
+    """Whose own parts some file of its game has."""
 
 
 def export_csv(found: Plan, out: Path, *, observations: bool) -> Iterator[list[Path]]:
     """Write them, one file for each episode and player, and yield the files of each episode.
 
-    Raises ``OSError`` if the disk refuses, :class:`~protocol.parquet.EpisodeFileError`.
+    Raises :class:`NothingToExportError` for doubles, ``OSError`` if the disk refuses, and
+    :class:`~protocol.parquet.EpisodeFileError`.
     """
-    infos = info_columns_by_game(found)
-    for source, stem in zip(found.wanted, stems(found), strict=True):
-        tables = read_tables(source)
+    for file in _files(found):
+        tables = read_tables(file.source)
         written = []
         players: list[int | None] = [*sorted(tables.own)]
         for player in players or [None]:
-            name = stem if player is None or source.writer is not None else f"{stem}.player_{player}"
+            name = file.stem if player is None or file.source.writer is not None else f"{file.stem}.player_{player}"
             path = out / f"{name}.csv"
-            table = _with_infos(tables, player, infos[spaces_key(source.layout)])
+            table = tables.table(player, in_order(_fixed(tables.table(player)) | file.infos))
             write_csv(path, table if observations else without_observations(table))
             write_about(path.with_suffix(".json"), tables)
             written += [path, path.with_suffix(".json")]
@@ -49,25 +48,47 @@ def export_csv(found: Plan, out: Path, *, observations: bool) -> Iterator[list[P
 
 
 def export_parquet(found: Plan, out: Path, *, observations: bool) -> Iterator[list[Path]]:
-    """Write them, one file for each episode, and yield it.
+    """Write them, one file for each episode, and yield it. All files of a game have the same columns.
 
-    Raises ``OSError`` if the disk refuses, :class:`~protocol.parquet.EpisodeFileError`.
+    Raises as :func:`export_csv`.
     """
-    infos = info_columns_by_game(found)
-    for source, stem in zip(found.wanted, stems(found), strict=True):
-        tables = read_tables(source)
-        table = _with_infos(tables, None, infos[spaces_key(source.layout)])
-        path = out / f"{stem}.parquet"
+    for file in _files(found):
+        tables = read_tables(file.source)
+        agents = file.source.layout.header.game.players
+        own = {name: kind for player in file.players for name, kind in own_types(agents[player]).items()}
+        fixed = {name: kind for name, kind in _fixed(tables.table()).items() if _first(name) not in OWN_PREFIXES}
+        table = tables.table(None, in_order(fixed | own | file.infos))
+        path = out / f"{file.stem}.parquet"
         write_parquet(path, table if observations else without_observations(table))
         yield [path]
+
+
+def _files(found: Plan) -> list[_File]:
+    files: dict[str, _File] = {}
+    for game, group in by_columns(found).items():
+        types = info_types(source.layout for source in group)
+        infos = {info_name(*place): kind for place, kind in types.items()}
+        players = sorted({player for source in group for player in source.own})
+        for source in group:
+            header = source.layout.header
+            stem = f"{game}/{episode_stem(header.match, header.episode, source.writer)}"
+            if stem in files:
+                raise NothingToExportError(
+                    f"{source.path}: the same match, episode and player as {files[stem].source.path}; export them apart"
+                )
+            files[stem] = _File(source, stem, infos, players)
+    return list(files.values())
+
+
+def _fixed(table: pa.Table) -> dict[str, pa.DataType]:
+    """The columns of a table that every episode of its game has."""
+    return {field.name: field.type for field in table.schema if _first(field.name) != "infos"}
+
+
+def _first(name: str) -> str:
+    return name.split(".", 1)[0]
 
 
 def without_observations(table: pa.Table) -> pa.Table:
     """The table without its widest columns."""
     return table.select([name for name in table.column_names if not name.startswith("observations.")])
-
-
-def _with_infos(tables: EpisodeTables, player: int | None, infos: dict[str, pa.DataType]) -> pa.Table:
-    plain = tables.table(player)
-    columns = {field.name: field.type for field in plain.schema}
-    return tables.table(player, in_order(columns | infos))

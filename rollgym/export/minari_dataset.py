@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ from gymnasium import spaces
 
 from protocol.messages import GameIdentity
 from rollgym.dataset import Episode, load_sources
-from rollgym.export.plan import NothingToExportError, Plan, by_game
+from rollgym.export.plan import NothingToExportError, Plan, by_spaces
 from rollgym.provenance import to_json
 from rollgym.sources import Source
 from rollgym.stored_spaces import space_of
@@ -43,24 +42,13 @@ def export_minari(found: Plan, out: Path, on_episode: Callable[[], None]) -> lis
         import minari  # noqa: F401
     except ImportError as error:
         raise NothingToExportError(EXTRA) from error
-    named = _ids(list(by_game(found).values()))
+    named = {f"rollgym/{name}-v0": group for name, group in by_spaces(found).items()}
     for dataset_id in named:
         if (out / dataset_id).exists():
             raise NothingToExportError(f"{out / dataset_id}: there already; remove it, or choose another folder")
     for dataset_id, group in named.items():
         _write(dataset_id, group, out, on_episode)
     return list(named)
-
-
-def _ids(groups: list[list[Source]]) -> dict[str, list[Source]]:
-    named: dict[str, list[Source]] = {}
-    for group in groups:
-        game = re.sub(r"[^-_a-zA-Z0-9]+", "-", group[0].layout.header.game.id).strip("-") or "game"
-        number = 1
-        while (dataset_id := f"rollgym/{game}" + (f"-{number}" if number > 1 else "") + "-v0") in named:
-            number += 1
-        named[dataset_id] = group
-    return named
 
 
 def _write(dataset_id: str, group: list[Source], out: Path, on_episode: Callable[[], None]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-
-from protocol.parquet import Layout
-from rollgym.flat import info_name
+from games.errors import GameError
+from games.spaces import leaves
+from protocol.messages import GameIdentity
+from protocol.parquet import CanonicalLayout, EpisodeFileError
 from rollgym.sources import Source, sources
-from rollgym.tables import info_types
+from rollgym.stored_spaces import space_of
 
 VERDICTS = ("verified", "diverged", "single", "partial")
 UNJUDGED = "unjudged"
@@ -54,23 +55,40 @@ def plan(path: Path, verdicts: Collection[str]) -> Plan:
     return found
 
 
-def spaces_key(layout: Layout) -> tuple[str, ...]:
-    """Equal for episodes whose rows have the same form."""
-    game = layout.header.game
-    return (game.id, *game.agents, *map(str, game.action_spaces), *map(str, game.observation_spaces))
+def game_name(game_id: str) -> str:
+    """A game's id as part of a file name or a dataset's: letters, digits, ``-`` and ``_``."""
+    return re.sub(r"[^-_a-zA-Z0-9]+", "-", game_id).strip("-") or "game"
 
 
-def by_game(found: Plan) -> dict[tuple[str, ...], list[Source]]:
-    """The episodes grouped by :func:`spaces_key`."""
+def by_spaces(found: Plan) -> dict[str, list[Source]]:
+    """Episodes of one game and the same spaces, by a name of their own: ``pong``, ``pong-2``."""
+    return _named(found, lambda game, _: (str(game.action_spaces), str(game.observation_spaces)))
+
+
+def by_columns(found: Plan) -> dict[str, list[Source]]:
+    """Episodes of one game whose tables have the same columns, whatever the bounds of its spaces, by name."""
+    return _named(found, _columns)
+
+
+def _columns(game: GameIdentity, layout: CanonicalLayout) -> tuple[str, ...]:
+    seen = [(name, place.dtype, place.shape[1:]) for name, place in layout.columns.items() if "observ" in name]
+    return (*map(str, sorted(seen)), *(str(leaves(space_of(space))) for space in game.action_spaces))
+
+
+def _named(found: Plan, key_of: Callable[[GameIdentity, CanonicalLayout], tuple[str, ...]]) -> dict[str, list[Source]]:
     groups: dict[tuple[str, ...], list[Source]] = {}
     for source in found.wanted:
-        groups.setdefault(spaces_key(source.layout), []).append(source)
-    return groups
-
-
-def info_columns_by_game(found: Plan) -> dict[tuple[str, ...], dict[str, pa.DataType]]:
-    """Per game, the info columns that all its files get."""
-    return {
-        key: {info_name(*place): kind for place, kind in info_types(source.layout for source in group).items()}
-        for key, group in by_game(found).items()
-    }
+        game, layout = source.layout.header.game, source.layout.canonical
+        assert layout is not None
+        try:
+            key = key_of(game, layout)
+        except (GameError, ValueError) as error:
+            raise EpisodeFileError(source.path, f"the columns do not fit the spaces: {error}") from error
+        groups.setdefault((game.id, *game.agents, *key), []).append(source)
+    named: dict[str, list[Source]] = {}
+    for key, group in groups.items():
+        name, number = game_name(key[0]), 1
+        while (full := name if number == 1 else f"{name}-{number}") in named:
+            number += 1
+        named[full] = group
+    return named

@@ -247,16 +247,16 @@ def test_a_data_folder_and_its_exports(data: Path, tmp_path: Path) -> None:
 
 def test_one_match_of_a_folder_and_a_single_file(data: Path, tmp_path: Path) -> None:
     run("export", data, "--format", "csv", "--out", tmp_path, "--verdict", "all")
-    found = compare_paths(data / "episodes" / OTHER, tmp_path / OTHER)
+    found = compare_paths(data / "episodes" / OTHER, tmp_path / "pong" / OTHER)
     assert isinstance(found, FolderComparison)
     assert (found.identical, len(found.pairs)) == (True, 2)
     single = compare_paths(
-        data / "episodes" / MATCH / "episode_000001", tmp_path / MATCH / "episode_000001.player_1.csv"
+        data / "episodes" / MATCH / "episode_000001", tmp_path / "pong" / MATCH / "episode_000001.player_1.csv"
     )
     assert isinstance(single, Comparison)
     assert single.identical
     with pytest.raises(EpisodeFileError, match="0 files in it belong to"):
-        compare_paths(data / "episodes" / OTHER, tmp_path / MATCH / "episode_000001.player_1.csv")
+        compare_paths(data / "episodes" / OTHER, tmp_path / "pong" / MATCH / "episode_000001.player_1.csv")
 
 
 def test_two_keep_folders_of_one_player_each(tmp_path: Path) -> None:

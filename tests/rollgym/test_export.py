@@ -60,15 +60,15 @@ def first_episode(data: Path) -> Episode:
 def test_csv_has_a_file_for_each_verified_episode_and_player(as_csv: Path) -> None:
     names = sorted(str(path.relative_to(as_csv)) for path in as_csv.rglob("*.csv"))
     assert names == [
-        *(f"{MATCH}/episode_{episode:06d}.player_{player}.csv" for episode in (0, 1) for player in (0, 1)),
-        *(f"{OTHER}/episode_000000.player_{player}.csv" for player in (0, 1)),
+        *(f"pong/{MATCH}/episode_{episode:06d}.player_{player}.csv" for episode in (0, 1) for player in (0, 1)),
+        *(f"pong/{OTHER}/episode_000000.player_{player}.csv" for player in (0, 1)),
     ]
     assert sorted(path.with_suffix(".csv") for path in as_csv.rglob("*.json")) == sorted(as_csv.rglob("*.csv"))
 
 
 def test_csv_holds_every_value_in_the_columns_that_users_of_mug_know(data: Path, as_csv: Path) -> None:
     episode = first_episode(data)
-    found = rows(as_csv / MATCH / "episode_000000.player_1.csv")
+    found = rows(as_csv / "pong" / MATCH / "episode_000000.player_1.csv")
     assert len(found) == episode.frames > 100
     assert [row["t"] for row in found] == [str(t) for t in range(episode.frames)]
     assert {row["episode_num"] for row in found} == {"0"}
@@ -89,7 +89,7 @@ def test_csv_holds_every_value_in_the_columns_that_users_of_mug_know(data: Path,
 
 def test_sparse_infos_stay_at_their_frame(data: Path, as_csv: Path) -> None:
     episode = first_episode(data)
-    found = rows(as_csv / MATCH / "episode_000000.player_0.csv")
+    found = rows(as_csv / "pong" / MATCH / "episode_000000.player_0.csv")
     keys = {key for row in episode.infos["left"] for key in row}
     assert keys
     for key in keys:
@@ -100,7 +100,7 @@ def test_sparse_infos_stay_at_their_frame(data: Path, as_csv: Path) -> None:
 
 def test_rollback_events_are_where_they_happened(data: Path, as_csv: Path) -> None:
     own = first_episode(data).own_parts[0]
-    found = rows(as_csv / MATCH / "episode_000000.player_0.csv")
+    found = rows(as_csv / "pong" / MATCH / "episode_000000.player_0.csv")
     told = [(t, event) for t, row in enumerate(found) for event in json.loads(row["rollbackEvents"] or "[]")]
     assert len(told) == len(own.rollbacks) > 3
     for (t, event), was in zip(told, own.rollbacks, strict=True):
@@ -111,7 +111,7 @@ def test_rollback_events_are_where_they_happened(data: Path, as_csv: Path) -> No
 
 def test_what_has_no_row_is_beside_the_csv(data: Path, as_csv: Path) -> None:
     episode = first_episode(data)
-    about = json.loads((as_csv / MATCH / "episode_000000.player_0.json").read_text())
+    about = json.loads((as_csv / "pong" / MATCH / "episode_000000.player_0.json").read_text())
     for agent in episode.agents:
         for part, values in episode.observations[agent].items():
             for index in range(values.shape[1]):
@@ -129,13 +129,13 @@ def test_all_files_of_a_game_have_the_same_columns(as_csv: Path, data: Path, tmp
     done(data, "--format", "parquet", "--out", tmp_path, "--verdict", "all")
     schemas = [pq.read_schema(path).remove_metadata() for path in sorted(tmp_path.rglob("*.parquet"))]
     assert len(schemas) == 6
-    assert all(schema == schemas[0] for schema in schemas if len(schema) == len(schemas[0]))
+    assert all(schema == schemas[0] for schema in schemas)
 
 
 def test_parquet_is_the_episodes_table(data: Path, tmp_path: Path) -> None:
     done(data, "--format", "parquet", "--out", tmp_path)
     episode = first_episode(data)
-    found = pq.read_table(tmp_path / MATCH / "episode_000000.parquet")
+    found = pq.read_table(tmp_path / "pong" / MATCH / "episode_000000.parquet")
     table = episode.table()
     same = found.select(table.column_names)
     assert same.schema.remove_metadata() == table.schema.remove_metadata()
@@ -156,9 +156,9 @@ def test_only_verified_episodes_unless_asked(data: Path, tmp_path: Path) -> None
     assert (found["episodes"], found["left_out"]) == (4, {"diverged": 2})
     found = done(data, "--format", "csv", "--out", tmp_path / "c", "--verdict", "all")
     assert (found["episodes"], found["left_out"]) == (6, {})
-    versions = sorted(path.name for path in (tmp_path / "c" / MATCH).glob("episode_000003*.csv"))
+    versions = sorted(path.name for path in (tmp_path / "c" / "pong" / MATCH).glob("episode_000003*.csv"))
     assert versions == ["episode_000003.player_0.csv", "episode_000003.player_1.csv"]
-    rewards = [rows(tmp_path / "c" / MATCH / name)[70]["rewards.right"] for name in versions]
+    rewards = [rows(tmp_path / "c" / "pong" / MATCH / name)[70]["rewards.right"] for name in versions]
     assert float(rewards[1]) == float(rewards[0]) + 0.5
 
 
@@ -266,13 +266,13 @@ def test_infos_of_any_type(tmp_path: Path) -> None:
     write_small(tmp_path / "in" / "a.parquet", 0, infos)
     write_small(tmp_path / "in" / "b.parquet", 1, [Info(1, 1, "share", pack_value(2))])
     done(tmp_path / "in", "--format", "csv", "--out", tmp_path / "out")
-    one, two = (rows(tmp_path / "out" / "m" / f"episode_00000{n}.csv") for n in (0, 1))
+    one, two = (rows(tmp_path / "out" / "toy" / "m" / f"episode_00000{n}.csv") for n in (0, 1))
     assert [row["infos.a.mixed"] for row in one] == ["1", "1.0", "text", ""]
     assert json.loads(one[2]["infos.a.nested"]) == {"seen": [[1, 2], [3, 4]], "who": "01"}
     assert [row["infos.b.share"] for row in one] == ["", "", "", "0.1"]
     assert [row["infos.b.share"] for row in two] == ["2", "", "", ""]  # an integer beside the other file's float
     assert [row["infos.a.start"] for row in one] == [""] * 4
-    about = json.loads((tmp_path / "out" / "m" / "episode_000000.json").read_text())
+    about = json.loads((tmp_path / "out" / "toy" / "m" / "episode_000000.json").read_text())
     assert about["reset_infos"] == {"a": {"start": 7}, "b": {}}
     assert about["final"]["observations.b"] == 1.0
     assert [row["observations.b"] for row in one] == ["0.0", "0.25", "0.5", "0.75"]
@@ -384,3 +384,25 @@ def test_an_npc_is_exported_as_an_agent(tmp_path: Path) -> None:
     assert {row["inputSource.cook_2"] for row in found} == {"2"}
     assert {row["inputSource.cook_0"] for row in found} == {"0"}
     assert len({row["actions.cook_2"] for row in found}) > 1
+
+
+def test_games_are_kept_apart(tmp_path: Path) -> None:
+    from rollgym.exports import write_export
+
+    (tmp_path / "in").mkdir()
+    for number, (game, parameters) in enumerate(
+        (("drift", {}), ("pong", {"points": 2}), ("pong", {"points": 3}), ("kitchen", {"cooks": 2}))
+    ):
+        (group,) = play(game, frames=20, parameters=dict(parameters), match=f"m{number}")
+        write_export(tmp_path / "in", group[0]).rename(tmp_path / "in" / f"{number}.parquet")
+    found = done(tmp_path / "in", "--format", "parquet", "--out", tmp_path / "flat", "--verdict", "unjudged")
+    names = [str(Path(name).relative_to(tmp_path / "flat")) for name in found["files"]]
+    assert names == [
+        "drift/m0/episode_000000.player_0.parquet",
+        "pong/m1/episode_000000.player_0.parquet",
+        "pong/m2/episode_000000.player_0.parquet",
+        "kitchen/m3/episode_000000.player_0.parquet",
+    ]
+    found = done(tmp_path / "in", "--format", "minari", "--out", tmp_path / "minari", "--verdict", "unjudged")
+    # The bounds of the spaces differ between a game to two points and one to three.
+    assert found["datasets"] == [f"rollgym/{name}-v0" for name in ("drift", "pong", "pong-2", "kitchen")]
