@@ -32,11 +32,11 @@ def naive(game_id: str) -> dict[str, Any]:
     for joint in actions[:WARM_UP]:
         family.step(joint)
     copied = copy.deepcopy(family)
-    done, began = 0, time.perf_counter()
-    while done < 3 or (done < 50 and time.perf_counter() - began < 0.1):
+    done, began = 0, time.process_time()
+    while done < 3 or (done < 50 and time.process_time() - began < 0.1):
         copy.deepcopy(family)
         done += 1
-    cost = (time.perf_counter() - began) / done * 1e6
+    cost = (time.process_time() - began) / done * 1e6
     try:
         exact = all(_shown(family.step(joint)) == _shown(copied.step(joint)) for joint in actions[WARM_UP:])
     except AttributeError:

@@ -24,8 +24,8 @@ class Shelved(NamedTuple):
     extra: str
     needs: tuple[str, ...]
     """Top-level modules that the extra brings."""
-    distribution: str
-    """Whose version counts."""
+    distributions: tuple[str, ...]
+    """Whose versions count: two peers with different ones do not play each other."""
     build: Callable[[dict[str, Any]], Any]
     """Makes the environment from the resolved parameters."""
     parameters: tuple[Parameter, ...]
@@ -139,13 +139,19 @@ _PLAYERS = Parameter("players", 2, "how many play", low=2, high=8)
 
 SHELF: dict[str, Shelved] = {
     "slimevb": Shelved(
-        "slime volleyball, one against one", "slimevb", ("slime_volleyball",), "slimevb", _slimevb, (_steps(3000),), 50
+        "slime volleyball, one against one",
+        "slimevb",
+        ("slime_volleyball",),
+        ("slimevb",),
+        _slimevb,
+        (_steps(3000),),
+        50,
     ),
     "lbforaging": Shelved(
         "level-based foraging: apples that may need two to pick",
         "lbforaging",
         ("lbforaging",),
-        "lbforaging",
+        ("lbforaging",),
         _lbforaging,
         (
             _PLAYERS,
@@ -160,7 +166,7 @@ SHELF: dict[str, Shelved] = {
         "robots fetch shelves in a warehouse",
         "rware",
         ("rware",),
-        "rware",
+        ("rware",),
         _rware,
         (
             Parameter("players", 2, "how many play", low=2, high=19),
@@ -173,7 +179,7 @@ SHELF: dict[str, Shelved] = {
         "particles share the landmarks among them (MPE)",
         "mpe2",
         ("mpe2",),
-        "mpe2",
+        ("mpe2",),
         _simple_spread,
         (_PLAYERS, _steps(25)),
         10,
@@ -182,7 +188,7 @@ SHELF: dict[str, Shelved] = {
         "particles hunt a faster one (MPE)",
         "mpe2",
         ("mpe2",),
-        "mpe2",
+        ("mpe2",),
         _simple_tag,
         (
             Parameter("good", 1, "runners", low=1, high=8),
@@ -196,7 +202,7 @@ SHELF: dict[str, Shelved] = {
         "an archer and a knight against zombies (PettingZoo butterfly)",
         "butterfly",
         ("pettingzoo", "pygame"),
-        "pettingzoo",
+        ("pettingzoo", "pygame-ce"),
         _kaz,
         (
             Parameter("archers", 1, "archers", low=1, high=4),
@@ -207,16 +213,23 @@ SHELF: dict[str, Shelved] = {
         idle=5,
     ),
     "tictactoe": Shelved(
-        "noughts and crosses, by turns", "classic", ("pettingzoo", "pygame"), "pettingzoo", _tictactoe, (), 2, wait=True
+        "noughts and crosses, by turns",
+        "classic",
+        ("pettingzoo", "pygame"),
+        ("pettingzoo",),
+        _tictactoe,
+        (),
+        2,
+        wait=True,
     ),
     "connect_four": Shelved(
-        "four in a row, by turns", "classic", ("pettingzoo", "pygame"), "pettingzoo", _connect_four, (), 2, wait=True
+        "four in a row, by turns", "classic", ("pettingzoo", "pygame"), ("pettingzoo",), _connect_four, (), 2, wait=True
     ),
     "hanabi": Shelved(
         "fireworks from cards that only the other sees, by turns (OpenSpiel)",
         "classic",
         ("pettingzoo", "pyspiel", "shimmy", "pygame"),
-        "pettingzoo",
+        ("pettingzoo", "open-spiel"),
         _hanabi,
         (
             Parameter("colors", 5, "colours", low=2, high=5),
@@ -230,7 +243,7 @@ SHELF: dict[str, Shelved] = {
         "Pong for two on an Atari 2600",
         "atari",
         ("pettingzoo", "multi_agent_ale_py", "ale_py", "pygame"),
-        "multi_agent_ale_py",
+        ("multi-agent-ale-py", "ale-py"),
         _atari_pong,
         (
             Parameter("observation", "ram", "what is seen", choices=("ram", "rgb_image", "grayscale_image")),
@@ -242,7 +255,7 @@ SHELF: dict[str, Shelved] = {
         "a running robot, half of its joints each (MuJoCo)",
         "mujoco",
         ("mujoco", "imageio"),
-        "mujoco",
+        ("mujoco", "gymnasium"),
         _robot,
         (
             Parameter("robot", "HalfCheetah-v5", "the body", choices=("HalfCheetah-v5", "Walker2d-v5")),
@@ -264,7 +277,7 @@ def make_shelved(game_id: str, given: Mapping[str, Any]) -> Game:
     return AdaptedGame(
         entry.build(parameters),
         game_id=game_id,
-        version=f"{ADAPTER_VERSION}+{entry.distribution}-{version(entry.distribution)}",
+        version="+".join([str(ADAPTER_VERSION), *(f"{name}-{version(name)}" for name in entry.distributions)]),
         parameters=parameters,
         options=AdapterOptions(fps=entry.fps, idle=entry.idle, wait=entry.wait),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -16,6 +16,9 @@ ROLLBACK = 8
 
 MOST = 3600
 """No window is larger."""
+
+
+Clock: TypeAlias = Callable[[], float]
 
 
 class Cost(Struct, frozen=True):
@@ -34,24 +37,28 @@ class Cost(Struct, frozen=True):
     does not even reach that rate without any rollback."""
 
 
-def measure(game: Game, trace: Trace, fps: float) -> Cost:
+def measure(game: Game, trace: Trace, fps: float, clock: Clock = time.perf_counter) -> Cost:
     """Play a trace and stop the time. The trace must have frames."""
+
+    def each(call: Callable[[], Any]) -> float:
+        return _each(call, clock)
+
     game.reset(trace.seed)
     snapshots = []
     step = 0.0
     for joint in trace.inputs:
         snapshots.append(game.save())
-        began = time.perf_counter()
+        began = clock()
         game.step(joint)
-        step += time.perf_counter() - began
+        step += clock() - began
     step = step / len(trace.inputs) * 1e6
     last = game.save()
-    save = _each(game.save)
-    digest = _each(lambda: game.digest(last))
-    observe = _each(game.observe)
+    save = each(game.save)
+    digest = each(lambda: game.digest(last))
+    observe = each(game.observe)
     # Two states in turn: going to where one is already may cost nothing.
     before = snapshots[-1]
-    load = _each(lambda: (game.load(before), game.load(last))) / 2
+    load = each(lambda: (game.load(before), game.load(last))) / 2
     start = max(0, len(trace.inputs) - ROLLBACK)
 
     def roll_back() -> None:
@@ -60,7 +67,7 @@ def measure(game: Game, trace: Trace, fps: float) -> Cost:
             game.step(joint)
             game.save()
 
-    rollback = _each(roll_back) * ROLLBACK / (len(trace.inputs) - start)
+    rollback = each(roll_back) * ROLLBACK / (len(trace.inputs) - start)
     window = largest_window(1e6 / fps, step + save, load, digest + observe)
     return Cost(
         round(step, 2),
@@ -85,11 +92,13 @@ def largest_window(frame: float, simulated: float, load: float, beside: float) -
     return max(0, min(MOST, int((left - load) // simulated)))
 
 
-def _each(call: Callable[[], Any], budget: float = 0.03, most: int = 200) -> float:
+def _each(call: Callable[[], Any], clock: Clock, budget: float = 0.03, most: int = 1000) -> float:
     """Mean microseconds of a call: as many as fit into ``budget`` seconds, at least three."""
+    began = clock()
     call()
-    done, began = 0, time.perf_counter()
-    while done < 3 or (done < most and time.perf_counter() - began < budget):
+    once = max(clock() - began, 1e-7)
+    count = min(most, max(3, int(budget / once)))
+    began = clock()
+    for _ in range(count):
         call()
-        done += 1
-    return (time.perf_counter() - began) / done * 1e6
+    return (clock() - began) / count * 1e6
