@@ -19,13 +19,13 @@ from tests.sim.plans import Dice, Plan, draw_departure, draw_plan, judge, shrink
 
 CORPUS = Path(__file__).parent / "corpus"
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
-BATCHES = 4
-SCHEDULES = 25_000 if SOAK else 255
+BATCHES = 12
+SCHEDULES = 8_000 if SOAK else 85
 """In each batch."""
 FIRST = time.time_ns() % 1_000_000_007 * BATCHES * SCHEDULES if SOAK else 0
 TWICE_EVERY = 10
 """Every so many schedules one is played twice, and must leave the same trace."""
-DEPARTURES = 5_000 if SOAK else 40
+DEPARTURES = 1_500 if SOAK else 15
 """In each batch: matches of three and four in which players die."""
 SHOWN = 3
 """Failures that are made smaller: that takes time, and the first ones say most."""
@@ -54,7 +54,7 @@ def run_fleet(draw: Callable[[int], Plan], batch: int, schedules: int) -> Counte
     failed: dict[int, list[str]] = {}
     totals: Counter[str] = Counter()
     for number in range(FIRST + batch, FIRST + batch + BATCHES * schedules, BATCHES):
-        problems, played = judge(draw(number), twice=number % TWICE_EVERY < BATCHES)
+        problems, played = judge(draw(number), twice=number % TWICE_EVERY == 0)
         if problems:
             failed[number] = problems
         if played is not None:
@@ -78,15 +78,15 @@ def test_fleet(batch: int) -> None:
     totals = run_fleet(ordinary, batch, SCHEDULES)
     assert totals["frames"] > 25 * SCHEDULES
     assert totals["partial"] == 0
-    assert totals["idle"] > SCHEDULES // 100, "nobody was away"
+    assert totals["idle"] > 0, "nobody was away"
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_fleet_in_which_players_die(batch: int) -> None:
     """Survivors agree on everything, though the last packets of the dead reached only some of them."""
     totals = run_fleet(departure, batch, DEPARTURES)
-    assert totals["partial"] > DEPARTURES // 10
-    assert totals["idle"] > DEPARTURES // 10
+    assert totals["partial"] > 0
+    assert totals["idle"] > 0
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.json")), ids=lambda path: path.stem)
