@@ -29,11 +29,14 @@ FORWARD_INTERVAL = 0.05
 class Departures:
     """The departures of one match, at one peer."""
 
-    def __init__(self, links: Sequence[Link], players: int) -> None:
+    def __init__(self, links: Sequence[Link], players: int, silence: float) -> None:
         self._links = links
+        self._silence = silence
         self._next_forward = 0.0
         self.status: Status = "partner_left"
         """What the first departure means for the episode."""
+        self._next_leave = float("inf")
+        # When the next one is gone, as far as is known.
         self.any_gone = False
         self.flags = (False,) * players
         """Per player, whether he is gone."""
@@ -42,9 +45,16 @@ class Departures:
         """From ``at`` on, ``link``'s player is gone, unless an earlier moment was named before."""
         if link.gone is None and (link.leaves is None or at < link.leaves[0]):
             link.leaves = (at, reason, status)
+            self._next_leave = min(self._next_leave, at)
 
-    def due(self, now: float) -> Iterator[Link]:
-        """Those who are gone as of now, each once."""
+    def due(self, now: float) -> Sequence[Link]:
+        """Those who are gone as of now, each once; among them whoever has been silent for too long."""
+        for link in self._links:
+            if now - link.last_heard > self._silence:
+                self.suspect(link, "silent", "partner_silent", now)
+        return list(self._leave(now)) if now >= self._next_leave else ()
+
+    def _leave(self, now: float) -> Iterator[Link]:
         for link in self._links:
             if link.leaves is not None and link.gone is None and now >= link.leaves[0]:
                 if not self.any_gone:
@@ -53,6 +63,8 @@ class Departures:
                 link.gone = link.leaves[1]
                 self.flags = tuple([gone or player == link.player for player, gone in enumerate(self.flags)])
                 yield link
+        awaited = [link.leaves[0] for link in self._links if link.leaves is not None and link.gone is None]
+        self._next_leave = min(awaited, default=float("inf"))
 
     def agreed(self, link: Link, session: Session) -> int | None:
         """The last frame whose input of ``link``'s player counts, once all survivors agree; None until then."""

@@ -121,7 +121,7 @@ class Peer:
         lose nothing, and more packets there would only mean more that a late one holds up."""
         self._next_hello = now
         self._deadline = now + start.settings.start_timeout
-        self._departures = Departures(self._others, players)
+        self._departures = Departures(self._others, players, start.settings.silence)
         self._ending: Ending | None = None
         self._reason = ""
         self._number = 0
@@ -449,10 +449,6 @@ class Peer:
 
     def _note_departures(self, now: float) -> bool:
         """Whoever has been silent for too long, or said that he goes, is gone. True if anybody is."""
-        timeout = self.start.settings.silence
-        for link in self._others:
-            if now - link.last_heard > timeout:
-                self._departures.suspect(link, "silent", "partner_silent", now)
         for link in self._departures.due(now):
             self._events.append(PlayerGone(link.player, link.gone or ""))
         return self._departures.any_gone

@@ -127,6 +127,7 @@ INPUT_OVERHEAD = _INPUTS[0].size
 """Bytes of an :class:`Input` packet without statuses and inputs."""
 
 _PLAYERS_AT = INPUT_OVERHEAD - 1
+_INPUT_START = bytes((_MAGIC, PROTOCOL_VERSION, _INPUT))
 
 
 def inputs_that_fit(players: int, width: int) -> int:
@@ -200,6 +201,8 @@ def decode(data: bytes) -> Packet:
     size = len(data)
     if size > MAX_PACKET:
         raise PacketError(f"packet of {size} bytes: at most {MAX_PACKET}")
+    if data[:3] == _INPUT_START:
+        return _decode_input(data)  # nearly every packet is one
     if size < _HEAD.size:
         raise PacketError(f"packet of {size} bytes: at least {_HEAD.size}")
     magic, version, kind, episode = _HEAD.unpack_from(data)
@@ -207,8 +210,6 @@ def decode(data: bytes) -> Packet:
         raise PacketError(f"first byte {magic:#x}: expected {_MAGIC:#x}")
     if version != PROTOCOL_VERSION:
         raise PacketError(f"protocol version {version}: expected {PROTOCOL_VERSION}")
-    if kind == _INPUT:
-        return _decode_input(data)
     body = size - _HEAD.size
     if kind == _END:
         _expect(body, _END_BODY.size, "end")
