@@ -182,6 +182,7 @@ async def play(
     network: Link | None = None,
     network_seed: int = 0,
     keep: Path | None = None,
+    keep_said: Mapping[str, str] | None = None,
     on_event: Callable[[ClientEvent], None] = lambda event: None,
     progress_every: float | None = None,
     stop: asyncio.Event | None = None,
@@ -191,8 +192,8 @@ async def play(
     ``policy_factory(spec, player)`` makes the bot once the seat is known; ``policy_info`` describes it in the record.
     ``network`` impairs what this client sends, with draws seeded by ``network_seed``. ``spool`` is the folder in which
     exports wait for their upload (what earlier runs left there is uploaded too); ``keep``, if given, gets a Parquet
-    file of every export. Every ``progress_every`` seconds, if given, ``on_event`` hears how far the match is. When
-    ``stop`` is set, the match is left and this returns within two seconds.
+    file of every export, with ``keep_said`` in its metadata. Every ``progress_every`` seconds, if given, ``on_event``
+    hears how far the match is. When ``stop`` is set, the match is left and this returns within two seconds.
 
     Raises a :class:`~client_sim.control.ControlError` (``ServerUnreachable``, ``JoinRefused``, and ``ConnectionLost``
     if that happens before play begins), :class:`~client_sim.transport.interface.TransportError` (the relay did not
@@ -203,7 +204,7 @@ async def play(
     client = _Client(url, policy_factory, on_event, stop or asyncio.Event())
     client.policy_info = policy_info
     client.network, client.network_seed = network, network_seed
-    client.keep = keep
+    client.keep, client.keep_said = keep, keep_said
     client.progress_every = progress_every
     if keep is not None:
         make_folder(keep)
@@ -229,6 +230,7 @@ class _Client:
         self.network: Link | None = None
         self.network_seed = 0
         self.keep: Path | None = None
+        self.keep_said: Mapping[str, str] | None = None
         self.progress_every: float | None = None
         self.result = PlayResult()
         self._on_event = on_event
@@ -348,7 +350,9 @@ class _Client:
             upload = start.upload.replace("{match}", start.match).replace("{episode}", str(export.header.episode))
             uploader.submit(export, self.url + upload, start.ticket)
             if self.keep is not None:
-                self._keeping.add(asyncio.create_task(asyncio.to_thread(keep_export, export, self.keep)))
+                self._keeping.add(
+                    asyncio.create_task(asyncio.to_thread(keep_export, export, self.keep, self.keep_said))
+                )
 
         self._runtime = Runtime(peer, self._transport(start), on_export=take, on_event=self._peer_event)
         beside = [asyncio.create_task(self._stop_with(self._runtime))]

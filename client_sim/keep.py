@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def proof(export: Export) -> dict[str, str]:
     return {"digests": json.dumps({str(export.own.player): export.digest.hex()})}
 
 
-def keep_export(export: Export, folder: Path) -> Path:
+def keep_export(export: Export, folder: Path, said: Mapping[str, str] | None = None) -> Path:
     """Write an export below ``folder``: under a temporary name, synced, then renamed. Returns where.
+
+    ``said``: what else the file shall say of where it comes from.
 
     Raises ``OSError`` if the disk refuses and :class:`protocol.parquet.EpisodeFileError` for what has no place in
     a file.
@@ -45,7 +48,7 @@ def keep_export(export: Export, folder: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write_episode(temporary, export.header, export.canonical, export.own, proof(export))
+        write_episode(temporary, export.header, export.canonical, export.own, {**(said or {}), **proof(export)})
         handle = os.open(temporary, os.O_RDONLY)
         try:
             os.fsync(handle)

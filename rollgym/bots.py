@@ -7,7 +7,7 @@ import dataclasses
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,11 +66,13 @@ async def run_clients(
     network: Link,
     spool: Path,
     keep: Path | None,
+    said: Mapping[str, str],
     on_event: Callable[[int, ClientEvent], None],
 ) -> list[Finished]:
     """Let all clients play, each its own match, until they are done or told to stop by a signal.
 
-    ``on_event`` gets the client's index and its event. Raises what :func:`client_sim.client.play` raises.
+    ``said`` is known of the experiment: kept files repeat it. ``on_event`` gets the client's index and its event.
+    Raises what :func:`client_sim.client.play` raises.
     """
     stop = asyncio.Event()
 
@@ -103,6 +105,7 @@ async def run_clients(
                 network=network,
                 network_seed=client.network_seed,
                 keep=keep,
+                keep_said=said,
                 on_event=lambda event: on_event(index, event),
                 progress_every=PROGRESS_EVERY,
                 stop=stop,

@@ -98,8 +98,9 @@ def play(
 
     try:
         if config is not None:
-            game_id, parameters, clients, link = _from_config(config, seat)
+            game_id, parameters, clients, link, said = _from_config(config, seat)
         else:
+            said = {}
             link = link_from(network, latency, jitter, loss, duplicate, reorder, burst)
             parameters = parameters_from(param)
             game_id = game or ""
@@ -119,6 +120,7 @@ def play(
                 network=link,
                 spool=spool,
                 keep=keep,
+                said=said,
                 on_event=heard,
             )
         )
@@ -149,8 +151,8 @@ def _clients(game_id: str, parameters: dict[str, Any], policy: str | None, seed:
     return [Client(None, Bot(policy=name, seed=seed + n), seed + n) for n in range(bots)]
 
 
-def _from_config(path: Path, seat: int) -> tuple[str, dict[str, Any], list[Client], Link]:
-    """One of the bots of an experiment file."""
+def _from_config(path: Path, seat: int) -> tuple[str, dict[str, Any], list[Client], Link, dict[str, str]]:
+    """One of the bots of an experiment file, and what the file says of the experiment."""
     from rollgym.bots import Client
     from rollgym.config import load_config
 
@@ -159,7 +161,8 @@ def _from_config(path: Path, seat: int) -> tuple[str, dict[str, Any], list[Clien
     bot = file.all_bots(made.spec)[seat]
     made.close()
     client = Client(f"bot-{seat}", bot, (file.experiment.seed or 0) * 1000 + seat)
-    return file.experiment.game.id, file.experiment.game.all_parameters(), [client], file.network.link()
+    said = {"experiment": file.experiment.name, "condition": file.experiment.condition}
+    return file.experiment.game.id, file.experiment.game.all_parameters(), [client], file.network.link(), said
 
 
 def _good(finished: Finished) -> bool:

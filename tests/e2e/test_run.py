@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import rollgym
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
 
@@ -77,6 +79,8 @@ def test_every_episode_is_played_and_verified(played: tuple[Path, dict[str, Any]
         assert peer["rollback_depth_max"] >= 2
         assert peer["checksums_matched"] == peer["checksums_compared"] > 0
     assert 0 < summary["engine_share"] < 1
+    assert 0 < summary["work_per_frame"] < summary["frame_seconds"] == 1 / 60
+    assert summary["waiting"] == 0
 
 
 def test_both_peers_exports_are_identical(played: tuple[Path, dict[str, Any]]) -> None:
@@ -105,6 +109,17 @@ def test_one_altered_value_is_found_and_named(played: tuple[Path, dict[str, Any]
     done = _rollgym("verify", "altered.parquet", cwd=folder)
     assert done.returncode == 1
     assert "altered.parquet: replay differs: frame 77, rewards" in done.stdout
+
+
+def test_every_kept_file_says_where_it_comes_from(played: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = played
+    for path in summary["exports"][0]:
+        (episode,) = rollgym.load(folder / path, experiment="ci", condition="rtt_80")
+        player = str(episode.own_parts[0 if "player_0" in path else 1].player)
+        assert len(episode.provenance["digests"][player]) == 64
+        (bot,) = episode.provenance["players"].values()
+        assert bot["policy"]["network"]["forward"]["latency"] == 0.04
+        assert "python" in bot["software"]
 
 
 def test_the_dataset_verifies(played: tuple[Path, dict[str, Any]]) -> None:
