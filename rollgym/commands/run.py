@@ -125,6 +125,7 @@ def _report(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolde
 
 
 def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolder) -> None:
+    from games.registry import is_built_in
     from rollgym.invocation import command_line
 
     report = _report(outcome, file, data, folder)
@@ -155,9 +156,11 @@ def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFold
     typer.echo("\nnext:")
     if pairs:
         typer.echo(f"  {command_line('compare', *pairs[0][:2])}")
-    typer.echo(f"  {command_line('verify', str(data))}")
+    game = file.experiment.game.id
+    trust = () if is_built_in(game) else ("--game", game)
+    typer.echo(f"  {command_line('verify', str(data), *trust)}")
     if pairs:
-        typer.echo(f"  {command_line('replay', pairs[0][0])}")
+        typer.echo(f"  {command_line('replay', pairs[0][0], *trust)}")
     if report["waiting"]:
         port = file.server.port or 8000
         serve = command_line("serve", str(folder.config), "--data", str(data), "--port", str(port))

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from games import registry
+from games.adapters.shelf import SHELF
 from games.errors import GameError
 
 OWN = ("drift", "pong", "kitchen")
@@ -15,7 +16,7 @@ OWN = ("drift", "pong", "kitchen")
 
 def test_the_built_in_games_are_listed_and_can_be_made() -> None:
     listed = {game.id: game for game in registry.available()}
-    assert list(listed) == ["drift", "pong", "kitchen", "overcooked"]
+    assert list(listed) == ["drift", "pong", "kitchen", "overcooked", *SHELF]
     assert listed["pong"].extra is None
     assert listed["overcooked"].extra == "overcooked"
     made = registry.make("pong", {"points": 2})
@@ -38,7 +39,8 @@ def test_parameters_are_refused_by_name() -> None:
 
 
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    for module in ("games.registry", "games.adapters.shelf"):
+        monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
     assert {game.id: game.installed for game in registry.available() if game.extra is None} == dict.fromkeys(OWN, True)
     assert {game.installed for game in registry.available() if game.extra is not None} == {False}
     with pytest.raises(GameError, match=r"pip install rollgym\[overcooked\]"):
@@ -46,7 +48,8 @@ def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_listing_games_imports_no_adapter() -> None:
-    code = "import sys, games.registry as r; r.available(); r.make('pong'); print('cogrid' in sys.modules)"
+    heavy = "{'cogrid', 'pettingzoo', 'pygame', 'mujoco', 'pyspiel', 'rware'}"
+    code = f"import sys, games.registry as r; r.available(); r.make('pong'); print(bool({heavy} & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 
