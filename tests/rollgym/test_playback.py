@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from client_sim.network import CONDITIONS
@@ -19,6 +21,8 @@ from rollgym import playback_gif
 from rollgym.cli import app
 from rollgym.exports import write_export
 from rollgym.playback import PlaybackError, find_recording, game_of, play_back
+from rollgym.playback_terminal import Screen, look, stride_of
+from rollgym.playback_terminal import play as play_in_terminal
 from tests.rollgym.stored import MATCH, OTHER, play
 
 NPC = {"cooks": 3, "npcs": {"cook_2": {"policy": "cook"}}}
@@ -189,3 +193,24 @@ def test_a_game_of_another_version_is_refused(exports: list[Path]) -> None:
     object.__setattr__(recording, "header", msgspec.structs.replace(recording.header, game=game))
     with pytest.raises(PlaybackError, match=r"game\.version was '0', here it is '1'"):
         game_of(recording)
+
+
+def test_step_waits_for_a_key_and_q_ends(exports: list[Path]) -> None:
+    done = CliRunner().invoke(app, ["replay", str(exports[0]), "--step"], input="  q", env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert [n for n in range(10) if f"frame {n} of 150" in done.stdout] == [0, 1, 2]
+
+
+def test_a_terminal_gets_every_picture_in_time_and_rollbacks_in_red(exports: list[Path]) -> None:
+    recording = find_recording(exports[0], None)
+    game = game_of(recording)
+    console = Console(force_terminal=True, file=StringIO(), width=100, height=60, color_system="standard")
+    moments = play_back(recording, game, look, every=stride_of(1000))
+    play_in_terminal(console, Screen(recording, game), moments, fps=1000)
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert recording.own is not None
+    assert "frame 0 of 150" in text
+    for event in recording.own.rollbacks:
+        assert f"frame {min(event.at_frame, 150)} of 150" in text
+    assert "\x1b[1;31mrolled back" in text
