@@ -41,8 +41,12 @@ class Ending:
         """Everybody who is still there has our end, and we have theirs."""
         return all(link.gone is not None or (link.end_acked and link.end is not None) for link in self._links)
 
-    def differences(self) -> list[DesyncFound]:
-        """Ends that are not ours: another number of frames, or other content."""
+    def differences(self, *, of_the_gone: bool) -> list[DesyncFound]:
+        """Ends that are not ours: another number of frames, or other content.
+
+        ``of_the_gone``: those of players who are gone count too. Not so where an earlier departure had its part in the
+        episode: who is gone by now may have known inputs of the first one that no survivor has.
+        """
         return [
             DesyncFound(
                 self.episode,
@@ -52,5 +56,7 @@ class Ending:
                 f"{link.end.frames} frames {link.end.digest.hex()[:16]}",
             )
             for link in self._links
-            if link.end is not None and (link.end.frames, link.end.digest) != (self.frames, self.digest)
+            if link.end is not None
+            and (of_the_gone or link.gone is None)
+            and (link.end.frames, link.end.digest) != (self.frames, self.digest)
         ]

@@ -472,6 +472,10 @@ class Peer:
             link.parted = True
             if self.start.settings.on_disconnect == "continue":
                 episode.session.disconnect(link.player, last)
+                for other in self._others:
+                    if other.gone is not None:
+                        # It may have known inputs of this one that no survivor has, and reached other states with them.
+                        episode.session.checksums.forget(other.player)
             else:
                 episode.session.end_after(last)
 
@@ -514,7 +518,8 @@ class Peer:
                     self._send(out, player, forward)
             return
         # A partial episode is a prefix, which may be longer at a peer that is gone.
-        differences = ending.differences() if episode.complete else []
+        nobody_left = all(queue.closed is None for queue in episode.session.queues)
+        differences = ending.differences(of_the_gone=nobody_left) if episode.complete else []
         self._events.extend(differences)
         episode.recorder.clear()
         last = episode.number + 1 >= self.start.settings.episodes

@@ -63,6 +63,10 @@ class ChecksumBook:
             waiting[frame] = digest
             self.due = True
 
+    def forget(self, player: int) -> None:
+        """What ``player``'s peer said and is not compared yet counts no more."""
+        self._theirs[player].clear()
+
     def compare(self) -> None:
         """Compare what is known on both sides."""
         self.due = False

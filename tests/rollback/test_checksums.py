@@ -94,3 +94,13 @@ def test_what_is_older_than_anything_kept_is_passed_over() -> None:
     book.theirs(1, 3, 4)
     assert not settled(book)
     assert book.compared == 0
+
+
+def test_what_is_forgotten_is_not_compared() -> None:
+    book = ChecksumBook(3)
+    for player in (1, 2):
+        book.theirs(player, 10, 5)
+    book.forget(1)
+    book.own(10, 4)
+    assert settled(book) == [Desync(10, 2, 4, 5)]
+    assert book.compared == 1

@@ -384,7 +384,9 @@ def _agreement(plan: Plan, played: Played) -> Iterator[str]:
             found = compare_episodes((one.header, one.canonical), (other.header, other.canonical))
             if dead and found is not None and found.frame is not None:
                 # The dead may have come further than anybody can know, but not elsewhere.
-                filled = one.canonical.columns["input_source"].array()[:, player]
+                # The first idle frame of anybody who died: his inputs may have got no further than to this dead one.
+                killed = [victim for victim, _ in plan.kills]
+                filled = one.canonical.columns["input_source"].array()[:, killed].any(axis=1)
                 agreed = int(filled.argmax()) if filled.any() else one.header.frames
                 shorter = min(agreed, other.header.frames)
                 found = None if found.frame >= shorter else found

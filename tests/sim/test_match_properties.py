@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sim.plans import Plan, draw_plan, judge
+from tests.sim.plans import Dice, Plan, draw_plan, judge
 
 T = TypeVar("T")
 
@@ -108,3 +111,26 @@ def test_a_paused_peer_comes_back(seconds: float, window: int) -> None:
     assert played.frames == 300
     deepest = max(event.depth for p in played.result.players for event in p.exports[0].own.rollbacks)
     assert deepest > (150 if window > 8 and seconds > 1.0 else 2)
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "4711"])
+def test_another_process_another_hash_order_the_same_trace(hash_seed: str) -> None:
+    plan = draw_plan(Dice(11), frames=(40, 40), players=(3,))
+    _, here = judge(plan)
+    assert here is not None
+    assert here.rollbacks > 0
+    code = (
+        "import sys; from tests.sim.plans import Plan, play; "
+        "played = play(Plan.parse(sys.argv[1])); "
+        "print(played.result.trace, *(e.digest.hex() for p in played.result.players for e in p.exports))"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", code, plan.text()],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    digests = [export.digest.hex() for player in here.result.players for export in player.exports]
+    assert there.stdout.split() == [here.result.trace, *digests]
