@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -27,6 +28,9 @@ from tests.rollback.toy import Toy, ToyPolicy
 T = TypeVar("T")
 
 FPS = 60
+
+CORPUS = Path(__file__).parent / "corpus"
+"""Plans that failed once, as JSON."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.plans import Dice, Plan, draw_departure, draw_plan, judge, shrink_failure
+from tests.sim.plans import CORPUS, Dice, Plan, draw_departure, draw_plan, judge, shrink_failure
 
-CORPUS = Path(__file__).parent / "corpus"
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 BATCHES = 12
 SCHEDULES = 8_000 if SOAK else 85

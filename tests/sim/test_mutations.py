@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from client_sim.departures import Departures
 from client_sim.ending import Ending
 from client_sim.episode import Episode
 from client_sim.link import Link
@@ -16,12 +17,13 @@ from client_sim.network import Link as NetworkLink
 from client_sim.peer import Peer
 from client_sim.record.buffers import Row, SpeculativeBuffer
 from client_sim.record.recorder import EpisodeRecorder
+from client_sim.rollback.checksums import ChecksumBook
 from client_sim.rollback.errors import InputGap
 from client_sim.rollback.input_queue import InputQueue
 from client_sim.rollback.snapshots import SnapshotStore
 from client_sim.sending import InputSender
 from protocol.packets import Input
-from tests.sim.plans import Dice, Plan, draw_plan, judge
+from tests.sim.plans import CORPUS, Dice, Plan, draw_plan, judge
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -29,11 +31,18 @@ MUTATIONS: list[tuple[str, str, Patch]] = []
 
 ROUGH = {"latency": 0.04, "jitter": 0.02, "loss": 0.2}
 
+DEATHS = (
+    "last_inputs_of_the_dead_at_one_survivor_who_is_done",
+    "survivor_leaves_before_the_other_has_its_inputs",
+    "a_dead_player_knew_inputs_that_no_survivor_has",
+)
+
 PLANS = [
     Plan(frames=20, episodes=2, forward=ROUGH, backward=ROUGH, timeout=2.0),
     Plan(frames=40, episodes=2, hold=3, delay=1, save_every=2, forward=ROUGH, backward=ROUGH, timeout=2.0),
     Plan(frames=60, players=3, episodes=2, ends_from=10, forward=ROUGH, backward={"latency": 0.1}, timeout=2.0),
     *(draw_plan(Dice(number), frames=(20, 40)) for number in range(5)),
+    *(Plan.parse((CORPUS / f"{name}.json").read_text()) for name in DEATHS),
 ]
 
 
@@ -120,6 +129,34 @@ def _(patch: pytest.MonkeyPatch) -> None:
         self._next = float("inf")
 
     patch.setattr(Ending, "packets", packets)
+
+
+@mutation("11", "the last inputs of the dead are not handed on")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Departures, "hand_on", lambda self, session, episode, now: iter(()))
+
+
+@mutation("10", "a survivor does not ask the others up to where they have the inputs of the dead")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Departures, "agreed", lambda self, link, session: session.queues[link.player].last)
+
+
+@mutation("10", "a survivor leaves as soon as it has come to the agreed end itself")
+def _(patch: pytest.MonkeyPatch) -> None:
+    original = Peer._end
+
+    def end(self: Peer, now: float, out: list[tuple[int, bytes]]) -> None:
+        if self.episode is not None and not self.episode.complete:
+            self._leave("left", now)
+        else:
+            original(self, now, out)
+
+    patch.setattr(Peer, "_end", end)
+
+
+@mutation("9", "what the dead said of states that no survivor can reach is compared")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ChecksumBook, "forget", lambda self, player: None)
 
 
 @mutation("12", "the network draws from a generator that nobody seeded")
