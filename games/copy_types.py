@@ -38,6 +38,7 @@ from games.copy_kinds import (
     Instance,
     Kind,
     Leaf,
+    Replaced,
     Sequence,
     Set,
     Slotted,
@@ -46,7 +47,7 @@ from games.copy_kinds import (
     Tuple,
 )
 from games.errors import Unsafe
-from games.plain import PRIMITIVES, named
+from games.plain import PRIMITIVES, named, plain_bytes
 
 INSTEAD = (
     "plain Python and numpy state, or get_state() and set_state(state) on the environment, or replaying every "
@@ -163,6 +164,10 @@ def classify(item: Any) -> Kind:
         raise Unsafe("", kind, "a simulation without threads: they run on while frames are rolled back")
     if isinstance(item, types.GeneratorType | types.CoroutineType | types.AsyncGeneratorType):
         raise Unsafe("", kind, "a list with an index: how far a running generator is can not be copied")
+    if hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools"):
+        raise Unsafe("", kind, "a list with an index: how far an iterator is can not be copied")
+    if isinstance(item, np.random.SeedSequence):
+        return Replaced(lambda seeds: type(seeds)(**seeds.state), lambda seeds: plain_bytes(seeds.state))
     resource = _resource(kind)
     if resource is not None:
         return resource

@@ -217,6 +217,9 @@ class _Writer:
 
     def rank(self, value: Any) -> tuple[int, bytes]:
         """What members of a set are sorted by: their number, or else what can be reached from them."""
+        kind = type(value)
+        if kind in PRIMITIVES or (kind is tuple and all([type(part) in PRIMITIVES for part in value])):
+            return _LAST, plain_bytes([value])
         number = self._numbers.get(id(value))
         if number is not None:
             return number, b""

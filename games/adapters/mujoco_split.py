@@ -28,7 +28,7 @@ class SplitRobot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         """Raises :class:`~games.errors.GameError` for a robot that is not in :data:`PARTS`."""
         if robot not in PARTS:
             raise GameError("robot", robot, "one of " + ", ".join(PARTS))
-        self.env = _quietly_made(robot, max_steps, render_mode)
+        self.env = quietly_made(robot, max_steps, render_mode)
         self.render_mode = render_mode
         self._parts = PARTS[robot]
         whole = self.env.action_space
@@ -68,7 +68,7 @@ class SplitRobot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         self.env.close()
 
 
-def _quietly_made(robot: str, max_steps: int, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+def quietly_made(robot: str, max_steps: int, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     """Compiling these models warns that they are old: on stderr, and in a file in the current folder."""
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda text: None)

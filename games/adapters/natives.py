@@ -89,13 +89,12 @@ def _ale_put(ale: Any, content: bytes) -> None:
 
 
 def _refuse_sticky(ale: Any, name: Any) -> None:
-    probability = ale.getFloat(name)
-    if probability > 0:
+    if ale.getFloat(name) > 0:
         expected = (
             "repeat_action_probability 0: with sticky actions the emulator repeats an action that its saved state "
             "does not contain, so it goes on differently even after an exact restore"
         )
-        raise Unsafe("", f"sticky at {probability:g}", expected)
+        raise Unsafe("", type_name(type(ale)), expected)
 
 
 class NativeState(Kind):
