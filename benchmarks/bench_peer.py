@@ -21,7 +21,7 @@ synctest does the step, the save and two digests.
 
 def run(quick: bool) -> Report:
     """Measure."""
-    frames, rounds = (300, 1) if quick else (6_000, 5)
+    frames, rounds = (300, 1) if quick else (2_000, 20)
     inputs = benchmark_inputs(frames)
     results: dict[str, dict[str, float]] = {}
     calls = [lambda: _synctest(inputs)]

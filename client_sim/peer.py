@@ -78,6 +78,10 @@ class Phase(Enum):
     DONE = "done"
 
 
+# A member looked up in its Enum costs three times a name (before Python 3.12), and every poll asks for the phase often.
+_MEETING, _PLAYING, _ENDING, _LEAVING, _DONE = Phase
+
+
 class Peer:
     """One player's peer for one match.
 
@@ -101,7 +105,7 @@ class Peer:
         players = len(start.participants)
         self.links = {p: Link(p, players, now) for p in range(players) if p != start.player}
         self._others = tuple(self.links.values())
-        self.phase = Phase.MEETING
+        self.phase = _MEETING
         self.packets_sent = 0
         self.bytes_sent = 0
         self._game_identity = identity(game.spec)
@@ -135,7 +139,7 @@ class Peer:
     @property
     def done(self) -> bool:
         """Nothing more will be sent or played."""
-        return self.phase is Phase.DONE
+        return self.phase is _DONE
 
     @property
     def episode(self) -> Episode | None:
@@ -161,11 +165,11 @@ class Peer:
 
     def next_wakeup(self, now: float) -> float:
         """When :meth:`poll` is next due; infinity when done."""
-        if self.phase is Phase.DONE:
+        if self.phase is _DONE:
             return float("inf")
-        if self.phase is Phase.MEETING:
+        if self.phase is _MEETING:
             return now if self._all_met() else self._next_hello
-        if self.phase is Phase.PLAYING and self._behind():
+        if self.phase is _PLAYING and self._behind():
             return now
         return min(self._next_tick, self._extra_at)
 
@@ -187,9 +191,9 @@ class Peer:
 
     def stop(self, now: float) -> None:
         """End the match here and now: the canonical prefix is exported, partners are told."""
-        if self.phase in (Phase.MEETING, Phase.PLAYING):
+        if self.phase in (_MEETING, _PLAYING):
             self._finish("aborted", "left", now)
-        elif self.phase is Phase.ENDING:
+        elif self.phase is _ENDING:
             self._leave("left", now)
 
     # -- what arrives --------------------------------------------------------------------------------------------
@@ -197,7 +201,7 @@ class Peer:
     def receive(self, source: int, data: bytes, now: float) -> None:
         """A packet from player ``source``, who the transport vouches for. Never raises for what is in it."""
         link = self.links.get(source)
-        if link is None or self.phase is Phase.DONE:
+        if link is None or self.phase is _DONE:
             return
         try:
             packet = decode(data)
@@ -220,7 +224,7 @@ class Peer:
 
     def _hear_input(self, link: Link, packet: Input, now: float) -> None:
         episode = self._episode
-        if packet.episode != self._number or episode is None or self.phase not in (Phase.PLAYING, Phase.ENDING):
+        if packet.episode != self._number or episode is None or self.phase not in (_PLAYING, _ENDING):
             self._hear_of_next(link, packet.episode)
             return
         if link.gone is not None:
@@ -267,7 +271,7 @@ class Peer:
             link.refuse(str(error))
 
     def _hear_end(self, link: Link, packet: End) -> None:
-        if packet.episode == self._number and self.phase in (Phase.PLAYING, Phase.ENDING):
+        if packet.episode == self._number and self.phase in (_PLAYING, _ENDING):
             link.end = packet
         else:
             self._hear_of_next(link, packet.episode)
@@ -282,7 +286,7 @@ class Peer:
         reason = BYE_REASONS[packet.reason]
         if reason == "finished":
             link.end_acked = True
-            if self._number + 1 >= self.start.settings.episodes and self.phase is not Phase.PLAYING:
+            if self._number + 1 >= self.start.settings.episodes and self.phase is not _PLAYING:
                 return
         status: Status = "desync" if reason == "desync" else "partner_left"
         self._departures.suspect(link, reason, status, now + LEAVE_GRACE)
@@ -297,13 +301,13 @@ class Peer:
             for link in self._others:
                 link.last_heard = min(now, link.last_heard + now - self._polled)
         self._polled = now
-        if self.phase is Phase.MEETING:
+        if self.phase is _MEETING:
             self._meet(now, out)
-        if self.phase is Phase.PLAYING:
+        if self.phase is _PLAYING:
             self._play(now, out)
-        if self.phase is Phase.ENDING:
+        if self.phase is _ENDING:
             self._end(now, out)
-        if self.phase is Phase.LEAVING:
+        if self.phase is _LEAVING:
             self._farewell(now, out)
         return out
 
@@ -337,7 +341,7 @@ class Peer:
             link.last_heard = now
         self._episode = Episode(self.start, self._game, self._game_identity, self._policy, number, now)
         self._next_tick = now
-        self.phase = Phase.PLAYING
+        self.phase = _PLAYING
         self._events.append(EpisodeStarted(number, self._episode.seed))
 
     # -- playing -------------------------------------------------------------------------------------------------
@@ -358,7 +362,7 @@ class Peer:
             self._widen(episode, now)
         budget = CATCH_UP_BATCH
         progress = self._settle(episode, now)
-        while self.phase is Phase.PLAYING and (now >= self._next_tick or (budget > 0 and self._behind())):
+        while self.phase is _PLAYING and (now >= self._next_tick or (budget > 0 and self._behind())):
             if now >= self._next_tick:
                 episode.ticks += 1
                 self._next_tick += self._period * stretch(self._ahead())
@@ -374,7 +378,7 @@ class Peer:
             if episode.session.terminal_frame is None and now < self._next_tick and not self._behind():
                 break
             progress = self._settle(episode, now)
-        if self.phase is not Phase.PLAYING:
+        if self.phase is not _PLAYING:
             return
         if progress is Progress.OVER:
             self._over(episode, now)
@@ -498,7 +502,7 @@ class Peer:
         """
         export = self._export(episode, "complete" if episode.complete else self._departures.status, now)
         self._ending = Ending(episode.number, export.header.frames, export.digest, self._others, now)
-        self.phase = Phase.ENDING
+        self.phase = _ENDING
         self._extra_at = float("inf")
         self._next_tick = now
 
@@ -547,12 +551,12 @@ class Peer:
         self._leave(reason, now)
 
     def _playing(self) -> bool:
-        return self.phase is Phase.PLAYING
+        return self.phase is _PLAYING
 
     def _leave(self, reason: str, now: float) -> None:
         if self._episode is not None:
             self._episode.recorder.clear()
-        self.phase = Phase.LEAVING
+        self.phase = _LEAVING
         self._extra_at = float("inf")
         self._reason = reason
         self._deadline = now + LINGER
@@ -572,4 +576,4 @@ class Peer:
             now - link.last_heard < LINGER for link in waiting
         )
         if not waiting or (now >= self._deadline and not talking):
-            self.phase = Phase.DONE
+            self.phase = _DONE

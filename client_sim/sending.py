@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from client_sim.episode import Episode
 from client_sim.link import Link, timestamp
 from protocol.packets import ADVANTAGE_UNIT, Input, inputs_that_fit
@@ -20,7 +18,7 @@ class InputSender:
 
     def packets(
         self, link: Link, episode: Episode, known: tuple[int, ...], gone: tuple[bool, ...], now: float
-    ) -> Iterator[Input]:
+    ) -> list[Input]:
         """What ``link``'s player needs now. At least one packet, even with nothing new: it acknowledges."""
         session = episode.session
         checksum_frame, checksum = session.checksums.newest or (-1, 0)
@@ -30,9 +28,10 @@ class InputSender:
             advantage = 32767 if advantage > 0 else -32768
         acked, last = link.acked, episode.last_input
         sent = timestamp(now)
+        packets: list[Input] = []
         for _ in range(PACKETS_PER_TICK):
             start, inputs, idle = episode.inputs_after(acked, self._fit)
-            yield Input(
+            packet = Input(
                 episode.number,
                 start,
                 inputs,
@@ -49,7 +48,9 @@ class InputSender:
                 link.incoming.as_byte,
                 idle,
             )
+            packets.append(packet)
             link.sent += 1
             acked += len(inputs)
             if acked >= last:
-                return
+                break
+        return packets
