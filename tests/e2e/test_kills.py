@@ -233,7 +233,7 @@ def check_that_it_was_worth_something(run: Run, content: Content, everyone: list
     assert len(run.killed) >= 4
     verdicts = [row.verdict for row in content.episodes]
     assert "diverged" not in verdicts
-    assert verdicts.count("verified") >= MOMENTS
+    assert verdicts.count("verified") >= MOMENTS // 2
     assert {"single", "partial"} & set(verdicts), "no episode was interrupted"
     # A survivor's prefix arrives, and says what it is.
     flagged = [row for row in content.uploads if row.status in ("partner_left", "partner_silent", "aborted")]
