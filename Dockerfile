@@ -14,7 +14,7 @@ RUN /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isola
     && /opt/build/bin/python -m pip --python /opt/rollgym/bin/python install --no-cache-dir --no-index --no-deps /wheels/*.whl
 
 FROM python:3.11-slim
-ENV PATH=/opt/rollgym/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/rollgym/bin:$PATH PYTHONUNBUFFERED=1 ROLLGYM_HOST=0.0.0.0 ROLLGYM_PORT=8000 ROLLGYM_DATA=/data
 # The numeric id is fixed so that a mounted data folder can be given to it: chown 10001 data
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin rollgym \
     && install -d -o rollgym -g rollgym /data
