@@ -318,7 +318,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ChecksumBook, "take", take)
 
 
-@mutation(4, 5, what="the input of a player who left is not the default but his last one")
+@mutation(4, 5, RECORD, what="the input of a player who left is not the default but his last one")
 def _(patch: pytest.MonkeyPatch) -> None:
     original = InputQueue.close
 

@@ -327,7 +327,7 @@ def test_every_order_of_calls() -> None:
         "rollbacks": 500,
         "deep": 100,
         "sparse": 100,
-        "lockstep": 5,
+        "lockstep": 3,
         "STALLED": 100,
         "TERMINAL": 20,
         "OVER": 5,
