@@ -7,20 +7,16 @@ other side of a connection or from a file of somebody else.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import distribution, packages_distributions
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gymnasium
-import xxhash
 
 from games.adapters.adapted import AdaptedGame
 from games.adapters.family import is_environment
 from games.adapters.options import AdapterOptions
+from games.code_names import find_callable, import_from_here, is_code_name, module_of, version_of
 from games.contract import Game
 from games.errors import GameError
 from games.plain import type_name
@@ -29,14 +25,13 @@ ADAPTER_VERSION = 1
 """Counted up when what adapters make of an environment changes: peers must agree on it."""
 
 _GYM_ID = re.compile(r"(?:(?P<module>[\w.]+):)?(?:[\w.-]+/)?[\w.:-]+-v\d+")
-_CALLABLE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
 FORMS = "a gymnasium id such as Foraging-8x8-2p-2f-v3, or package.module:callable"
 
 
 def is_foreign(name: Any) -> bool:
     """Whether a name has the form of a game that is not built in. Nothing is imported."""
-    return isinstance(name, str) and (_CALLABLE.fullmatch(name) or _GYM_ID.fullmatch(name)) is not None
+    return isinstance(name, str) and (is_code_name(name) or _GYM_ID.fullmatch(name) is not None)
 
 
 def check_parameters(name: str, parameters: Mapping[Any, Any]) -> None:
@@ -59,8 +54,7 @@ def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
     given = dict(parameters or {})
     check_parameters(name, given)
     options = AdapterOptions.of(given.pop("adapter", {}))
-    match = _CALLABLE.fullmatch(name)
-    env, source = _called(name, match, given) if match else _registered(name, given)
+    env, source = _called(name, given) if is_code_name(name) else _registered(name, given)
     if isinstance(env, Game):
         return env
     if is_environment(env) is None:
@@ -69,28 +63,16 @@ def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
     return AdaptedGame(
         env,
         game_id=name,
-        version=f"{ADAPTER_VERSION}+{_version_of(source)}",
+        version=f"{ADAPTER_VERSION}+{version_of(source)}",
         parameters=dict(parameters or {}),
         options=options,
     )
 
 
-def _called(name: str, match: re.Match[str], given: dict[str, Any]) -> tuple[Any, str]:
-    module_name = match["module"]
-    _import_from_here(module_name)
+def _called(name: str, given: dict[str, Any]) -> tuple[Any, str]:
+    found = find_callable("game", name)
     try:
-        found: Any = import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise GameError("game", name, f"a module that can be imported ({error})") from error
-    for part in match["path"].split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            raise GameError("game", name, f"a name that is in the module ({error})") from error
-    if not callable(found):
-        raise GameError("game", name, "a callable: a class or a function that makes an environment")
-    try:
-        return found(**given), module_name
+        return found(**given), module_of(name)
     except TypeError as error:
         raise GameError("game", name, f"a callable that takes the parameters given ({error})") from error
 
@@ -119,33 +101,11 @@ def _import_registering(name: str) -> None:
     module = name.partition(":")[0] if ":" in name else _REGISTERS.get(re.split(r"[-/]", name)[0])
     if module is None:
         return
-    _import_from_here(module)
+    import_from_here(module)
     try:
         import_module(module)
     except ModuleNotFoundError as error:
         raise GameError("game", name, f"its package to be installed ({error})") from error
-
-
-def _import_from_here(module: str) -> None:
-    """Let modules in the current folder be found, as ``python -m`` does: commands start without it."""
-    top = module.partition(".")[0]
-    here = Path.cwd()
-    if top not in sys.modules and find_spec(top) is None and any((here / n).exists() for n in (top, f"{top}.py")):
-        sys.path.insert(0, str(here))
-
-
-def _version_of(module: str) -> str:
-    """The distribution that brings a module and its version; without one, a hash of the module's source."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None:
-        return "unknown"
-    top = module.partition(".")[0]
-    for name in packages_distributions().get(top, []):
-        found = distribution(name)
-        # Careless packages bring a top-level `tests`, which is not the one at hand.
-        if Path(file).is_relative_to(Path(str(found.locate_file("")))):
-            return f"{name}-{found.version}"
-    return f"source-{xxhash.xxh3_64_hexdigest(Path(file).read_bytes())}"
 
 
 def _is_json(value: Any) -> bool:

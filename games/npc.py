@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from games.codec import Codec, CodecError
 from games.contract import Game, GameSpec, JointInput, Observation, Outcome
 from games.errors import GameError
-from games.policies import Policy, RecurrentPolicy, make_policy, policy_parameters
+from games.policies import NEEDS_FILE, Policy, RecurrentPolicy, make_policy, policy_parameters
 
 NPCS = "npcs"
 """The parameter of every game under which its NPCs stand: agent to policy, parameters and seed. So they are part of the
@@ -76,6 +76,10 @@ def _read(agent: str, value: Any) -> Npc:
     if "path" in parameters:
         raise GameError(
             f"{where}.parameters.path", parameters["path"], "values: peers can not agree on a file's content"
+        )
+    if value["policy"] in NEEDS_FILE:
+        raise GameError(
+            f"{where}.policy", value["policy"], "a policy without a file: peers can not agree on its content"
         )
     complete = {name: v for name, v in policy_parameters(value["policy"], parameters).items() if name != "path"}
     try:

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from gymnasium import spaces
 
+from games.callable_policy import policy_from
 from games.chef import ChefPolicy
+from games.code_names import find_callable, is_code_name, module_of, version_of
 from games.codec import CodecError
 from games.contract import GameSpec, Observation
 from games.draws import Draws, Seat, checked_integer, sampler
@@ -23,6 +25,9 @@ from games.echo import EchoPolicy
 from games.errors import GameError
 from games.kitchen_cook import CookPolicy
 from games.legal import LegalPolicy
+from games.onnx_policy import OnnxPolicy
+from games.policy_files import file_hash
+from games.sb3_policy import Sb3Policy
 from games.tracker import TrackerPolicy
 
 
@@ -178,8 +183,21 @@ _POLICIES: dict[str, tuple[Callable[..., Policy], PolicyInfo]] = {
         (EchoPolicy, PolicyInfo("echo", "an untrained network with a memory of `units` bytes (24)", ("units",))),
         (CookPolicy, PolicyInfo("cook", "cooks in the kitchen, acts in every `pace`-th frame (4)", ("slip", "pace"))),
         (ChefPolicy, PolicyInfo("chef", "cooks in Overcooked, `slip` percent (10) of its moves at random", ("slip",))),
+        (OnnxPolicy, PolicyInfo("onnx", "the network in the ONNX file at `path`", ("path", "input", "output"))),
+        (
+            Sb3Policy,
+            PolicyInfo(
+                "sb3",
+                "the Stable-Baselines3 model at `path`, of `algorithm` (PPO)",
+                ("path", "algorithm", "deterministic"),
+            ),
+        ),
     )
 }
+
+
+NEEDS_FILE = ("onnx", "sb3")
+"""Policies that are nothing without the file at their ``path``."""
 
 
 def available_policies() -> list[PolicyInfo]:
@@ -190,7 +208,8 @@ def available_policies() -> list[PolicyInfo]:
 def policy_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` with the policy's defaults filled in, in the order of its declaration.
 
-    Raises :class:`~games.errors.GameError` for a policy or a parameter that does not exist. Values are not looked at.
+    Raises :class:`~games.errors.GameError` for a policy or a parameter that does not exist, and for
+    ``package.module:callable``, which declares nothing. Values are not looked at.
     """
     factory, info = _found(name)
     _check_names(info, given)
@@ -201,15 +220,36 @@ def policy_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def make_policy(name: str, game_spec: GameSpec, player: int, seed: int, **params: Any) -> Policy:
     """A policy for one player of a game: it decides for agent ``game_spec.seats[player]``.
 
+    ``name`` is one of :func:`available_policies`, or ``package.module:callable``, whose code is imported: never pass
+    on such a name from somebody else (:func:`policy_parameters` refuses them).
     ``0 <= seed < 2**63``. Raises :class:`~games.errors.GameError` for a name that does not exist, a game it can not
     play, and an unknown or ill-typed parameter.
     """
-    factory, info = _found(name)
-    _check_names(info, params)
     if not 0 <= player < game_spec.players:
         raise GameError("player", player, f"0..{game_spec.players - 1}")
     seat = Seat(game_spec, game_spec.seats[player], checked_integer("policy seed", seed, 0, 2**63 - 1))
+    if is_code_name(name):
+        return _from_code(name, seat, player, params)
+    factory, info = _found(name)
+    _check_names(info, params)
     return factory(seat, **params)
+
+
+def _from_code(name: str, seat: Seat, player: int, params: dict[str, Any]) -> Policy:
+    policy: Policy = policy_from(name, seat, player, params)
+    return policy
+
+
+def policy_origin(name: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """Which code or file a policy comes from, for the record; empty for one that is ours and reads no file.
+
+    ``source`` is the version of the named code, which is imported; ``file_blake3`` the hash of the file at ``path``.
+    Raises :class:`~games.errors.GameError` for a name that leads nowhere and a file that can not be read.
+    """
+    if is_code_name(name):
+        find_callable("policy", name)
+        return {"source": version_of(module_of(name))}
+    return {"file_blake3": file_hash(params["path"])} if params.get("path") is not None else {}
 
 
 def _check_names(info: PolicyInfo, params: Mapping[str, Any]) -> None:
@@ -222,5 +262,5 @@ def _check_names(info: PolicyInfo, params: Mapping[str, Any]) -> None:
 def _found(name: Any) -> tuple[Callable[..., Policy], PolicyInfo]:
     found = _POLICIES.get(name) if isinstance(name, str) else None
     if found is None:
-        raise GameError("policy", name, "one of " + ", ".join(_POLICIES))
+        raise GameError("policy", name, "one of " + ", ".join(_POLICIES) + ", or, for players, package.module:callable")
     return found

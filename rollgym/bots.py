@@ -17,7 +17,7 @@ from client_sim.client import ClientEvent, PlayResult, Progress, play, stop_on_s
 from client_sim.network import Link
 from client_sim.upload import Refused, Stored
 from games.contract import Game, GameSpec
-from games.policies import Policy, make_policy
+from games.policies import Policy, make_policy, policy_origin
 from games.registry import make
 from rollgym.config import Bot, default_policy
 from rollgym.timing import Stopwatch, TimedGame, TimedPolicy
@@ -78,6 +78,7 @@ async def run_clients(
 
     async def one(index: int, client: Client) -> Finished:
         watch = Stopwatch()
+        name = client.bot.policy or default_policy(game_id)
 
         def policy(spec: GameSpec, player: int) -> Policy:
             return TimedPolicy(_policy(client.bot, spec, player), watch)
@@ -93,9 +94,10 @@ async def run_clients(
                 spool=spool,
                 participant=client.participant,
                 policy_info={
-                    "name": client.bot.policy or default_policy(game_id),
+                    "name": name,
                     "parameters": client.bot.parameters,
                     "seed": client.bot.seed or 0,
+                    **policy_origin(name, client.bot.parameters),
                     "network": {
                         "forward": network.forward.describe(),
                         "backward": network.backward.describe(),

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from client_sim.network import CONDITIONS, ConditionsError, Link, NetworkConditions
+from games.code_names import is_code_name
 from games.contract import GameSpec
 from games.errors import GameError
 from games.policies import available_policies, make_policy
@@ -266,14 +267,14 @@ def _check_bots(file: ExperimentFile, lines: dict[KeyPath, int]) -> list[Problem
             return [Problem(lines.get(("bots",)), "bots", message)]
         problems = []
         known = [policy.name for policy in available_policies()]
+        expected = f"one of {', '.join(known)}, or package.module:callable"
         for player, bot in enumerate(file.all_bots(spec)):
             where: KeyPath = ("bots", player)
-            if bot.policy not in known:
+            if bot.policy not in known and not is_code_name(bot.policy):
                 line = lines.get((*where, "policy"))
-                problems.append(
-                    Problem(line, f"bots.{player}.policy", f"{bot.policy!r}: expected one of {', '.join(known)}")
-                )
+                problems.append(Problem(line, f"bots.{player}.policy", f"{bot.policy!r}: expected {expected}"))
                 continue
+            assert bot.policy is not None
             assert bot.seed is not None
             try:
                 make_policy(bot.policy, spec, player, bot.seed, **bot.parameters)
