@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from client_sim.events import DesyncFound
 from client_sim.record.export import make_export
 from client_sim.record.recorder import EpisodeRecorder
 from client_sim.rollback.input_queue import IDLE
@@ -33,6 +34,8 @@ class Episode:
         self.began = now
         self.ticks = 0
         self.stalls = 0
+        self.desyncs: list[DesyncFound] = []
+        """Differences of states that were found in this episode."""
         self._start = start
         self._identity = game_identity
         self._game = game
@@ -159,6 +162,10 @@ class Episode:
             checksums_compared=checksums.compared,
             checksums_matched=checksums.matched,
             confirmed_frames=self.session.canonical,
+            desyncs=[
+                {"frame": found.frame, "player": found.player, "local": found.local, "remote": found.remote}
+                for found in self.desyncs
+            ],
             ticks=self.ticks,
             stalls=self.stalls,
             stall_share=self.stalls / self.ticks if self.ticks else 0.0,

@@ -62,6 +62,8 @@ class Link:
         self.met = False
         """Anything at all was heard."""
         self.last_heard = now
+        self.progress_at = now
+        """When it last sent something that brings the episode on."""
         self.leaves: tuple[float, str, Status] | None = None
         """When it counts as gone, why, and what that makes of the episode, if it is about to leave."""
         self.gone: str | None = None
@@ -102,6 +104,8 @@ class Link:
 
     def hear(self, packet: Input, now: float, local_current: int) -> None:
         """Take in the timing of a packet of the present episode."""
+        if packet.current > self.current:
+            self.progress_at = now
         if self.incoming.count(packet.sequence):
             self.known, self.holds_gone = packet.known, packet.gone
         self.reported_loss = packet.loss

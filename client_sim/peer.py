@@ -118,6 +118,8 @@ class Peer:
         self._catch_up_after = CATCH_UP_AFTER + start.settings.input_delay
         self._next_tick = now
         self._polled = now
+        self._waiting_since = now
+        """Since when nothing could be done but wait for others."""
         self._away_until = now
         """The local player was away: until then, frames that the others have played already are idle ones of his."""
         self._extra_at = float("inf")
@@ -217,6 +219,7 @@ class Peer:
         elif type(packet) is EndAck:
             if packet.episode == self._number:
                 link.end_acked = True
+                link.progress_at = now
         elif type(packet) is Bye:
             self._hear_bye(link, packet, now)
         elif type(packet) is Forward:
@@ -239,7 +242,8 @@ class Peer:
             return
         try:
             sources = idle_flags(packet.idle, len(packet.inputs)) if packet.idle else None
-            session.add_inputs(link.player, packet.start, packet.inputs, sources)
+            if session.add_inputs(link.player, packet.start, packet.inputs, sources):
+                link.progress_at = now
         except RollbackError as error:
             link.refuse(str(error))
             return
@@ -300,6 +304,7 @@ class Peer:
             # Not scheduled for a while: others were not silent in a time in which nobody listened.
             for link in self._others:
                 link.last_heard = min(now, link.last_heard + now - self._polled)
+            self._waiting_since = now
         self._polled = now
         if self.phase is _MEETING:
             self._meet(now, out)
@@ -386,7 +391,22 @@ class Peer:
         self._send_inputs(episode, now, out)
         lossy = any([link.reported_loss for link in self._others])
         self._extra_at = now + self._period / 2 if lossy else float("inf")
+        if progress is Progress.READY:
+            self._waiting_since = now
+        else:
+            # Those whose inputs are known the least far hold everybody up.
+            least = episode.session.remote_known
+            self._hurry([link for link in self._others if episode.session.queues[link.player].last == least], now)
         self._part(episode, now, out)
+
+    def _hurry(self, awaited: list[Link], now: float) -> None:
+        """A player who talks, but has brought nothing on while we wait for him, is as good as silent."""
+        since = now - self.start.settings.silence
+        if self._waiting_since >= since:
+            return
+        for link in awaited:
+            if link.progress_at < since:
+                self._departures.suspect(link, "makes no progress", "partner_silent", now)
 
     def _catching_up(self, now: float) -> bool:
         if now >= self._away_until or not self._behind():
@@ -410,10 +430,10 @@ class Peer:
 
     def _settle(self, episode: Episode, now: float) -> Progress:
         progress = episode.settle(now)
-        for found in episode.session.take_desyncs():
-            self._events.append(
-                DesyncFound(episode.number, found.frame, found.player, f"{found.local:016x}", f"{found.remote:016x}")
-            )
+        for one in episode.session.take_desyncs():
+            found = DesyncFound(episode.number, one.frame, one.player, f"{one.local:016x}", f"{one.remote:016x}")
+            episode.desyncs.append(found)
+            self._events.append(found)
             if self.start.settings.on_desync == "stop":
                 self._finish("desync", "desync", now)
         return progress
@@ -424,9 +444,11 @@ class Peer:
         if episode is None:
             return False
         session = episode.session
-        if session.remote_known - session.current < self._catch_up_after:
+        ahead = session.remote_known - session.current
+        # Those who are gone are known for ever: without anybody else there is nobody to be behind of.
+        if ahead < self._catch_up_after or ahead > MAX_AHEAD:
             return False
-        return session.terminal_frame is None and bool(self.links)
+        return session.terminal_frame is None
 
     def _ahead(self) -> float:
         return max([link.sync.ahead for link in self._others]) if self._others else 0.0
@@ -503,6 +525,7 @@ class Peer:
         export = self._export(episode, "complete" if episode.complete else self._departures.status, now)
         self._ending = Ending(episode.number, export.header.frames, export.digest, self._others, now)
         self.phase = _ENDING
+        self._waiting_since = now
         self._extra_at = float("inf")
         self._next_tick = now
 
@@ -516,6 +539,7 @@ class Peer:
         for player, packet in ending.packets(now):
             self._send(out, player, packet)
         if not ending.settled:
+            self._hurry([link for link in self._others if link.end is None or not link.end_acked], now)
             if self._note_departures(now):
                 # Nobody else may have the last inputs of the gone, without which others do not come to this end.
                 for player, forward in self._departures.hand_on(episode.session, episode.number, now):

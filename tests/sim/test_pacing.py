@@ -1,0 +1,55 @@
+"""Matches keep their pace, and end, whatever the others do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from client_sim.events import MatchEnded, PlayerGone
+from client_sim.network import link
+from client_sim.peer import Peer
+from client_sim.simulator import Kill, Scenario, simulate
+from games.contract import Game
+from games.policies import Policy, make_policy
+from games.registry import make
+from protocol.messages import MatchStart, PlaySettings
+from protocol.packets import Hello, encode
+
+
+def bot(game: Game, player: int) -> Policy:
+    return make_policy("random_hold", game.spec, player, player)
+
+
+def test_a_survivor_who_plays_on_alone_keeps_the_pace_of_the_match() -> None:
+    settings = PlaySettings(fps=60, frame_limit=600, on_disconnect="continue", disconnect_timeout=1.0)
+    result = simulate(Scenario(settings, lambda: make("drift"), [bot, bot], link=link("lan"), kills=[Kill(1, 2.0)]))
+    export = result.players[0].exports[0]
+    assert (export.header.status, export.header.frames) == ("complete", 600)
+    sources = export.canonical.columns["input_source"].array()
+    assert int(sources[:, 1].sum()) > 300
+    times = export.own.columns["time"].array()
+    alone = np.diff(times[250:])
+    assert np.allclose(alone, 1 / 60, atol=1e-3)
+
+
+def lonely_peer() -> Peer:
+    game = make("drift")
+    settings = PlaySettings(fps=60, frame_limit=600, disconnect_timeout=2.0)
+    start = MatchStart("m", 0, ("a", "b"), 1, settings, "t", "/r", "/u")
+    return Peer(start, game, bot(game, 0), policy_info={}, software={}, now=0.0, wall=0.0)
+
+
+def test_a_partner_who_only_says_hello_is_as_good_as_silent() -> None:
+    peer = lonely_peer()
+    for tick in range(1000):
+        now = tick / 60
+        peer.receive(1, encode(Hello(0, True)), now)
+        peer.poll(now)
+        if peer.done:
+            break
+    assert peer.done
+    events = peer.take_events()
+    assert PlayerGone(1, "makes no progress") in events
+    assert MatchEnded("left") in events
+    (export,) = peer.take_exports()
+    assert (export.header.status, export.header.frames) == ("partner_silent", 0)
+    assert export.own.tail is not None
