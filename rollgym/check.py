@@ -13,12 +13,13 @@ from typing import Any
 from msgspec import Struct
 
 from games.contract import Game, JointInput
-from games.errors import Unsafe
+from games.errors import GameError, Unsafe
 from games.registry import make
 from rollgym.checking import causes
 from rollgym.checking.cost import Cost, measure
 from rollgym.checking.other_process import OtherProcess, ProcessFailed
 from rollgym.checking.outside import Outside, clock, drawn_from, global_random, seed_global_random
+from rollgym.checking.raised import described
 from rollgym.checking.trace import (
     ABSENT,
     Difference,
@@ -93,14 +94,24 @@ def check(
 
     Without ``elsewhere`` no other process is started, which is quicker and can not see what differs between processes.
     ``said`` hears of every check when it is done. Raises :class:`~games.errors.GameError` for a name, parameters or a
-    policy that can not be used; a game that can not be copied is a finding, not an error.
+    policy that can not be used; a game that can not be copied, or that raises something else, is a finding, not an
+    error.
     """
     try:
         game = make(game_id, parameters)
     except Unsafe as error:
         return _refused(game_id, error, said)
+    except GameError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the code of users may raise anything
+        return _raised(game_id, [], error, said)
+    checker = _Checker(game_id, dict(parameters or {}), game, window, said)
     try:
-        return _Checker(game_id, dict(parameters or {}), game, window, said).run(policies, frames, seed, fps, elsewhere)
+        return checker.run(policies, frames, seed, fps, elsewhere)
+    except GameError:
+        raise
+    except Exception as error:  # noqa: BLE001 - here as well
+        return _raised(game_id, checker.checks, error, said)
     finally:
         game.close()
 
@@ -111,13 +122,19 @@ def _refused(game_id: str, error: Unsafe, said: Callable[[Check], None]) -> Repo
     return Report(game_id, False, [found])
 
 
+def _raised(game_id: str, checks: list[Check], error: Exception, said: Callable[[Check], None]) -> Report:
+    found = Check("plays", False, described(error))
+    said(found)
+    return Report(game_id, False, [*checks, found])
+
+
 class _Checker:
     def __init__(
         self, game_id: str, parameters: dict[str, Any], game: Game, window: int, said: Callable[[Check], None]
     ) -> None:
         self._id, self._parameters, self._game, self._window = game_id, parameters, game, window
         self._said = said
-        self._checks: list[Check] = []
+        self.checks: list[Check] = []
         self._evidence = causes.Evidence(game)
         self._rollbacks = 0
 
@@ -143,8 +160,8 @@ class _Checker:
         spec = game.spec
         return Report(
             self._id,
-            all(found.ok for found in self._checks),
-            self._checks,
+            all(found.ok for found in self.checks),
+            self.checks,
             spec.version,
             list(spec.agents),
             spec.players,
@@ -314,11 +331,11 @@ class _Checker:
         if found is None:
             result = Check(name, True)
         else:
-            cause = causes.usual_cause(name, found, self._evidence, [c.name for c in self._checks if not c.ok])
+            cause = causes.usual_cause(name, found, self._evidence, [c.name for c in self.checks if not c.ok])
             result = Check(
                 name, False, str(found), cause, found.frame, found.path or found.part, found.first, found.again
             )
-        self._checks.append(result)
+        self.checks.append(result)
         self._said(result)
 
 

@@ -65,6 +65,9 @@ def _say(found: Check) -> None:
     if found.ok:
         typer.echo(f"ok      {found.name}")
         return
+    if not found.cause:  # it raised: there is nothing to guess
+        typer.echo(f"FAILED  {found.name}: {found.detail}")
+        return
     typer.echo(f"FAILED  {found.name}")
     typer.echo(f"        {found.detail}")
     typer.echo(f"        {'needed' if found.name == 'snapshot' else 'usually'}: {found.cause}")

@@ -52,6 +52,13 @@ class Sound(gymnasium.Env[Values, Values]):
         return {agent: np.array([*self.place, self.t], np.float64) for agent in self.agents}
 
 
+class Raising(Sound):
+    def luck(self, action: Values) -> float:
+        if self.t == 7:
+            raise RuntimeError("oops in my env")
+        return 0.0
+
+
 class GlobalRandom(Sound):
     def luck(self, action: Values) -> float:
         return random.random()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from rollgym.check import Check, Report, check
 from rollgym.checking.cost import largest_window
 from rollgym.checking.trace import flat, state_difference
 from rollgym.cli import app
+from tests.adapters import broken
 
 BROKEN = "tests.adapters.broken:"
 
@@ -152,6 +154,19 @@ def test_the_command_says_what_is_wrong_and_exits_1() -> None:
     assert done.exit_code == 1
     assert "env.counter is ctypes.c_" in done.stdout
     assert "adapter={snapshot: replay}" in done.stdout
+
+
+def test_an_environment_that_raises_is_a_finding() -> None:
+    line = next(n for n, text in enumerate(Path(broken.__file__).read_text().splitlines(), 1) if "oops in" in text)
+    said = f"RuntimeError: oops in my env (broken.py:{line})"
+    result = CliRunner().invoke(app, ["check", BROKEN + "Raising"])
+    assert result.exit_code == 1
+    assert f"FAILED  plays: {said}\n" in result.stdout
+    result = CliRunner().invoke(app, ["check", BROKEN + "Raising", "--json"])
+    assert result.exit_code == 1
+    report = json.loads(result.stdout)
+    assert not report["ok"]
+    assert [(c["name"], c["ok"], c["detail"]) for c in report["checks"]] == [("plays", False, said)]
 
 
 def test_the_command_prints_json() -> None:
