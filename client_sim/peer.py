@@ -100,6 +100,7 @@ class Peer:
         now: float,
         wall: float,
     ) -> None:
+        # 29 attributes: with one more, CPython 3.11 reads all of them a quarter slower (docs/performance.md).
         self.start = start
         self.player = start.player
         players = len(start.participants)
