@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import numpy as np
 
 from games.codec import CodecError
@@ -24,11 +25,14 @@ from games.registry import is_built_in, make
 from games.replay import ReplayError, recorded_inputs
 from games.spaces import flattener, leaves
 from protocol.episode import Canonical, Header, Own, RollbackEvent
-from protocol.messages import first_difference
+from protocol.messages import GameIdentity, first_difference
 from protocol.parquet import read_episode
 from rollgym.sources import Source, sources
 
 V = TypeVar("V")
+
+RENDER_MODE = "render_mode"
+"""The parameter by which environments are told to draw."""
 
 
 class PlaybackError(Exception):
@@ -99,9 +103,10 @@ def find_recording(path: Path, player: int | None) -> Recording:
     return Recording(source.path, stored.header, stored.canonical, own)
 
 
-def game_of(recording: Recording, trusted: Collection[str] = ()) -> Game:
+def game_of(recording: Recording, trusted: Collection[str] = (), render_mode: str | None = None) -> Game:
     """The game that was played. ``trusted``: games beyond the built-in ones whose code may be imported.
 
+    With a ``render_mode`` such a game is constructed with it, if it takes it: that is how it looks, not what it is.
     Raises :class:`PlaybackError` if it is not here in that form.
     """
     wanted = recording.header.game
@@ -114,7 +119,30 @@ def game_of(recording: Recording, trusted: Collection[str] = ()) -> Game:
     if change is not None:
         game.close()
         raise PlaybackError(f"{recording.path}: game.{change.field} was {change.first!r}, here it is {change.second!r}")
+    if render_mode is not None and not is_built_in(wanted.id) and RENDER_MODE not in wanted.parameters:
+        game = _drawing(game, wanted, render_mode)
     return limited(game, recording.header.settings.frame_limit)
+
+
+def _drawing(game: Game, wanted: GameIdentity, render_mode: str) -> Game:
+    """The same game made with a render mode, or ``game`` itself if it can not be had."""
+    try:
+        drawing = make(wanted.id, {**wanted.parameters, RENDER_MODE: render_mode})
+    except (AssertionError, ValueError):  # it does not take the parameter, or not this mode
+        return game
+    made = identity(drawing.spec)
+    given = {name: value for name, value in made.parameters.items() if name != RENDER_MODE}
+    if first_difference(wanted, msgspec.structs.replace(made, parameters=given)) is not None:
+        drawing.close()
+        return game
+    game.close()
+    return drawing
+
+
+def not_shown(game: Game, what: str) -> PlaybackError:
+    """The error for a game without a picture or text, and what helps."""
+    hint = "" if is_built_in(game.spec.id) else '; construct it with render_mode="rgb_array" or "ansi"'
+    return PlaybackError(f"game {game.spec.id}: {what}{hint}")
 
 
 def play_back(

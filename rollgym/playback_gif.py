@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from games.contract import Game
-from rollgym.playback import Moment, PlaybackError, Recording, inputs_text, rollback_text
+from rollgym.playback import Moment, PlaybackError, Recording, inputs_text, not_shown, rollback_text
 
 Picture = NDArray[np.uint8]
 
@@ -52,7 +52,7 @@ def look(game: Game) -> Picture:
     """The picture of the present state. Raises :class:`PlaybackError` if the game draws none."""
     picture = game.render()
     if picture is None:
-        raise PlaybackError(f"game {game.spec.id}: it draws no picture")
+        raise not_shown(game, "it draws no picture")
     return picture
 
 

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from games.contract import Game
-from rollgym.playback import Moment, PlaybackError, Recording, inputs_text, rollback_text
+from rollgym.playback import Moment, Recording, inputs_text, not_shown, rollback_text
 
 FLASH = 0.5
 """Seconds for which a rollback is seen."""
@@ -24,7 +24,7 @@ def look(game: Game) -> str:
     """The present state as text. Raises :class:`PlaybackError` if the game has no text form."""
     text = game.render_text()
     if text is None:
-        raise PlaybackError(f"game {game.spec.id}: it has no text form; try --gif FILE")
+        raise not_shown(game, "it has no text form; try --gif FILE")
     return text
 
 

@@ -53,7 +53,7 @@ def replay(
     first, last = _range(frames)
     try:
         recording = find_recording(episode, player)
-        played = game_of(recording, game or ())
+        played = game_of(recording, game or (), "ansi" if gif is None else "rgb_array")
         try:
             speed = fps or recording.header.settings.fps
             if gif is not None:

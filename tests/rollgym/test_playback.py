@@ -187,6 +187,29 @@ def test_a_game_from_elsewhere_is_not_imported(exports: list[Path], tmp_path: Pa
         game_of(recording)
 
 
+def test_an_environment_of_ones_own_is_made_to_draw(tmp_path: Path) -> None:
+    name = "tests.rollgym.drawn:Drawn"
+    ((export, _),) = play(name, frames=20)
+    file = written(tmp_path, export)
+    done = run(file, "--game", name, "--frames", "3:4")
+    assert done.exit_code == 0, done.output
+    assert "moved 3 times" in done.stdout
+    done = run(file, "--game", name, "--gif", tmp_path / "a.gif")
+    assert done.exit_code == 0, done.output
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert getattr(gif, "n_frames", 1) > 10
+
+
+def test_what_an_environment_needs_to_be_shown_is_said(tmp_path: Path) -> None:
+    name = "tests.adapters.broken:Sound"
+    ((export, _),) = play(name, frames=10)
+    file = written(tmp_path, export)
+    for arguments in ((), ("--gif", tmp_path / "a.gif")):
+        done = run(file, "--game", name, *arguments)
+        assert done.exit_code == 2
+        assert 'construct it with render_mode="rgb_array" or "ansi"' in done.stderr
+
+
 def test_a_game_of_another_version_is_refused(exports: list[Path]) -> None:
     recording = find_recording(exports[0], None)
     game = msgspec.structs.replace(recording.header.game, version="0")
