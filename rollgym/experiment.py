@@ -15,6 +15,7 @@ from typing import Any
 
 from rollgym.children import Child, Event, end_all
 from rollgym.config import ExperimentFile
+from rollgym.sources import sources
 from rollgym.totals import together, totals
 
 READY_WITHIN = 60.0
@@ -69,6 +70,8 @@ class Outcome:
     """Episodes that were to be played."""
     verdicts: dict[int, str] = field(default_factory=dict)
     details: dict[int, str] = field(default_factory=dict)
+    stored: dict[int, int] = field(default_factory=dict)
+    """Frames of the episodes whose verdict was read from the dataset."""
     match: str | None = None
     peers: list[Event | None] = field(default_factory=list)
     """Each peer's last word, if it had one."""
@@ -97,12 +100,33 @@ class Outcome:
         }
 
     def frames(self) -> dict[int, int]:
-        """Frames of each episode: the most that a peer has."""
-        found: dict[int, int] = {}
+        """Frames of each episode: the most that a peer has, or that is stored."""
+        found = dict(self.stored)
         for word in self.peers:
             for episode in word["episodes"] if word is not None else ():
                 found[episode["episode"]] = max(found.get(episode["episode"], 0), episode["frames"])
         return found
+
+    def read_verdicts(self, data: Path) -> None:
+        """Take what the peers did not live to hear from the dataset in ``data``, once its server has ended.
+
+        Raises :class:`~protocol.parquet.EpisodeFileError` for a file that can not be read.
+        """
+        if self.match is None:
+            return
+        folder = data / "episodes" / self.match
+        for source in sources(folder) if folder.is_dir() else ():
+            number, verdict = source.layout.header.episode, source.verdict
+            if verdict is None:
+                continue
+            self.stored[number] = max(self.stored.get(number, 0), source.layout.header.frames)
+            # Of what a peer has heard, the files may know better: a later upload is judged again.
+            self.verdicts[number] = verdict
+            detail = source.layout.extra.get("verdict_detail", "")
+            if detail:
+                self.details[number] = detail
+            else:
+                self.details.pop(number, None)
 
     def exports(self) -> list[list[str]]:
         """The exports that the peers kept, by episode."""

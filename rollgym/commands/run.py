@@ -37,6 +37,7 @@ def run(
     """
     from rich.console import Console
 
+    from protocol.parquet import EpisodeFileError
     from rollgym.commands.json_output import print_json
     from rollgym.config import ConfigError, find_config, load_config
     from rollgym.event_loop import run_loop
@@ -62,6 +63,10 @@ def run(
             outcome = run_loop(run_experiment(file, folder, overrides, progress.hear))
         except StartError as error:
             refuse(str(error))
+    try:
+        outcome.read_verdicts(place)
+    except EpisodeFileError as error:
+        outcome.failures.append(str(error))
     if as_json:
         print_json(_report(outcome, file, place, folder))
     else:
@@ -132,7 +137,9 @@ def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFold
     each = " + ".join(str(peer["rollbacks"]) for peer in report["peers"]) or "-"
     typer.echo("")
     for episode in report["episodes"]:
-        verdict = episode["verdict"] or "not judged"
+        # A peer without a last word may have played what nobody knows of.
+        begun = episode["frames"] or (outcome.match is not None and None in outcome.peers)
+        verdict = episode["verdict"] or ("not judged" if begun else "not played")
         typer.echo(
             f"episode {episode['episode'] + 1}   {episode['frames']:6} frames   {verdict}  {episode['detail']}".rstrip()
         )

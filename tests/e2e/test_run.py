@@ -198,6 +198,8 @@ def test_ctrl_c_ends_everything_and_leaves_a_consistent_dataset(running: _Runnin
     assert _alive(str(tmp_path)) == []
     text = "".join(running.lines)
     assert "interrupted" in text
+    for episode in rollgym.load(tmp_path / "data"):
+        assert f"episode {episode.number + 1}   {episode.frames:6} frames   {episode.verdict}" in text
     done = _rollgym("verify", tmp_path / "data", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert json.loads(done.stdout)["episodes"] >= 1
