@@ -74,7 +74,7 @@ def _called(name: str, given: dict[str, Any]) -> tuple[Any, str]:
     try:
         return found(**given), module_of(name)
     except TypeError as error:
-        raise GameError("game", name, f"a callable that takes the parameters given ({error})") from error
+        raise GameError(f"{name} parameters", given, f"parameters that the callable takes ({error})") from error
 
 
 def _registered(name: str, given: dict[str, Any]) -> tuple[Any, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -218,7 +219,7 @@ def load_config(path: Path) -> ExperimentFile:
     except ValidationError as error:
         problems = [_problem(dict(item), source.lines) for item in error.errors(include_url=False)]
         raise ConfigError(name, problems) from error
-    problems = _check_bots(file, source.lines)
+    problems = _check_game(file, source.lines) or _check_bots(file, source.lines)
     if problems:
         raise ConfigError(name, problems)
     return file
@@ -255,6 +256,27 @@ def _model_at(where: KeyPath) -> type[BaseModel] | None:
 
 def _allowed(model: type[BaseModel]) -> str:
     return ", ".join(model.model_fields)
+
+
+def _check_game(file: ExperimentFile, lines: dict[KeyPath, int]) -> list[Problem]:
+    """Can the game be made: of a game that is not built in, only making it tells."""
+    wanted = file.experiment.game
+    try:
+        wanted.make().close()
+    except GameError as error:
+        key = "parameters" if error.field == f"{wanted.id} parameters" else "id"
+        told = key == "parameters" or error.value == wanted.id
+        message = f"{_short(error.value)}: expected {error.expected}" if told else f"{wanted.id!r}: {error}"
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        key, where = "id", traceback.extract_tb(error.__traceback__)[-1]
+        # A module that does not even compile has no line that ran; its error says where.
+        place = "" if where.filename.startswith("<") else f" in {where.filename}:{where.lineno}"
+        message = f"{wanted.id!r}: expected a game that can be made ({type(error).__name__}{place}: {error})"
+    else:
+        return []
+    path: KeyPath = ("experiment", "game", key)
+    line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
+    return [Problem(line, ".".join(map(str, path)), message)]
 
 
 def _check_bots(file: ExperimentFile, lines: dict[KeyPath, int]) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 Each file stands for itself: nothing but the file and the game of its name, version and parameters is used. A game that
 is not built in is named by its code, and a file may come from anybody: such code is imported only if the caller names
-it too.
+it too. A file whose game can not be had here, or only in another version, is not checked.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from protocol.parquet import EpisodeFileError, read_layout
+
+if TYPE_CHECKING:
+    from games.contract import Game
+    from protocol.messages import GameIdentity
 
 
 class NothingToVerifyError(Exception):
@@ -31,6 +37,8 @@ class Verified(Struct, frozen=True):
     frames: int
     detail: str
     """Empty, or the first difference, or why the file can not be checked."""
+    checked: bool = True
+    """Whether the episode could be played here. If not, nothing is known of it, and ``ok`` is false."""
 
 
 def episode_files(path: Path) -> list[Path]:
@@ -57,13 +65,13 @@ def _is_own_part(path: Path) -> bool:
         return False  # to be reported, not passed over
 
 
-def verify_file(path: Path, trusted: frozenset[str] = frozenset()) -> Verified:
+def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: bool = False) -> Verified:
     """Re-simulate one episode. Never raises for what is in the file.
 
-    ``trusted`` are the names of games beyond the built-in ones whose code may be imported.
+    ``trusted`` are the names of games beyond the built-in ones whose code may be imported. With ``any_version`` a game
+    of another version than the recorded one is played all the same.
     """
-    from games.errors import GameError
-    from games.registry import is_built_in, make
+    from games.identity import identity
     from protocol.episode import Export, Own, content_digest
     from protocol.parquet import read_episode
     from server.judge import audit
@@ -74,37 +82,75 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset()) -> Verified:
     except EpisodeFileError as error:
         return Verified(name, False, 0, error.reason)
     header, canonical = stored.header, stored.canonical
+    frames = header.frames
     if canonical is None:
-        return Verified(name, False, header.frames, "holds one peer's own part only, no canonical frames")
+        return Verified(name, False, frames, "holds one peer's own part only, no canonical frames", checked=False)
     digest = content_digest(header, canonical)
-    own = stored.own or Own(0, {}, [], None, {}, {}, {}, 0.0, 0.0)
-    try:
-        game = make(header.game.id, header.game.parameters, foreign=header.game.id in trusted)
-    except GameError as error:
-        hint = "" if is_built_in(header.game.id) else f" (trust it with --game {header.game.id})"
-        return Verified(name, False, header.frames, f"can not be played here: {error}{hint}")
-    try:
-        mismatch = audit(Export(header, canonical, own, digest), game)
-    finally:
-        game.close()
-    if mismatch is not None:
-        return Verified(name, False, header.frames, f"replay differs: {mismatch} (file against replay)")
     received = json.loads(stored.extra.get("digests", "{}")).values()
+    altered = None
     if received and digest.hex() not in received:
-        return Verified(name, False, header.frames, "the digest is not one that a player sent: the header was altered")
-    return Verified(name, True, header.frames, "")
+        altered = Verified(name, False, frames, "the digest is not one that a player sent: the header was altered")
+    made = _make(header.game, trusted)
+    if isinstance(made, str):
+        # The digest needs no game: what it shows is shown here too.
+        return altered or Verified(name, False, frames, made, checked=False)
+    try:
+        here = identity(made.spec)
+        if here.version != header.game.version:
+            if not any_version:
+                return altered or Verified(name, False, frames, _changed(header.game, here), checked=False)
+            header = structs.replace(header, game=structs.replace(header.game, version=here.version))
+        own = stored.own or Own(0, {}, [], None, {}, {}, {}, 0.0, 0.0)
+        mismatch = audit(Export(header, canonical, own, digest), made)
+    except Exception as error:  # noqa: BLE001 - the same, while it plays
+        reason = f"replay differs: {header.game.id} raised {type(error).__name__}: {error}"
+        return Verified(name, False, frames, reason)
+    finally:
+        made.close()
+    if mismatch is not None:
+        return Verified(name, False, frames, f"replay differs: {mismatch} (file against replay)")
+    return altered or Verified(name, True, frames, "")
 
 
-def verify_files(paths: Sequence[Path], jobs: int, trusted: frozenset[str] = frozenset()) -> Iterator[Verified]:
+def _make(wanted: GameIdentity, trusted: frozenset[str]) -> Game | str:
+    """The game, or why it can not be made."""
+    from games.errors import GameError
+    from games.registry import is_built_in, make
+
+    known = is_built_in(wanted.id) or wanted.id in trusted
+    try:
+        return make(wanted.id, wanted.parameters, foreign=wanted.id in trusted)
+    except GameError as error:
+        hint = "" if known else f" (trust it with --game {wanted.id})"
+        return f"can not be played here: {error}{hint}"
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        return f"can not be played here: {wanted.id} raised {type(error).__name__}: {error}"
+
+
+def _changed(recorded: GameIdentity, here: GameIdentity) -> str:
+    """What to say when the versions are not the same."""
+    from games.code_names import is_code_name, module_of
+
+    what, said = f"game {recorded.id}", "is of another version than recorded"
+    if is_code_name(recorded.id) and "+source-" in recorded.version and "+source-" in here.version:
+        file = getattr(sys.modules.get(module_of(recorded.id)), "__file__", None)
+        what, said = Path(file).name if file else what, "has changed since this was recorded"
+    versions = f"version {recorded.version} against {here.version}"
+    return f"{what} {said} ({versions}): --any-version plays it all the same"
+
+
+def verify_files(
+    paths: Sequence[Path], jobs: int, trusted: frozenset[str] = frozenset(), any_version: bool = False
+) -> Iterator[Verified]:
     """Check files in up to ``jobs`` processes; results come as they are ready."""
     jobs = min(jobs, len(paths))
     if jobs <= 1:
-        yield from (verify_file(path, trusted) for path in paths)
+        yield from (verify_file(path, trusted, any_version) for path in paths)
         return
     # Not forked: pyarrow has threads.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
-            for done in as_completed([pool.submit(verify_file, path, trusted) for path in paths]):
+            for done in as_completed([pool.submit(verify_file, path, trusted, any_version) for path in paths]):
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rollgym.commands.exits import DIFFERENT, refuse
+from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
 
 
 def verify(
@@ -22,11 +22,15 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    any_version: Annotated[
+        bool, typer.Option("--any-version", help="Play with the game as it is now, whatever version was recorded.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Re-simulate stored episodes: does every frame follow from the seed and the inputs?
 
-    Exit code: 0 all do, 1 some do not (each is named with its first difference), 2 there is nothing to check.
+    Exit code: 0 all do, 1 some do not (each is named with its first difference), 2 none differs, but some could
+    not be checked (their game is not trusted, not to be had, or of another version here), or there is nothing to check.
 
     Example: rollgym verify data
     """
@@ -46,20 +50,38 @@ def verify(
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(files))
-        for result in verify_files(files, jobs or os.cpu_count() or 1, frozenset(game or ())):
+        for result in verify_files(files, jobs or os.cpu_count() or 1, frozenset(game or ()), any_version):
             results.append(result)
             progress.advance(task)
     results.sort(key=lambda result: result.path)
-    failed = [result for result in results if not result.ok]
-    frames = sum(result.frames for result in results)
+    failed = [result for result in results if result.checked and not result.ok]
+    skipped = [result for result in results if not result.checked]
+    checked = len(results) - len(skipped)
+    frames = sum(result.frames for result in results if result.checked)
     if as_json:
         print_json(
-            {"episodes": len(results), "frames": frames, "failed": len(failed), "files": msgspec.to_builtins(results)}
+            {
+                "episodes": len(results),
+                "frames": frames,
+                "failed": len(failed),
+                "not_checked": len(skipped),
+                "files": msgspec.to_builtins(results),
+            }
         )
     else:
         for result in failed:
             typer.echo(f"differs: {result.path}: {result.detail}")
-        state = f"{len(failed)} of {len(results)} differ" if failed else f"all {len(results)} agree with their replay"
-        typer.echo(f"{state} ({frames} frames)")
+        for result in skipped:
+            typer.echo(f"not checked: {result.path}: {result.detail}")
+        said = []
+        if failed:
+            said.append(f"{len(failed)} of {checked} differ")
+        elif checked:
+            said.append(f"all {checked} agree with their replay")
+        if skipped:
+            said.append(f"{len(skipped)} not checked")
+        typer.echo(f"{', '.join(said)} ({frames} frames)")
     if failed:
         raise typer.Exit(DIFFERENT)
+    if skipped:
+        raise typer.Exit(UNUSABLE)

@@ -76,7 +76,7 @@ def test_modules_in_the_current_folder_are_found(tmp_path: Path, monkeypatch: py
         ("no_such_package:Thing-v1", {}, "its package to be installed"),
         ("CartPole-v1", {}, "one part per agent"),
         ("Foraging-8x8-2p-2f-v3", {"colour": 1}, "can be made"),
-        (OWN_CODE + "Together", {"colour": 1}, "takes the parameters given"),
+        (OWN_CODE + "Together", {"colour": 1}, "parameters that the callable takes"),
         (OWN_CODE + "Together", {"adapter": {"snapshot": "x"}}, "one of auto, native, copy, replay"),
         (OWN_CODE + "Together", {1: 2}, "a string"),
         (OWN_CODE + "Together", {"size": {1, 2}}, "JSON values"),

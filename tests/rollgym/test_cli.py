@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,109 @@ def test_verify_notices_a_header_that_was_altered(exports: Path, tmp_path: Path)
     assert "the header was altered" in done.stdout
 
 
+_TUG = """
+from tests.adapters.toys import Together
+
+def make(size=1):
+    if size > 9:
+        raise RuntimeError("too wide")
+    return Together()
+"""
+
+
+@pytest.fixture
+def tug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A game of one's own, ``own_tug:make``, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    path = tmp_path / "own_tug.py"
+    path.write_text(_TUG)
+    yield path
+    sys.modules.pop("own_tug", None)
+
+
+def test_what_can_not_be_played_here_is_not_checked(tug: Path, exports: Path) -> None:
+    recorded = rollgym("simulate", "--game", "own_tug:make", "--frames", 30, "--out", "out")
+    assert recorded.exit_code == 0, recorded.output
+    verify = ("verify", "out", "--jobs", 1, "--game", "own_tug:make")
+    assert rollgym(*verify).exit_code == 0
+    tug.write_text(_TUG + "# another version, the same game\n")
+    done = rollgym(*verify)
+    assert done.exit_code == 2
+    assert ": own_tug.py has changed since this was recorded (version 1+source-" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2 not checked (0 frames)"
+    assert rollgym(*verify, "--any-version").stdout == "all 2 agree with their replay (60 frames)\n"
+    found = json.loads(rollgym(*verify, "--json").stdout)
+    assert (found["failed"], found["not_checked"], found["frames"]) == (0, 2, 0)
+
+    (tug.parent / "out" / "whole.parquet").write_bytes((exports / "episode_000.player_0.parquet").read_bytes())
+    done = rollgym(*verify)
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (
+        2,
+        "all 1 agree with their replay, 2 not checked (120 frames)",
+    )
+
+    other = (
+        "class Other(Together):\n    def _seen(self):\n        self.values[0] += 1\n        return super()._seen()\n"
+    )
+    tug.write_text(_TUG.replace("\n\ndef", f"\n\n{other}\ndef").replace("Together()", "Other()"))
+    sys.modules.pop("own_tug")
+    done = rollgym(*verify, "--any-version")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[-1] == "2 of 3 differ (180 frames)"
+
+    tug.unlink()
+    sys.modules.pop("own_tug")
+    done = rollgym(*verify)
+    assert done.exit_code == 2
+    assert "No module named 'own_tug'" in done.stdout
+    assert "trust it" not in done.stdout
+
+
+def test_what_was_altered_is_found_without_the_game(tug: Path) -> None:
+    import msgspec
+
+    from protocol.episode import content_digest
+    from protocol.parquet import read_episode, write_episode
+
+    assert rollgym("simulate", "--game", "own_tug:make", "--frames", 30, "--out", "out").exit_code == 0
+    stored = read_episode(Path("out/episode_000.player_0.parquet"))
+    assert stored.canonical is not None
+    extra = {"digests": json.dumps({"0": content_digest(stored.header, stored.canonical).hex()})}
+    header = msgspec.structs.replace(stored.header, match="other")
+    write_episode(Path("e.parquet"), header, stored.canonical, None, extra)
+    done = rollgym("verify", "e.parquet")
+    assert done.exit_code == 1
+    assert "the header was altered" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["run", "serve"])
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('id: "own_tug:mak"', "id: 'own_tug:mak': expected a name that is in the module (module 'own_tug' has no"),
+        ('id: "own_tugg:make"', "id: 'own_tugg:make': expected a module that can be imported (No module named"),
+        (
+            'id: "own_tug:make", parameters: {sise: 3}',
+            "parameters: {'sise': 3}: expected parameters that the callable takes (make() got an unexpected keyword",
+        ),
+        (
+            'id: "own_tug:make", parameters: {size: 30}',
+            "id: 'own_tug:make': expected a game that can be made (RuntimeError in ",
+        ),
+    ],
+)
+def test_a_game_that_can_not_be_made_is_a_mistake_in_the_file(tug: Path, verb: str, line: str, text: str) -> None:
+    (tug.parent / "my.yaml").write_text(f"experiment:\n  game: {{{line}}}\n")
+    done = rollgym(verb, "./my.yaml")
+    assert done.exit_code == 2
+    assert f"rollgym: ./my.yaml:2: experiment.game.{text}" in done.stderr or (
+        f"rollgym: my.yaml:2: experiment.game.{text}" in done.stderr
+    )
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(path.name for path in tug.parent.iterdir() if path.name != "__pycache__") == ["my.yaml", "own_tug.py"]
+
+
 def test_simulate_is_deterministic_to_the_byte(tmp_path: Path) -> None:
     arguments = ("--game", "drift", "--frames", 200, "--seed", 5, *IMPAIRED, "--json")
     runs = []
@@ -255,8 +359,9 @@ def test_code_that_a_file_names_is_imported_only_if_it_is_named_here_too(tmp_pat
     name = "tests.adapters.toys:Together"
     assert rollgym("simulate", "--game", name, "--frames", 30, "--out", tmp_path).exit_code == 0
     refused = rollgym("verify", tmp_path, "--jobs", 1)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert f"code that is named here is not imported (trust it with --game {name})" in refused.stdout
+    assert refused.stdout.splitlines()[-1] == "2 not checked (0 frames)"
     assert rollgym("verify", tmp_path, "--jobs", 1, "--game", name).exit_code == 0
 
 
