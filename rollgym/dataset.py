@@ -20,7 +20,7 @@ from protocol.episode import Canonical, Column, ExportError, Header, Own
 from protocol.parquet import EpisodeFileError, read_episode
 from protocol.values import ValueFormatError, unpack_value
 from rollgym.provenance import provenance
-from rollgym.sources import Source, Wanted, one_or_more, sources
+from rollgym.sources import VERDICTS, Source, Wanted, one_or_more, parquet_files, sources
 from rollgym.stored_spaces import gather, space_of
 from rollgym.tables import own_layouts, read_tables
 
@@ -115,9 +115,15 @@ def load(
     of a peer's own part are passed over. The filters take one value or several, and look at metadata only: what is
     not wanted is not read. Files of peers say nothing of verdict, condition and experiment.
 
-    Raises ``FileNotFoundError`` if there is no such path, and :class:`~protocol.parquet.EpisodeFileError`, which names
-    the file, for one that can not be read.
+    Raises ``ValueError`` for a verdict that there is not, ``FileNotFoundError`` if there is no such path or no file of
+    an episode there, and :class:`~protocol.parquet.EpisodeFileError`, which names the file, for one that can not be
+    read.
     """
+    for name in one_or_more(verdict) or ():
+        if name not in VERDICTS:
+            raise ValueError(f"verdict {name!r}: expected one or several of {', '.join(VERDICTS)}")
+    if not parquet_files(path):
+        raise FileNotFoundError(f"{path}: no episodes in it")
     wanted = Wanted(one_or_more(match), one_or_more(verdict), one_or_more(condition), one_or_more(experiment))
     return load_sources(sources(path, wanted))
 

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from protocol.parquet import Layout, read_layout
 
+VERDICTS = ("verified", "diverged", "single", "partial")
+"""What a server may say of an episode."""
+
 
 class Source(NamedTuple):
     """One version of one episode: a file with its facts, and where players' own parts are."""

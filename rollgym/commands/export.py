@@ -56,18 +56,22 @@ def export(
     Example: rollgym export data --format csv --out csv
     """
     from protocol.parquet import EpisodeFileError
-    from rollgym.export.plan import UNJUDGED, VERDICTS, NothingToExportError, plan
+    from rollgym.export.plan import UNJUDGED, NothingToExportError, plan
+    from rollgym.sources import VERDICTS
 
     verdicts = {str(value) for value in verdict or ()} | {"verified"}
     if "all" in verdicts:
         verdicts = {*VERDICTS, UNJUDGED}
     try:
         found = plan(data, sorted(verdicts))
-        report = _write(found, form, out, observations)
     except (EpisodeFileError, FileNotFoundError, NothingToExportError) as error:
         refuse(str(error))
+    try:
+        report = _write(found, form, out, observations)
+    except (EpisodeFileError, NothingToExportError) as error:
+        refuse(str(error))
     except OSError as error:
-        refuse(f"{out}: can not be written: {error.strerror or error}")
+        refuse(f"--out {out} can not be written: {error.strerror or error}")
     report = {
         "format": str(form),
         "out": str(out),

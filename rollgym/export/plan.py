@@ -15,7 +15,6 @@ from protocol.parquet import CanonicalLayout, EpisodeFileError
 from rollgym.sources import Source, sources
 from rollgym.stored_spaces import space_of
 
-VERDICTS = ("verified", "diverged", "single", "partial")
 UNJUDGED = "unjudged"
 """Stands for the verdict of a file that a peer wrote: it has none."""
 

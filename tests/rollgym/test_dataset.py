@@ -119,7 +119,10 @@ def test_arrays_follow_from_the_actions(played: tuple[Path, list[dict[int, Any]]
 def test_a_missing_path_and_a_broken_file_are_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         rollgym.load(tmp_path / "none")
-    assert list(rollgym.load(tmp_path)) == []
+    with pytest.raises(FileNotFoundError, match="no episodes in it"):
+        rollgym.load(tmp_path)
+    with pytest.raises(ValueError, match="verdict 'verifed': expected one or several of verified, diverged, "):
+        rollgym.load(tmp_path, verdict="verifed")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(EpisodeFileError, match=r"bad\.parquet"):
         list(rollgym.load(tmp_path))
