@@ -58,6 +58,8 @@ def _compare_folders(first: Path, second: Path, only: Collection[str]) -> Folder
     one, two = _files(first), _files(second)
     pairs = _pairs(one, two)
     if not pairs:
+        if all(len({(name.folder, name.episode) for name in side}) == 1 for side in (one, two)):
+            raise EpisodeFileError(second, f"different episodes than in {first}; name the two files")
         raise EpisodeFileError(second, f"no file in it belongs to one of {first} by its name")
     compared = [compare_files(left, right, only) for left, right in pairs]
     lefts, rights = {left for left, _ in pairs}, {right for _, right in pairs}

@@ -292,6 +292,12 @@ def test_folders_with_nothing_in_common_are_an_error(forms: dict[tuple[str, str]
     (tmp_path / "episode_007.player_0.parquet").write_bytes(source.read_bytes())
     with pytest.raises(EpisodeFileError, match="belongs to one of"):
         compare_paths(forms["episode", "same"], tmp_path)
+    folders = [tmp_path / "episode_000000", tmp_path / "episode_000001"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "canonical.parquet").write_bytes(source.read_bytes())
+    with pytest.raises(EpisodeFileError, match=r"different episodes .*; name the two files"):
+        compare_paths(*folders)
 
 
 # --- values -----------------------------------------------------------------------------------------------------
