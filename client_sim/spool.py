@@ -100,6 +100,7 @@ class Spool:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             try:
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # another process may have found it empty
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with os.fdopen(handle, "wb") as file:
                     file.write(head)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,13 @@ class Brought(NamedTuple):
 def waiting_in(spool: Path) -> int:
     """How many exports a spool holds that no server has acknowledged."""
     return sum(1 for _ in spool.glob("*" + SUFFIX))
+
+
+def remove_empty(spool: Path) -> None:
+    """Remove a spool that holds nothing, not even what was refused."""
+    if spool.is_dir() and not any(spool.iterdir()):
+        with suppress(OSError):  # another process has just put something there, or removed it
+            spool.rmdir()
 
 
 async def upload_left(

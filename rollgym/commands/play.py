@@ -74,6 +74,7 @@ def play(
     from rollgym.commands.json_output import print_json
     from rollgym.config import ConfigError
     from rollgym.event_loop import run_loop
+    from rollgym.uploads import remove_empty
     from rollgym.with_parent import emit, end_with_parent, line_from_parent
     from server.serve import configure_logs
 
@@ -96,6 +97,7 @@ def play(
         elif not as_json and not (name == "control_lost" and index in over):  # the server may end with its last match
             _show(index, name, fields)
 
+    fresh = not child and not spool.exists()
     try:
         if config is not None:
             game_id, parameters, clients, link, said = _from_config(config, seat)
@@ -129,6 +131,9 @@ def play(
             emit("failed", message=str(error))
             raise typer.Exit(UNUSABLE) from error
         refuse(str(error))
+    finally:
+        if fresh:
+            remove_empty(spool)
     if child:
         emit("finished", **summary_of(results[0]))
     elif as_json:

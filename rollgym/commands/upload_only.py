@@ -15,10 +15,16 @@ def upload_only(url: str, spool: Path, as_json: bool) -> None:
     from rollgym.bots import ServerUnknownError, game_of_server
     from rollgym.commands.json_output import print_json
     from rollgym.event_loop import run_loop
-    from rollgym.uploads import upload_left
+    from rollgym.uploads import Brought, upload_left
 
+    if not spool.exists():
+        if as_json:
+            print_json(Brought(0, [], 0)._asdict())
+        else:
+            typer.echo(f"nothing is waiting: there is no folder {spool}")
+        return
     if not spool.is_dir():
-        refuse(f"spool {spool}: no such folder")
+        refuse(f"spool {spool}: not a folder")
     try:
         game_of_server(url)  # says at once if there is no server, where uploads would try again and again
         brought = run_loop(upload_left(spool, url))

@@ -124,6 +124,13 @@ def test_text_of_the_server_gets_into_no_path(tmp_path: Path) -> None:
     assert found.parcel.match == "../../outside"
 
 
+def test_a_folder_that_another_process_removed_is_made_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    (tmp_path / "spool").rmdir()
+    spool.put(*parcel())
+    assert len(list(spool.pending())) == 1
+
+
 def test_removed_is_gone_and_removing_twice_is_fine(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spooled = spool.put(*parcel())

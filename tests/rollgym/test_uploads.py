@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from client_sim.spool import Spool, pack
 from rollgym.cli import app
 from rollgym.commands.run import _tick
-from rollgym.uploads import upload_left, waiting_in
+from rollgym.uploads import remove_empty, upload_left, waiting_in
 from tests.server.clients import make_settings, pair, running
 from tests.server.exports import make_export
 
@@ -41,11 +42,39 @@ async def test_a_wrong_ticket_stays(tmp_path: Path) -> None:
 
 
 def test_without_a_server_or_a_spool_it_says_so(tmp_path: Path) -> None:
-    for spool, reason in ((tmp_path / "none", "no such folder"), (tmp_path, "no rollgym server answers at")):
+    (tmp_path / "file").write_text("")
+    for spool, reason in ((tmp_path / "file", "not a folder"), (tmp_path, "no rollgym server answers at")):
         arguments = ["play", "--url", "http://127.0.0.1:9", "--spool", str(spool), "--upload-only"]
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 2
         assert reason in done.stderr
+
+
+def test_without_a_spool_nothing_is_waiting(tmp_path: Path) -> None:
+    arguments = ["play", "--url", "http://127.0.0.1:9", "--spool", str(tmp_path / "none"), "--upload-only"]
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, "nothing is waiting" in done.stdout) == (0, True), done.output
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"stored": 0, "refused": [], "waiting": 0})
+
+
+def test_play_leaves_no_empty_spool(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for spool in (tmp_path / "none", mine):
+        arguments = ["play", "--url", "http://127.0.0.1:9", "--game", "drift", "--spool", str(spool)]
+        assert CliRunner().invoke(app, arguments).exit_code == 2
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_a_spool_with_something_in_it_stays(tmp_path: Path) -> None:
+    (tmp_path / "refused").mkdir()
+    remove_empty(tmp_path)
+    assert tmp_path.is_dir()
+    (tmp_path / "refused").rmdir()
+    remove_empty(tmp_path)
+    remove_empty(tmp_path)
+    assert not tmp_path.exists()
 
 
 @pytest.mark.parametrize(
