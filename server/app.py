@@ -235,5 +235,6 @@ async def _relay(request: web.Request) -> web.StreamResponse:
         request,
         holder.match,
         holder.player,
+        players=len(match.seats),
         opened=lambda: server.matches.relay_opened(holder.match, holder.player),
     )

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from protocol.packets import MAX_PACKET, MAX_PLAYERS
+from protocol.packets import MAX_PACKET
 from server.metrics import Metrics
 
 EVERYONE = 0xFF
@@ -86,11 +86,12 @@ class Line:
 
 
 class Room:
-    """One match: its players' open lines, and the newest packets of each to each."""
+    """One match: its players' open lines, and the newest packets of each to each. It stays until the match is over."""
 
-    __slots__ = ("held", "lines")
+    __slots__ = ("held", "lines", "players")
 
-    def __init__(self) -> None:
+    def __init__(self, players: int) -> None:
+        self.players = players
         self.lines: dict[int, Line] = {}
         self.held: dict[tuple[int, int], deque[bytes]] = {}
 
@@ -115,13 +116,21 @@ class Relay:
         self._rooms: dict[str, Room] = {}
 
     async def serve(
-        self, request: web.Request, match: str, player: int, *, opened: Callable[[], None]
+        self, request: web.Request, match: str, player: int, *, players: int, opened: Callable[[], None]
     ) -> web.WebSocketResponse:
-        """Carry one player's packets until its connection ends. ``opened`` is called once it is up."""
+        """Carry one player's packets until its connection ends. ``opened`` is called once it is up.
+
+        ``players``: how many the match has. To be called while the match is not over, without an await in between.
+        """
+        room = self._rooms.get(match)
+        if room is None:
+            room = self._rooms[match] = Room(players)
         ws = web.WebSocketResponse(max_msg_size=MAX_PACKET + 2, compress=False, timeout=_GOODBYE)
         await ws.prepare(request)
         _small_buffers(request)
-        room = self._rooms.setdefault(match, Room())
+        if self._rooms.get(match) is not room:
+            await ws.close(code=MATCH_OVER, message=b"match over", drain=False)
+            return ws
         before = room.lines.get(player)
         line = Line(ws, request)
         room.lines[player] = line
@@ -147,8 +156,6 @@ class Relay:
             self._metrics.relay_connections.dec()
             if room.lines.get(player) is line:
                 del room.lines[player]
-            if not room.lines and self._rooms.get(match) is room:
-                del self._rooms[match]
         return ws
 
     async def _carry(self, line: Line, room: Room, player: int) -> None:
@@ -172,20 +179,21 @@ class Relay:
                 continue
             packet = me + data[1:]
             if data[0] == EVERYONE:
-                for other, receiver in list(room.lines.items()):
+                for other in range(room.players):
                     if other != player:
-                        room.hold(player, other, packet)
-                        await self._deliver(receiver, packet)
-                continue
-            if data[0] == player or data[0] >= MAX_PLAYERS:
+                        await self._pass_on(room, player, other, packet)
+            elif data[0] == player or data[0] >= room.players:
                 self._metrics.dropped_absent.inc()
-                continue
-            room.hold(player, data[0], packet)
-            found = room.lines.get(data[0])
-            if found is None:
-                self._metrics.dropped_absent.inc()
-                continue
-            await self._deliver(found, packet)
+            else:
+                await self._pass_on(room, player, data[0], packet)
+
+    async def _pass_on(self, room: Room, sender: int, receiver: int, packet: bytes) -> None:
+        room.hold(sender, receiver, packet)
+        line = room.lines.get(receiver)
+        if line is None:
+            self._metrics.dropped_absent.inc()
+        else:
+            await self._deliver(line, packet)
 
     async def _deliver_all(self, line: Line, packets: deque[bytes]) -> None:
         for packet in tuple(packets):
@@ -209,7 +217,7 @@ class Relay:
         self._metrics.relay_bytes.inc(len(packet))
 
     def close_match(self, match: str) -> None:
-        """Close all lines of a match."""
+        """Close all lines of a match, and hold nothing of it any more."""
         room = self._rooms.pop(match, None)
         for line in room.lines.values() if room is not None else ():
             line.close(MATCH_OVER, b"match over")

@@ -150,6 +150,31 @@ async def test_who_comes_back_gets_the_last_packets_that_came_meanwhile(tmp_path
         await again.close()
 
 
+@pytest.mark.parametrize("receiver", [1, EVERYONE])
+async def test_the_last_packets_are_held_though_nobody_is_connected_any_more(tmp_path: Path, receiver: int) -> None:
+    async with running(make_settings(tmp_path)) as server, Table(server.url) as (one, two):
+        metrics = server.server.metrics
+        await two.line.close()
+        await until(lambda: metrics.relay_connections._value.get() == 1)
+        await one.line.send_bytes(bytes([receiver]) + b"last")
+        await until(lambda: metrics.dropped_absent._value.get() == 1)
+        await one.line.close()
+        await until(lambda: metrics.relay_connections._value.get() == 0)
+        again = await two.client.relay(two.start)
+        assert (await asyncio.wait_for(again.receive(), WAIT)).data == b"\0last"
+        await again.close()
+
+
+async def test_nothing_is_held_of_a_match_that_is_over(tmp_path: Path) -> None:
+    async with running(make_settings(tmp_path)) as server, Table(server.url) as (one, two):
+        await two.line.close()
+        await one.line.send_bytes(b"\x01last")
+        for player in (one, two):
+            assert (await player.client.call("finished", {"episodes": 0}))["ok"]
+        assert await one.close_code() == MATCH_OVER
+        assert server.server.relay._rooms == {}
+
+
 async def test_the_last_packets_of_one_who_leaves_are_repeated_to_the_others(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path, upload_grace=600.0)) as server, Table(server.url) as (one, two):
         for number in range(HELD + 1):
