@@ -119,7 +119,7 @@ def game_of(recording: Recording, trusted: Collection[str] = (), render_mode: st
     if change is not None:
         game.close()
         raise PlaybackError(f"{recording.path}: game.{change.field} was {change.first!r}, here it is {change.second!r}")
-    if render_mode is not None and not is_built_in(wanted.id) and RENDER_MODE not in wanted.parameters:
+    if render_mode is not None and not is_built_in(wanted.id):
         game = _drawing(game, wanted, render_mode)
     return limited(game, recording.header.settings.frame_limit)
 
@@ -131,7 +131,9 @@ def _drawing(game: Game, wanted: GameIdentity, render_mode: str) -> Game:
     except (AssertionError, ValueError):  # it does not take the parameter, or not this mode
         return game
     made = identity(drawing.spec)
-    given = {name: value for name, value in made.parameters.items() if name != RENDER_MODE}
+    given = {name: value for name, value in made.parameters.items() if name != RENDER_MODE or name in wanted.parameters}
+    if RENDER_MODE in given:
+        given[RENDER_MODE] = wanted.parameters[RENDER_MODE]
     if first_difference(wanted, msgspec.structs.replace(made, parameters=given)) is not None:
         drawing.close()
         return game

@@ -158,12 +158,13 @@ class AdaptedGame(Game):
             self.load(present)
 
     def render_text(self) -> str | None:
-        """The environment's text, if it was made with ``render_mode="ansi"``."""
+        """The environment's text, if it was made with ``render_mode="ansi"`` and gives one."""
         if getattr(self.env, "render_mode", None) != "ansi":
             return None
         present = self.save()
         try:
-            return str(self.env.render())
+            text = self.env.render()
+            return text if isinstance(text, str) else None
         finally:
             self.load(present)
 

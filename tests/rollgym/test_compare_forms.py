@@ -297,7 +297,7 @@ def test_folders_with_nothing_in_common_are_an_error(forms: dict[tuple[str, str]
         folder.mkdir()
         (folder / "canonical.parquet").write_bytes(source.read_bytes())
     with pytest.raises(EpisodeFileError, match=r"different episodes .*; name the two files"):
-        compare_paths(*folders)
+        compare_paths(folders[0], folders[1])
 
 
 # --- values -----------------------------------------------------------------------------------------------------

@@ -187,9 +187,10 @@ def test_a_game_from_elsewhere_is_not_imported(exports: list[Path], tmp_path: Pa
         game_of(recording)
 
 
-def test_an_environment_of_ones_own_is_made_to_draw(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parameters", [{}, {"render_mode": "rgb_array"}, {"render_mode": "ansi", "length": 30}])
+def test_an_environment_of_ones_own_is_made_to_draw(tmp_path: Path, parameters: dict[str, object]) -> None:
     name = "tests.rollgym.drawn:Drawn"
-    ((export, _),) = play(name, frames=20)
+    ((export, _),) = play(name, frames=20, parameters=parameters)
     file = written(tmp_path, export)
     done = run(file, "--game", name, "--frames", "3:4")
     assert done.exit_code == 0, done.output
