@@ -197,7 +197,11 @@ class Matches:
         late = [player for player, seat in enumerate(match.seats) if not seat.relayed and not seat.done]
         for player in late:
             match.leave(player, self._clock())
-        await self._annul(match)
+            self._returning.let_go(match.seats[player])
+        if not await self._annul(match):
+            for player in late:
+                await self._go_on_without(match, player, "did not open the relay")
+                self._release(match, player)
         for player in late:
             client = match.seats[player].client
             if client is not None:
@@ -297,9 +301,10 @@ class Matches:
             return
         self._returning.let_go(match.seats[player])
         await self._relay.close_player(match.row.id, player)
-        if paired and not match.uploads:
-            await self._annul(match)
-            return
+        if not paired or not await self._annul(match):
+            await self._go_on_without(match, player, reason)
+
+    async def _go_on_without(self, match: Match, player: int, reason: str) -> None:
         log.info("player_left", match=match.row.id, player=player, reason=reason)
         for other, seat in enumerate(match.seats):
             if other != player and seat.left_at is None:
@@ -310,8 +315,15 @@ class Matches:
     async def _catalogue_left(self, match: Match, player: int, reason: str) -> None:
         await self._catalogue.player_left(match.row.id, player, time.time(), reason[:1024])
 
-    async def _annul(self, match: Match) -> None:
-        """A player was lost before everyone had opened the relay: as if they had never been paired."""
+    async def _annul(self, match: Match) -> bool:
+        """A player was lost before everyone had opened the relay: as if they had never been paired.
+
+        False for a match that has to go on to its end, because an upload of it was acknowledged.
+        """
+        if match.annulled:
+            return True
+        if match.uploads or match.ended:
+            return False
         match.annulled = True
         self._forget(match)
         self._give_back(match)
@@ -327,6 +339,7 @@ class Matches:
             await self._returning.say(match, player, MatchOver(match.row.id, ANNULLED))
         self.annulled(match.group)
         self._background(self._catalogue.drop_match(match.row.id))
+        return True
 
     # --- uploads and verdicts -----------------------------------------------------------------------------------
 
@@ -378,7 +391,7 @@ class Matches:
         started = self._clock()
         for attempt in range(_JUDGE_TRIES):
             try:
-                row = await self._judge_once(match, episode)
+                row, considered = await self._judge_once(match, episode)
                 break
             except Exception:
                 # Whatever a game, a worker or the disk throws: the uploads stay in the inbox, others play on.
@@ -393,21 +406,22 @@ class Matches:
         self._metrics.judge_seconds.observe(self._clock() - started)
         self._metrics.verdicts.labels(row.verdict).inc()
         log.info("verdict", match=row.match, episode=episode, verdict=row.verdict, frames=row.frames, detail=row.detail)
-        match.judged[episode] = frozenset(row.players)
+        match.judged[episode] = considered
         match.verdicts[episode] = _message(row)
         match.running.discard(episode)
         for player in range(len(match.seats)):
             await self._returning.say(match, player, match.verdicts[episode])
         self._check(match)
 
-    async def _judge_once(self, match: Match, episode: int) -> EpisodeRow:
+    async def _judge_once(self, match: Match, episode: int) -> tuple[EpisodeRow, frozenset[int]]:
+        """The verdict, and whose uploads were looked at: more than it is about if one had to be set aside."""
         uploads = tuple(await self._catalogue.uploads(match.row.id, episode))
         before = await self._catalogue.verdict(match.row.id, episode)
         job = Job(self._store.root, match.row, uploads, self._experiment.game.id)
         row = await self._workers.run(judge_episode, job)
         await self._catalogue.set_verdict(row)
         await asyncio.to_thread(self._tidy, row, before)
-        return row
+        return row, frozenset(upload.player for upload in uploads)
 
     def _tidy(self, row: EpisodeRow, before: EpisodeRow | None) -> None:
         """Remove what the dataset now has in another place: the inbox files, and an earlier verdict's versions."""
@@ -419,6 +433,10 @@ class Matches:
     async def _end(self, match: Match) -> None:
         reason = match.outcome()
         await self._catalogue.end_match(match.row.id, time.time(), reason)
+        if not match.over(self._clock()):
+            match.ended = False  # an upload came in the meantime: it is judged first
+            self._check(match)
+            return
         for player in range(len(match.seats)):
             self._release(match, player)
         self._forget(match)

@@ -19,6 +19,7 @@ from server.catalogue import MatchRow
 from server.match import Phase
 from server.settings import Limits, Play
 from tests.server.clients import WAIT, Client, Running, make_settings, pair, running, until
+from tests.server.exports import make_export
 
 
 async def until_waiting(server: Running, wanted: int) -> None:
@@ -152,6 +153,27 @@ async def test_who_never_opens_the_relay_loses_its_seat(tmp_path: Path, monkeypa
         assert (await stuck.over()).reason == "removed: the relay was not opened in time"
         await two.join(name="two")
         assert (await one.start()).participants == ("one", "two")
+        assert (await stuck.join())["ok"]
+        await line.close()
+
+
+async def test_a_match_with_an_acknowledged_upload_is_not_annulled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.matches._START_MARGIN", 0.0)
+    play = Play(episodes=1, frame_limit=40, start_timeout=0.3)
+    async with running(make_settings(tmp_path, play=play)) as server, AsyncExitStack() as stack:
+        one, stuck = [await stack.enter_async_context(Client(server.url)) for _ in range(2)]
+        await one.join(name="one")
+        await stuck.join(name="stuck")
+        start = await one.start()
+        line = await one.relay(start)
+        await one.upload(start, make_export(start, frames=0, status="aborted"))
+        assert (await stuck.over()).reason == "removed: the relay was not opened in time"
+        assert (await one.peer_left()).player == 1
+        await one.call("finished", {"episodes": 1})
+        assert (await one.verdict()).verdict == "single"
+        assert (await one.over()).reason == "incomplete: 1 of 1 episodes received"
         assert (await stuck.join())["ok"]
         await line.close()
 
