@@ -30,6 +30,7 @@ from protocol.episode import (
     Canonical,
     Column,
     Export,
+    ExportError,
     Header,
     Own,
     canonical_layout,
@@ -38,7 +39,7 @@ from protocol.episode import (
 )
 from protocol.messages import first_difference
 from protocol.parity import Mismatch, compare_episodes
-from protocol.parquet import StoredEpisode, read_episode, write_episode
+from protocol.parquet import EpisodeFileError, StoredEpisode, read_episode, write_episode
 from server.catalogue import EpisodeRow, MatchRow, UploadRow
 from server.store import Store, publish, sync_file
 
@@ -61,6 +62,18 @@ class GameChangedError(Exception):
     """The match was played in a game that this server does not have in that form. The episode stays unjudged."""
 
 
+class UnusableError(Exception):
+    """An export that can not be read, or has no place in a file. Acknowledged all the same: it stays where it is."""
+
+    def __init__(self, player: int, reason: str) -> None:
+        super().__init__(player, reason)
+        self.player = player
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the upload of player {self.player} is set aside: {self.reason}"
+
+
 class Finding(NamedTuple):
     """A verdict before it is stored."""
 
@@ -76,11 +89,12 @@ def judge_episode(job: Job) -> EpisodeRow:
 
     The game is made from the server's own record of the match; what a client says is compared with it, never made.
     Code from elsewhere is run only if the configuration names it, and not because a data folder does.
-    Raises :class:`GameChangedError`, ``OSError`` if the disk refuses, and
-    :class:`~protocol.parquet.EpisodeFileError` for an export that has no place in a file.
+    An export that can not be used does not cost the others their verdict: it is set aside, and the verdict says so.
+    Raises :class:`GameChangedError`, ``OSError`` if the disk refuses, and :class:`UnusableError` if no export is left
+    or one that is in the dataset already can not be read.
     """
     store = Store(job.root)
-    exports = [load_upload(store, row) for row in job.uploads]
+    exports, aside = _load(store, job)
     wanted = job.match.game.id
     if wanted != job.own_game and wanted not in [game.id for game in available()]:
         raise GameChangedError(f"game {wanted!r}: neither built in nor the configured {job.own_game!r}")
@@ -89,11 +103,21 @@ def judge_episode(job: Job) -> EpisodeRow:
         change = first_difference(job.match.game, identity(game.spec))
         if change is not None:
             raise GameChangedError(f"game.{change.field}: {change.first!r} in the match, {change.second!r} here")
-        finding = find(exports, len(job.match.participants), game)
+        now = time.time()
+        while True:
+            finding = _with_reasons(find(exports, len(job.match.participants), game), aside)
+            try:
+                files = _write(store, job, exports, finding, now)
+                break
+            except UnusableError as error:
+                if not store.inbox_path(job.match.id, job.uploads[0].episode, error.player).is_file():
+                    raise
+                aside.append(error)
+                exports = [export for export in exports if export.own.player != error.player]
+                if not exports:
+                    raise
     finally:
         game.close()
-    now = time.time()
-    files = _write(store, job, exports, finding, now)
     header = finding.canonical[0].header
     return EpisodeRow(
         job.match.id,
@@ -109,6 +133,29 @@ def judge_episode(job: Job) -> EpisodeRow:
         files,
         now,
     )
+
+
+def _load(store: Store, job: Job) -> tuple[list[Export], list[UnusableError]]:
+    """The exports, and those that can not be used. One that was judged before was good: then the disk is at fault."""
+    exports, aside = [], []
+    for row in job.uploads:
+        try:
+            exports.append(load_upload(store, row))
+        except (EpisodeFileError, ExportError) as error:
+            unusable = UnusableError(row.player, str(error))
+            if not store.inbox_path(row.match, row.episode, row.player).is_file():
+                raise unusable from error
+            aside.append(unusable)
+    if job.uploads and not exports:
+        raise aside[0]
+    return exports, aside
+
+
+def _with_reasons(finding: Finding, aside: list[UnusableError]) -> Finding:
+    if not aside:
+        return finding
+    detail = "; ".join([finding.detail, *map(str, sorted(aside, key=lambda error: error.player))])
+    return finding._replace(detail=detail[:1024])
 
 
 def load_upload(store: Store, row: UploadRow) -> Export:
@@ -137,7 +184,7 @@ def _reunite(facts: StoredEpisode, mine: StoredEpisode) -> Export:
 
 def find(exports: list[Export], players: int, game: Game) -> Finding:
     """The verdict on the exports of one episode. ``game`` is the server's own, without a frame limit."""
-    longest = max(exports, key=lambda export: export.header.frames)
+    longest = max(exports, key=lambda export: (export.header.frames, export.header.status == "complete"))
     for export in exports:
         if export is not longest:
             mismatch = common_difference(longest, export)
@@ -147,7 +194,6 @@ def find(exports: list[Export], players: int, game: Game) -> Finding:
     mismatch = audit(longest, game)
     if mismatch is not None:
         return Finding("diverged", f"replay: {mismatch}"[:1024], mismatch, tuple(exports))
-    lengths = sorted({export.header.frames for export in exports})
     complete = all(export.header.status == "complete" for export in exports)
     if len(exports) < players:
         missing = sorted(set(range(players)) - {export.own.player for export in exports})
@@ -156,7 +202,6 @@ def find(exports: list[Export], players: int, game: Game) -> Finding:
     if complete:
         return Finding("verified", "", None, (longest,))
     endings = ", ".join(f"player {e.own.player}: {e.header.status} at {e.header.frames} frames" for e in exports)
-    assert lengths
     return Finding("partial", endings, None, (longest,))
 
 
@@ -251,20 +296,29 @@ def _mismatch_fields(mismatch: Mismatch) -> dict[str, Any]:
 
 def _write(store: Store, job: Job, exports: list[Export], finding: Finding, now: float) -> tuple[str, ...]:
     extra = provenance(job, exports, finding, now)
-    wanted: dict[str, tuple[Header, Canonical | None, Own | None]] = {}
+    wanted: dict[str, tuple[Export, Canonical | None, Own | None]] = {}
     if finding.verdict == "diverged":
         for export in finding.canonical:
-            wanted[f"canonical.player_{export.own.player}.parquet"] = (export.header, export.canonical, None)
+            wanted[f"canonical.player_{export.own.player}.parquet"] = (export, export.canonical, None)
     else:
-        wanted[CANONICAL] = (finding.canonical[0].header, finding.canonical[0].canonical, None)
+        wanted[CANONICAL] = (finding.canonical[0], finding.canonical[0].canonical, None)
     for export in exports:
-        wanted[f"player_{export.own.player}.parquet"] = (export.header, None, export.own)
+        wanted[f"player_{export.own.player}.parquet"] = (export, None, export.own)
     folder = store.episode_folder(job.match.id, finding.canonical[0].header.episode)
-    for name, (header, canonical, own) in wanted.items():
-        temporary = store.new_temporary()
-        write_episode(temporary, header, canonical, own, extra)
-        sync_file(temporary)
-        publish(temporary, folder / name)
+    written: dict[str, Path] = {}
+    try:
+        for name, (export, canonical, own) in wanted.items():
+            written[name] = temporary = store.new_temporary()
+            try:
+                write_episode(temporary, export.header, canonical, own, extra)
+            except EpisodeFileError as error:
+                raise UnusableError(export.own.player, error.reason) from error
+            sync_file(temporary)
+        for name, temporary in written.items():
+            publish(temporary, folder / name)
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
     return tuple(wanted)
 
 

@@ -9,17 +9,31 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from games.drift import Drift
 from games.identity import identity
-from protocol.episode import Export, Status, content_digest
+from protocol.episode import (
+    Canonical,
+    Export,
+    Header,
+    Own,
+    RollbackEvent,
+    Status,
+    content_digest,
+    encode_export,
+)
 from protocol.messages import MatchStart
-from protocol.parquet import read_episode
-from server.catalogue import EpisodeRow
-from server.judge import find
+from protocol.parquet import EpisodeFileError, read_episode, write_episode
+from server.catalogue import EpisodeRow, MatchRow, UploadRow
+from server.judge import Job, find, judge_episode
+from server.store import Store
 from tests.server.clients import Client, Running, make_settings, pair, running
 from tests.server.exports import FRAMES, PLAY, Part, altered, make_export
+
+TOO_LARGE = RollbackEvent(1 << 63, 0, 1, 0, b"", b"", 0.0)
+"""Parquet has no such integer."""
 
 
 def folder(data: Path, match: str, episode: int = 0) -> Path:
@@ -150,6 +164,78 @@ async def _judged(server: Running, match: str) -> None:
         await asyncio.sleep(0.01)
 
 
+async def test_an_upload_that_comes_while_the_match_is_ended_is_judged(tmp_path: Path) -> None:
+    async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, b)):
+        ending, go_on = asyncio.Event(), asyncio.Event()
+        catalogue = server.server.catalogue
+        really = catalogue.end_match
+
+        async def held_up(match: str, at: float, reason: str) -> None:
+            ending.set()
+            await go_on.wait()
+            await really(match, at, reason)
+
+        catalogue.end_match = held_up  # type: ignore[method-assign]
+        await one.upload(a, make_export(a))
+        await finish(one, two)
+        await ending.wait()
+        assert await two.upload(b, make_export(b)) == "new"
+        go_on.set()
+        await one.over()
+        found = await row(server, a.match)
+        assert (found.verdict, found.players) == ("verified", (0, 1))
+
+
+async def test_an_export_that_can_not_be_stored_does_not_cost_the_partner_its_verdict(tmp_path: Path) -> None:
+    async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, b)):
+        good = make_export(b)
+        unusable = msgspec.structs.replace(good, own=msgspec.structs.replace(good.own, rollbacks=[TOO_LARGE]))
+        await one.upload(a, make_export(a))
+        # As if it had been taken by a server that did not look for this.
+        inbox = server.server.store.inbox_path(b.match, 0, 1)
+        inbox.write_bytes(encode_export(unusable))
+        taken = (await server.server.catalogue.uploads(a.match))[0]
+        await server.server.catalogue.add_upload(msgspec.structs.replace(taken, player=1))
+        assert server.server.matches.uploaded(a.match, 0, 1)
+        verdict = await one.verdict()
+        assert verdict.verdict == "single"
+        assert verdict.detail.startswith("nothing from player 1; the upload of player 1 is set aside: ")
+        assert names(folder(tmp_path, a.match)) == ["canonical.parquet", "player_0.parquet"]
+        assert inbox.exists()
+        await finish(one, two)
+        assert (await one.over()).reason == "incomplete: 1 of 3 episodes received"
+
+
+async def test_an_export_that_no_file_takes_is_set_aside_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.open(0)
+    players = [start(0), start(1)]
+    rows = []
+    for who in players:
+        body = encode_export(make_export(who))
+        place = store.inbox_path(who.match, 0, who.player)
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(body)
+        rows.append(UploadRow(who.match, 0, who.player, b"", b"", len(body), FRAMES, "complete", 0.0))
+
+    def refuse(path: Path, header: Header, canonical: Canonical | None, own: Own | None, extra: object) -> None:
+        if own is not None and own.player == 0:
+            raise EpisodeFileError(path, "no place for it")
+        write_episode(path, header, canonical, own, {})
+
+    monkeypatch.setattr("server.judge.write_episode", refuse)
+    match = MatchRow(rows[0].match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
+    found = judge_episode(Job(tmp_path, match, tuple(rows), "drift"))
+    assert (found.verdict, found.players) == ("single", (1,))
+    assert "player 0 is set aside" in found.detail
+    assert "no place for it" in found.detail
+    assert names(folder(tmp_path, match.id)) == ["canonical.parquet", "player_1.parquet"]
+    assert not [*(tmp_path / "tmp").iterdir()]
+    store.close()
+
+
 async def test_the_survivors_prefix_is_kept_when_the_partner_dies(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, _)):
         await two.kill()
@@ -223,6 +309,14 @@ def test_verdicts_by_how_the_exports_end(endings: list[tuple[int, Status]], verd
     found = find(exports(*endings), 2, Drift())
     assert (found.verdict, found.mismatch) == (verdict, None)
     assert found.canonical[0].header.frames == frames
+
+
+@pytest.mark.parametrize("complete", [0, 1])
+def test_of_two_that_are_as_long_the_complete_one_is_stored(complete: int) -> None:
+    endings: list[tuple[int, Status]] = [(FRAMES, "partner_silent"), (FRAMES, "partner_silent")]
+    endings[complete] = (FRAMES, "complete")
+    found = find(exports(*endings), 2, Drift())
+    assert (found.verdict, found.canonical[0].header.status) == ("partial", "complete")
 
 
 @pytest.mark.parametrize("frame", [0, 5, 6])
