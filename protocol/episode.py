@@ -34,6 +34,8 @@ an agent in ``header.game.npcs``, at every frame)."""
 
 MAX_FRAMES = 1_000_000
 MAX_COLUMN_BYTES = 1 << 30
+MAX_EMPTY_ROW = 1 << 24
+"""Values per row of a column that has no rows: nothing else bounds it, and a file has a place for every one of them."""
 _DTYPES = frozenset(
     ["|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8", "<c8", "<c16"],
 )
@@ -69,6 +71,8 @@ class Column(Struct, frozen=True, forbid_unknown_fields=True):
         size = math.prod(self.shape) * dtype.itemsize
         if size > MAX_COLUMN_BYTES or size != len(self.data):
             raise ExportError("data", f"{len(self.data)} bytes for shape {self.shape} of {self.dtype}")
+        if not self.shape[0] and math.prod(self.shape[1:]) > MAX_EMPTY_ROW:
+            raise ExportError("shape", f"{self.shape}: expected at most {MAX_EMPTY_ROW} values in a row")
         try:
             return np.frombuffer(self.data, dtype=dtype).reshape(self.shape)
         except (ValueError, OverflowError) as error:  # no values, but sides beyond what any array can have
@@ -109,15 +113,19 @@ class Canonical(Struct, frozen=True, forbid_unknown_fields=True):
     infos: list[Info]
 
 
+Whole = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""As much as a file holds."""
+
+
 class RollbackEvent(Struct, frozen=True, forbid_unknown_fields=True):
     """One rollback of this peer."""
 
-    at_frame: int
+    at_frame: Whole
     """The newest frame simulated when it happened, plus one."""
-    to_frame: int
+    to_frame: Whole
     """The first frame simulated again."""
-    depth: int
-    player: int
+    depth: Whole
+    player: Whole
     """Whose input was mispredicted at ``to_frame``."""
     predicted: bytes
     actual: bytes
@@ -128,7 +136,7 @@ class RollbackEvent(Struct, frozen=True, forbid_unknown_fields=True):
 class Tail(Struct, frozen=True, forbid_unknown_fields=True):
     """Frames this peer simulated that never became canonical. Never part of the dataset's frames."""
 
-    start: int
+    start: Whole
     inputs: list[tuple[bytes, ...]]
     """Per frame the joint input it was last simulated with."""
     real: list[tuple[bool, ...]]

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from protocol.episode import MAX_FRAMES, Export, ExportError, Header, decode_export
 from protocol.messages import first_difference
+from protocol.parquet import EpisodeFileError, write_episode
 from protocol.seeds import episode_seed
 from server.catalogue import MatchRow
 from server.errors import RefusedError
@@ -36,15 +37,17 @@ class Checked(Struct, frozen=True):
     status: str
 
 
-def check_upload(path: Path, expected: Expected) -> Checked:
+def check_upload(path: Path, expected: Expected, scratch: Path | None = None) -> Checked:
     """Check an upload's file (the body without content encoding; the caller bounds its size) and sync it.
 
-    Raises :class:`RefusedError`: 400 for what breaks the schema, 403 for another player's part, 422 for what does
-    not belong to this match, 413 for too many frames. ``OSError`` if the disk refuses.
+    ``scratch``: a path that nothing has, for a file that is gone again at the end; by default one beside ``path``.
+    Raises :class:`RefusedError`: 400 for what breaks the schema or has no place in the dataset's files, 403 for another
+    player's part, 422 for what does not belong to this match, 413 for too many frames. ``OSError`` if the disk refuses.
     """
     body = path.read_bytes()
     export = _decode(body)
     check_belongs(export, expected)
+    _check_storable(export, scratch or path.with_suffix(".check"))
     sync_file(path)
     header = export.header
     return Checked(blake3(body).digest(), export.digest, len(body), header.frames, header.status)
@@ -98,6 +101,16 @@ def expected_header(expected: Expected, header: Header) -> Header:
         header.frames,
         header.status,
     )
+
+
+def _check_storable(export: Export, temporary: Path) -> None:
+    """What is acknowledged must have a place in the dataset: nothing says so more surely than to write it."""
+    try:
+        write_episode(temporary, export.header, export.canonical, export.own, {})
+    except EpisodeFileError as error:
+        raise RefusedError(400, "bad_export", error.reason, field="export") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _decode(body: bytes) -> Export:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import zlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,13 +13,19 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from protocol.episode import Canonical, Column, Export, content_digest, encode_export
+from games.drift import Drift
+from games.identity import identity
+from protocol.episode import Canonical, Column, Export, RollbackEvent, Tail, content_digest, encode_export
 from protocol.messages import MatchStart
+from protocol.parquet import EpisodeFileError
 from server import ingest
+from server.catalogue import MatchRow
+from server.checks import Expected, check_upload
+from server.errors import RefusedError
 from server.settings import Limits
 from server.store import Store
 from tests.server.clients import Client, make_settings, pair, running, until
-from tests.server.exports import altered, make_export
+from tests.server.exports import PLAY, altered, make_export
 
 
 def files(data: Path) -> list[str]:
@@ -91,6 +97,50 @@ def without_column(export: Export, name: str) -> Export:
     columns = {key: value for key, value in export.canonical.columns.items() if key != name}
     facts = Canonical(columns, export.canonical.infos)
     return msgspec.structs.replace(export, canonical=facts, digest=content_digest(export.header, facts))
+
+
+def with_own(export: Export, **changes: Any) -> Export:
+    return msgspec.structs.replace(export, own=msgspec.structs.replace(export.own, **changes))
+
+
+def with_seen(export: Export, name: str, column: Column) -> Export:
+    return with_own(export, columns={**export.own.columns, "seen_frame": Column("<u4", (0,), b""), name: column})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda e: with_own(e, rollbacks=[RollbackEvent(1 << 63, 0, 1, 0, b"", b"", 0.0)]),
+        lambda e: with_own(e, tail=Tail(1 << 63, [], [], [])),
+        lambda e: with_seen(e, "seen/x", Column("<f4", (0, 1 << 40), b"")),
+        lambda e: with_seen(e, "seen/x", Column("<f4", (0, 1 << 28), b"")),
+    ],
+    ids=["large integer", "large start", "endless row", "wide row"],
+)
+async def test_what_no_file_can_hold_is_refused(tmp_path: Path, change: Callable[[Export], Export]) -> None:
+    async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), _):
+        status, answer = await one.put(a, encode_export(change(make_export(a))))
+        assert (status, answer["error"]["code"]) == (400, "bad_export")
+        assert files(tmp_path) == []
+        assert await one.upload(a, make_export(a)) == "new"
+        assert server.server.workers.deaths == 0
+
+
+def test_an_export_that_can_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = MatchStart("m" + "0" * 24, 0, ("a", "b"), 5, PLAY, "secret", "/relay", "/upload/{episode}")
+    path = tmp_path / "upload.part"
+    path.write_bytes(encode_export(make_export(start)))
+
+    def refuse(place: Path, *_: Any) -> NoReturn:
+        place.write_bytes(b"half")
+        raise EpisodeFileError(place, "no place for it")
+
+    monkeypatch.setattr("server.checks.write_episode", refuse)
+    match = MatchRow(start.match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
+    with pytest.raises(RefusedError, match="no place for it") as caught:
+        check_upload(path, Expected(match, 0, 0, 1000))
+    assert (caught.value.status, caught.value.code) == (400, "bad_export")
+    assert [*tmp_path.iterdir()] == [path]
 
 
 @pytest.mark.parametrize(
