@@ -20,7 +20,7 @@ from server.checks import Expected, check_upload
 from server.errors import RefusedError
 from server.settings import Limits
 from server.store import InboxFile, Store
-from server.workers import Workers
+from server.workers import WorkerDiedError, Workers
 
 log = structlog.get_logger("server.recovery")
 
@@ -85,8 +85,9 @@ class Recovery:
             return None
         try:
             expected = Expected(match, file.episode, file.player, self._limits.episode_frames)
-            checked = await self._workers.run(check_upload, file.path, expected)
-        except RefusedError as error:
+            checked = await self._workers.run(check_upload, file.path, expected, self._store.new_temporary())
+        except (RefusedError, WorkerDiedError, OSError) as error:
+            # Whatever is wrong with one file that was never acknowledged, everybody else is served.
             self._report("unusable_upload", file.path, str(error))
             return None
         row = UploadRow(
@@ -124,8 +125,23 @@ class Recovery:
         for match, episode, path in await asyncio.to_thread(lambda: [*self._store.episode_folders()]):
             if (match, episode) not in verdicts and (match, episode) not in uploads:
                 self._report("unjudged_folder", path, "no verdict and no upload in the catalogue")
+        for path in await asyncio.to_thread(self._remove_outdated, list(verdicts.values())):
+            log.info("outdated_file_removed", place=self._place(path))
         for path, reason in await asyncio.to_thread(self._damaged, list(verdicts.values())):
             self._report("missing_episode", path, reason)
+
+    def _remove_outdated(self, verdicts: list[EpisodeRow]) -> list[Path]:
+        """Episode files that a verdict does not name: a kill came between it and their removal, or before a later one.
+
+        Nothing is in them alone. What is not judged yet waits in the inbox.
+        """
+        removed = []
+        for row in verdicts:
+            for path in self._store.episode_folder(row.match, row.episode).glob("*.parquet"):
+                if path.name not in row.files:
+                    path.unlink(missing_ok=True)
+                    removed.append(path)
+        return removed
 
     def _damaged(self, verdicts: list[EpisodeRow]) -> list[tuple[Path, str]]:
         """Files that are gone or cut. A look at both ends, because there may be very many; ``verify`` reads them."""
@@ -156,8 +172,10 @@ class Recovery:
         path: object,
         detail: str,
     ) -> None:
-        place = str(path).removeprefix(f"{self._store.root}/")
-        self.orphans.append(Orphan(kind, place, detail[:500]))
+        self.orphans.append(Orphan(kind, self._place(path), detail[:500]))
+
+    def _place(self, path: object) -> str:
+        return str(path).removeprefix(f"{self._store.root}/")
 
 
 def _players(verdict: EpisodeRow | None) -> tuple[int, ...]:

@@ -18,11 +18,13 @@ from protocol.messages import MatchStart
 from protocol.parquet import read_episode
 from server.app import Server
 from server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
+from server.checks import check_upload
 from server.errors import ServerError
 from server.judge import GameChangedError, Job, judge_episode
 from server.matches import Matches
 from server.settings import GameSettings, ServerSettings
 from server.store import Store
+from server.workers import WorkerDiedError, Workers
 from tests.server.clients import Client, Running, make_settings, pair, running, until
 from tests.server.exports import PLAY, altered, make_export
 
@@ -137,6 +139,47 @@ async def test_inbox_files_that_have_their_verdict_are_removed(tmp_path: Path) -
     async with running(make_settings(tmp_path)) as server:
         assert not [*(tmp_path / "inbox").rglob("*.msgpack")]
         assert server.server.orphans == []
+
+
+async def test_files_of_an_earlier_verdict_are_removed(tmp_path: Path) -> None:
+    async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, b)):
+        await one.upload(a, make_export(a))
+        for client in (one, two):
+            await client.call("finished", {"episodes": 1})
+        await one.over()
+        server.server.matches._tidy = lambda *_: None  # type: ignore[method-assign]
+        await two.upload(b, altered(make_export(b), "rewards", 2))
+        assert (await judged(server, a.match)).verdict == "diverged"
+    place = tmp_path / "episodes" / a.match / "episode_000000"
+    (place / "notes.txt").write_text("mine")
+    assert (place / "canonical.parquet").exists()
+    async with running(make_settings(tmp_path)) as server:
+        row = await judged(server, a.match)
+        assert {path.name for path in place.iterdir()} == {*row.files, "notes.txt"}
+        assert "canonical.parquet" not in row.files
+        assert server.server.orphans == []
+
+
+@pytest.mark.parametrize("error", [WorkerDiedError("2 workers died of it"), OSError(5, "Input/output error")])
+async def test_a_file_that_can_not_be_looked_at_does_not_keep_the_server_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async with until_killed(make_settings(tmp_path)) as (_, one, a, _, b):
+        await one.upload(a, make_export(a))
+    (tmp_path / "inbox" / a.match / "000000.1.msgpack").write_bytes(encode_export(make_export(b)))
+    run = Workers.run
+
+    async def fails(self: Workers, work: Any, *args: Any) -> Any:
+        if work is check_upload:
+            raise error
+        return await run(self, work, *args)
+
+    monkeypatch.setattr(Workers, "run", fails)
+    async with running(make_settings(tmp_path)) as server:
+        (orphan,) = server.server.orphans
+        assert (orphan.kind, orphan.place) == ("unusable_upload", f"inbox/{a.match}/000000.1.msgpack")
+        assert str(error) in orphan.detail
+        assert (await judged(server, a.match)).verdict == "single"
 
 
 async def test_orphans_are_reported_and_left_where_they_are(tmp_path: Path) -> None:
