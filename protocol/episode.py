@@ -18,6 +18,7 @@ from blake3 import blake3
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from protocol.export_bounds import MAX_INFO_STRUCTURE_BYTES, BoundsError, bounded_value, check_bounds
 from protocol.messages import GameIdentity, Name, PlaySettings
 from protocol.values import ValueFormatError, pack_value, unpack_value
 from protocol.version import EPISODE_SCHEMA
@@ -241,8 +242,13 @@ def encode_export(export: Export) -> bytes:
 def decode_export(body: bytes) -> Export:
     """An export from an upload body, checked by :func:`check_export`. Raises :class:`ExportError` only.
 
-    ``len(body)`` bounds all memory; the caller bounds ``len(body)``.
+    The caller bounds ``len(body)``. Columns take as much memory as bytes; everything that takes more (infos,
+    rollbacks, the tail, the parts without a schema) is counted by :mod:`protocol.export_bounds` before it is built.
     """
+    try:
+        check_bounds(body)
+    except BoundsError as error:
+        raise ExportError(error.field, str(error).removeprefix(f"{error.field}: ")) from error
     try:
         export = _decoder.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
@@ -301,6 +307,8 @@ def _check_canonical(header: Header, canonical: Canonical) -> None:
         if index and here <= previous:
             raise ExportError(place, f"{here} after {previous}: expected ascending rows, agents and keys")
         previous = here
+        if not bounded_value(info.value):
+            raise ExportError(place, f"a structure of {len(info.value)} bytes: at most {MAX_INFO_STRUCTURE_BYTES}")
         try:
             unpack_value(info.value)
         except ValueFormatError as error:
