@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,12 @@ import structlog
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+if sys.platform == "linux":
+    import resource
+
+MEMORY_BYTES = 4 << 30
+"""Address space of a worker process. On Linux only."""
 
 log = structlog.get_logger("server.workers")
 
@@ -88,6 +95,10 @@ class Workers:
 
 
 def _prepare_worker() -> None:
+    if sys.platform == "linux":  # a worker that wants more dies of MemoryError alone, before the machine does
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        most = MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server ends its workers itself
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
 
