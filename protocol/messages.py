@@ -206,7 +206,10 @@ class Difference(Struct, frozen=True):
 
 
 def first_difference(first: Any, second: Any, path: str = "") -> Difference | None:
-    """The first place, in the first one's order, where two plain structures or messages differ."""
+    """The first place, in the first one's order, where two plain structures or messages differ.
+
+    Types count: 5 and 5.0 differ, as they do in a digest. Lists and tuples are the same.
+    """
     if isinstance(first, Struct):
         first = dump(first)
     if isinstance(second, Struct):
@@ -230,6 +233,6 @@ def first_difference(first: Any, second: Any, path: str = "") -> Difference | No
             if found is not None:
                 return found
         return None
-    if first == second and isinstance(first, bool) == isinstance(second, bool):
+    if first == second and type(first) is type(second):  # True == 1 == 1.0, but their bytes are not the same
         return None
     return Difference(path, first, second)

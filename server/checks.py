@@ -9,9 +9,10 @@ from blake3 import blake3
 from msgspec import Struct
 
 from protocol.episode import MAX_FRAMES, Export, ExportError, Header, decode_export
-from protocol.messages import first_difference
+from protocol.messages import Difference, first_difference
 from protocol.parquet import EpisodeFileError, write_episode
 from protocol.seeds import episode_seed
+from protocol.values import pack_value
 from server.catalogue import MatchRow
 from server.errors import RefusedError
 from server.store import sync_file
@@ -65,8 +66,9 @@ def check_belongs(export: Export, expected: Expected) -> None:
             actual=export.own.player,
         )
     header = export.header
-    difference = first_difference(msgspec.to_builtins(expected_header(expected, header)), msgspec.to_builtins(header))
-    if difference is not None:
+    wanted, given = msgspec.to_builtins(expected_header(expected, header)), msgspec.to_builtins(header)
+    if pack_value(wanted) != pack_value(given):  # what the digest covers: 5 is not 5.0, and 0.0 is not -0.0
+        difference = first_difference(wanted, given) or Difference("(bytes)", "", "")
         raise RefusedError(
             422,
             "header_mismatch",

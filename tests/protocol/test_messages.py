@@ -84,4 +84,8 @@ def test_the_first_difference_has_a_path(second: GameIdentity, expected: Differe
 
 def test_true_is_not_one() -> None:
     assert first_difference({"a": 1}, {"a": True}) == Difference("a", 1, True)
-    assert first_difference({"a": 1}, {"a": 1.0}) is None
+
+
+def test_an_integer_is_not_the_same_number_as_a_float() -> None:
+    assert first_difference({"a": [1, 5]}, {"a": (1, 5.0)}) == Difference("a[1]", 5, 5.0)
+    assert first_difference({"a": 1.0}, {"a": 1.0}) is None
