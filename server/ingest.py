@@ -30,6 +30,9 @@ from server.tickets import presented
 from server.workers import WorkerDiedError, Workers
 
 _PIECE = 1 << 18
+_BODIES_PER_SLOT = 8
+"""Bodies received at a time, for each upload that is checked at a time: clients on slow lines must not hold up others,
+and yet the temporary files must have a bound."""
 _ENCODINGS = ("identity", "deflate", "gzip")
 _MEDIA_TYPE = "application/msgpack"
 
@@ -61,6 +64,7 @@ class Ingest:
         self._idle = asyncio.Event()
         self._idle.set()
         self._slots = asyncio.Semaphore(limits.uploads_at_once)
+        self._bodies = asyncio.Semaphore(limits.uploads_at_once * _BODIES_PER_SLOT)
         # One upload of one episode by one player at a time, so that two that cross can not both be the first.
         self._locks: WeakValueDictionary[tuple[str, int, int], asyncio.Lock] = WeakValueDictionary()
 
@@ -152,6 +156,10 @@ class Ingest:
         return Expected(row, episode, holder.player, limits.episode_frames)
 
     async def _take(self, request: web.Request, expected: Expected) -> str:
+        async with self._bodies:  # until its temporary file is gone
+            return await self._take_body(request, expected)
+
+    async def _take_body(self, request: web.Request, expected: Expected) -> str:
         if await asyncio.to_thread(self._store.free_bytes) < self._limits.free_bytes:
             raise _no_room("too little free space")
         temporary = self._store.new_temporary()
@@ -199,6 +207,7 @@ class Ingest:
         try:
             async for piece in request.content.iter_any():
                 size += len(piece)
+                self._check_raw(request)
                 if size > self._limits.export_bytes:
                     raise _too_large(self._limits.export_bytes, size)
                 pieces.append(piece)
@@ -206,9 +215,16 @@ class Ingest:
                 if waiting >= _PIECE:
                     await asyncio.to_thread(file.write, b"".join(pieces))
                     pieces, waiting = [], 0
+            self._check_raw(request)
         finally:
             # One thread call for the common case of a body that fits into one piece.
             await asyncio.to_thread(_finish, file, b"".join(pieces))
+
+    def _check_raw(self, request: web.Request) -> None:
+        """What came over the line, with content encoding: a body in chunks says no length beforehand."""
+        raw = request.content.total_raw_bytes if request.body_exists else 0
+        if raw > self._limits.upload_bytes:
+            raise _too_large(self._limits.upload_bytes, raw)
 
     async def _keep(self, temporary: Path, expected: Expected, checked: Checked) -> str:
         match, episode, player = expected.match.id, expected.episode, expected.player
