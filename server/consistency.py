@@ -7,6 +7,7 @@ together again and compared with the hash of what was acknowledged. Reads only.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from pathlib import Path
 
 from blake3 import blake3
@@ -59,14 +60,16 @@ def _problems(
     store: Store, matches: dict[str, MatchRow], uploads: list[UploadRow], episodes: list[EpisodeRow]
 ) -> list[Problem]:
     found = _Found(store)
+    grouped: dict[tuple[str, int], list[UploadRow]] = defaultdict(list)
     for upload in uploads:
+        grouped[upload.match, upload.episode].append(upload)
         if upload.match not in matches:
             found.add(
                 store.inbox_path(upload.match, upload.episode, upload.player), "its match is not in the catalogue"
             )
         _check_upload(found, upload)
     for episode in episodes:
-        _check_episode(found, episode, [row for row in uploads if (row.match, row.episode) == _key(episode)])
+        _check_episode(found, episode, grouped.get(_key(episode), []))
     _check_leftovers(found, matches, uploads, episodes)
     return found.problems
 
@@ -130,6 +133,7 @@ def _check_leftovers(
 ) -> None:
     store = found.store
     known = {(row.match, row.episode, row.player) for row in uploads}
+    uploaded = {key[:2] for key in known}
     judged = {_key(row): set(row.players) for row in episodes}
     for path in store.strange_files():
         found.add(path, "no upload has such a name")
@@ -145,8 +149,8 @@ def _check_leftovers(
             found.add(file.path, "judged, and still in the inbox", mended=True)
     for match, episode, path in store.episode_folders():
         if (match, episode) not in judged:
-            found.add(path, "files without a verdict", mended=any(key[:2] == (match, episode) for key in known))
-    for unjudged in sorted({key[:2] for key in known} - set(judged)):
+            found.add(path, "files without a verdict", mended=(match, episode) in uploaded)
+    for unjudged in sorted(uploaded - set(judged)):
         found.add(store.episode_folder(*unjudged), "uploads without a verdict", mended=True)
     for path in store.temporary.iterdir() if store.temporary.is_dir() else ():
         found.add(path, "a file that was being written", mended=True)

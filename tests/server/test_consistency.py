@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from protocol.episode import Canonical, Column, encode_export
 from protocol.messages import MatchStart
 from protocol.parquet import read_episode, write_episode
-from server.consistency import inspect
+from server.catalogue import EpisodeRow, UploadRow
+from server.consistency import _problems, inspect
 from server.store import Store
 from tests.server.clients import make_settings, pair, running, until
 from tests.server.exports import altered, make_export
@@ -142,3 +143,18 @@ async def test_what_a_kill_leaves_is_told_from_damage(
     problems = (await inspect(tmp_path)).problems
     assert any(words in problem.detail for problem in problems)
     assert [problem for problem in problems if not problem.mended] == []
+
+
+def test_every_upload_is_looked_at_once_however_many_episodes_there_are(tmp_path: Path) -> None:
+    class Counted(list[UploadRow]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[UploadRow]:
+            Counted.looks += 1
+            return super().__iter__()
+
+    match = "m" + "0" * 24
+    uploads = Counted(UploadRow(match, n, 0, b"", b"", 0, 0, "complete", 0.0) for n in range(50))
+    episodes = [EpisodeRow(match, n, "single", "", (0,), 0, "complete", 0, b"", None, (), 0.0) for n in range(50)]
+    _problems(Store(tmp_path), {}, uploads, episodes)
+    assert 0 < Counted.looks <= 3
