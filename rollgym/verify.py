@@ -85,8 +85,11 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
     frames = header.frames
     if canonical is None:
         return Verified(name, False, frames, "holds one peer's own part only, no canonical frames", checked=False)
-    digest = content_digest(header, canonical)
-    received = json.loads(stored.extra.get("digests", "{}")).values()
+    try:
+        digest = content_digest(header, canonical)
+        received = json.loads(stored.extra.get("digests", "{}")).values()
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return Verified(name, False, frames, f"its digests can not be checked: {error}")
     altered = None
     if received and digest.hex() not in received:
         altered = Verified(name, False, frames, "the digest is not one that a player sent: the header was altered")
