@@ -10,6 +10,7 @@ packets can not protect the last ones) -> *leaving* (bye, and still answering fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -395,15 +396,16 @@ class Peer:
         if progress is Progress.READY:
             self._waiting_since = now
         else:
-            # Those whose inputs are known the least far hold everybody up.
-            least = episode.session.remote_known
-            self._hurry([link for link in self._others if episode.session.queues[link.player].last == least], now)
+            self._hurry(self._others, now)
         self._part(episode, now, out)
 
-    def _hurry(self, awaited: list[Link], now: float) -> None:
-        """A player who talks, but has brought nothing on while we wait for him, is as good as silent."""
+    def _hurry(self, awaited: Sequence[Link], now: float) -> None:
+        """A partner who talks, but has brought nothing on while we wait for him, is as good as silent.
+
+        With more than two players he may himself be waiting for a third, who has to be found gone first.
+        """
         since = now - self.start.settings.silence
-        if self._waiting_since >= since:
+        if len(self._others) > 1 or self._waiting_since >= since:
             return
         for link in awaited:
             if link.progress_at < since:
