@@ -20,16 +20,15 @@ from client_sim.record.recorder import EpisodeRecorder
 from client_sim.rollback.errors import InvariantViolation, NotReady, RollbackError
 from client_sim.rollback.input_queue import IDLE, REAL, InputQueue
 from client_sim.rollback.interfaces import Rollback
-from client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
 from client_sim.rollback.session import Progress, Session, SessionSettings
 from games.contract import JointInput, Outcome
 from protocol.episode import Column
+from tests.rollback.fingerprint import fingerprint
+from tests.rollback.predictors import DEFAULT, PREDICTORS
 from tests.rollback.toy import State, Toy, ends, first_state, following, observation, rewards, state_digest
 
 RECORD = 0
 """Stands where the architecture has no number: the peer's own account (was_speculative, times_simulated, ...)."""
-
-DEFAULT = b"\x00"
 
 ALWAYS = InputQueue.FOREVER + 1
 
@@ -45,30 +44,6 @@ class Broken(AssertionError):
 def demand(invariant: int, holds: bool, text: str) -> None:
     if not holds:
         raise Broken(invariant, text)
-
-
-def two_back(queue: InputQueue, frame: int) -> bytes:
-    """A user's own predictor: continues a pattern of two inputs."""
-    if queue.last < 1:
-        return queue.default
-    return queue.value(queue.last - (1 if (frame - queue.last) % 2 else 0))
-
-
-Guess = Callable[[Sequence[bytes], int], bytes]
-"""The same as a predictor, over the harness's own list of facts."""
-
-PREDICTORS: dict[str, tuple[Predictor, Guess]] = {
-    "repeat_last": (repeat_last, lambda facts, frame: facts[-1] if facts else DEFAULT),
-    "default": (default_input, lambda facts, frame: DEFAULT),
-    "one_shot": (
-        repeat_except({b"\x01", b"\x03"}),
-        lambda facts, frame: facts[-1] if facts and facts[-1] not in (b"\x01", b"\x03") else DEFAULT,
-    ),
-    "two_back": (
-        two_back,
-        lambda facts, frame: DEFAULT if len(facts) < 2 else facts[-2] if (frame - len(facts) + 1) % 2 else facts[-1],
-    ),
-}
 
 
 @contextmanager
@@ -545,21 +520,3 @@ class _Listener:
     ) -> None:
         self._harness.on_promoted(frame, inputs, sources, snapshot, digest)
         self._recorder.promoted(frame, inputs, sources, snapshot, digest)
-
-
-def fingerprint(thing: object) -> object:
-    """The whole content of the core's objects, for comparing before and after."""
-    kind = type(thing)
-    if kind.__module__.startswith("client_sim.rollback"):
-        names: dict[str, None] = {}
-        for base in kind.__mro__:
-            names.update(dict.fromkeys(getattr(base, "__slots__", ())))
-        names.update(dict.fromkeys(getattr(thing, "__dict__", ())))
-        return (kind.__name__, [(name, fingerprint(getattr(thing, name, None))) for name in sorted(names)])
-    if isinstance(thing, dict):
-        return [(repr(key), fingerprint(value)) for key, value in thing.items()]
-    if isinstance(thing, list | tuple) and thing and not isinstance(thing[0], bytes | int):
-        return [fingerprint(item) for item in thing]
-    if kind.__module__.startswith("tests."):
-        return kind.__name__
-    return repr(thing)

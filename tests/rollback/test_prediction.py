@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from client_sim.rollback.input_queue import InputQueue
 from client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
-from tests.rollback.harness import PREDICTORS, fingerprint
+from tests.rollback.fingerprint import fingerprint
+from tests.rollback.predictors import PREDICTORS
 
 values = st.lists(st.integers(0, 3).map(lambda value: bytes((value,))), max_size=30)
 

@@ -23,7 +23,8 @@ from client_sim.rollback.errors import (
 )
 from client_sim.rollback.input_queue import IDLE
 from client_sim.rollback.session import MAX_AHEAD, Progress
-from tests.rollback.harness import PREDICTORS, Broken, Harness, Setup, demand
+from tests.rollback.harness import Broken, Harness, Setup, demand
+from tests.rollback.predictors import PREDICTORS
 from tests.rollback.toy import VALUES, state_digest
 
 EXPLORING = os.environ.get("HYPOTHESIS_PROFILE") == "explore"

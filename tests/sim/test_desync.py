@@ -11,7 +11,8 @@ from client_sim.events import DesyncFound
 from games.limits import limited
 from protocol.parity import compare_episodes
 from tests.rollback.toy import Toy
-from tests.sim.plans import Dice, Plan, Played, draw_plan, judge, play
+from tests.sim.judging import Played, judge, play
+from tests.sim.plans import Dice, Plan, draw_plan
 
 CALM = {"latency": 0.03, "jitter": 0.01}
 

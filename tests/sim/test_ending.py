@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.plans import Plan, judge
+from tests.sim.judging import judge
+from tests.sim.plans import Plan
 
 LENGTH = 30
 """Frames: half a second."""

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.plans import CORPUS, Dice, Plan, draw_departure, draw_plan, judge, shrink_failure
+from tests.sim.judging import judge
+from tests.sim.plans import CORPUS, Dice, Plan, draw_departure, draw_plan
+from tests.sim.shrinking import shrink_failure
 
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "explore"
 BATCHES = 12

@@ -13,7 +13,8 @@ from client_sim.simulator import Simulator
 from protocol import packets
 from protocol.packets import Bye, End, EndAck, Forward, Hello, Input, decode, encode
 from tests.rollback.toy import ToyPolicy
-from tests.sim.plans import Plan, Played, judge_played, scenario
+from tests.sim.judging import Played, judge_played, scenario
+from tests.sim.plans import Plan
 
 ROUGH = {"latency": 0.03, "jitter": 0.02, "loss": 0.05}
 

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sim.plans import Dice, Plan, draw_plan, judge
+from tests.sim.judging import judge
+from tests.sim.plans import Dice, Plan, draw_plan
 
 T = TypeVar("T")
 
@@ -120,7 +121,7 @@ def test_another_process_another_hash_order_the_same_trace(hash_seed: str) -> No
     assert here is not None
     assert here.rollbacks > 0
     code = (
-        "import sys; from tests.sim.plans import Plan, play; "
+        "import sys; from tests.sim.judging import play; from tests.sim.plans import Plan; "
         "played = play(Plan.parse(sys.argv[1])); "
         "print(played.result.trace, *(e.digest.hex() for p in played.result.players for e in p.exports))"
     )

@@ -23,7 +23,8 @@ from client_sim.rollback.input_queue import InputQueue
 from client_sim.rollback.snapshots import SnapshotStore
 from client_sim.sending import InputSender
 from protocol.packets import Input
-from tests.sim.plans import CORPUS, Dice, Plan, draw_plan, judge
+from tests.sim.judging import judge
+from tests.sim.plans import CORPUS, Dice, Plan, draw_plan
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
