@@ -37,6 +37,8 @@ class Departures:
         """What the first departure means for the episode."""
         self._next_leave = float("inf")
         # When the next one is gone, as far as is known.
+        self.waiting_since = 0.0
+        """Since when nothing could be done but wait for others."""
         self.any_gone = False
         self.flags = (False,) * players
         """Per player, whether he is gone."""
@@ -46,6 +48,15 @@ class Departures:
         if link.gone is None and (link.leaves is None or at < link.leaves[0]):
             link.leaves = (at, reason, status)
             self._next_leave = min(self._next_leave, at)
+
+    def wait(self, now: float) -> None:
+        """We wait. A partner who talks, but has brought nothing on in all that time, is as good as silent.
+
+        With more than two players he may himself be waiting for a third, who has to be found gone first.
+        """
+        since = now - self._silence
+        if self.waiting_since < since and len(self._links) == 1 and self._links[0].progress_at < since:
+            self.suspect(self._links[0], "makes no progress", "partner_silent", now)
 
     def due(self, now: float) -> Sequence[Link]:
         """Those who are gone as of now, each once; among them whoever has been silent for too long."""

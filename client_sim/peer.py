@@ -10,7 +10,6 @@ packets can not protect the last ones) -> *leaving* (bye, and still answering fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -120,8 +119,6 @@ class Peer:
         self._catch_up_after = CATCH_UP_AFTER + start.settings.input_delay
         self._next_tick = now
         self._polled = now
-        self._waiting_since = now
-        """Since when nothing could be done but wait for others."""
         self._away_until = now
         """The local player was away: until then, frames that the others have played already are idle ones of his."""
         self._extra_at = float("inf")
@@ -306,7 +303,7 @@ class Peer:
             # Not scheduled for a while: others were not silent in a time in which nobody listened.
             for link in self._others:
                 link.last_heard = min(now, link.last_heard + now - self._polled)
-            self._waiting_since = now
+            self._departures.waiting_since = now
         self._polled = now
         if self.phase is _MEETING:
             self._meet(now, out)
@@ -348,6 +345,7 @@ class Peer:
             link.last_heard = now
         self._episode = Episode(self.start, self._game, self._game_identity, self._policy, number, now)
         self._next_tick = now
+        self._departures.waiting_since = now
         self.phase = _PLAYING
         self._events.append(EpisodeStarted(number, self._episode.seed))
 
@@ -394,22 +392,10 @@ class Peer:
         lossy = any([link.reported_loss for link in self._others])
         self._extra_at = now + self._period / 2 if lossy else float("inf")
         if progress is Progress.READY:
-            self._waiting_since = now
+            self._departures.waiting_since = now
         else:
-            self._hurry(self._others, now)
+            self._departures.wait(now)
         self._part(episode, now, out)
-
-    def _hurry(self, awaited: Sequence[Link], now: float) -> None:
-        """A partner who talks, but has brought nothing on while we wait for him, is as good as silent.
-
-        With more than two players he may himself be waiting for a third, who has to be found gone first.
-        """
-        since = now - self.start.settings.silence
-        if len(self._others) > 1 or self._waiting_since >= since:
-            return
-        for link in awaited:
-            if link.progress_at < since:
-                self._departures.suspect(link, "makes no progress", "partner_silent", now)
 
     def _catching_up(self, now: float) -> bool:
         if now >= self._away_until or not self._behind():
@@ -528,7 +514,7 @@ class Peer:
         export = self._export(episode, "complete" if episode.complete else self._departures.status, now)
         self._ending = Ending(episode.number, export.header.frames, export.digest, self._others, now)
         self.phase = _ENDING
-        self._waiting_since = now
+        self._departures.waiting_since = now
         self._extra_at = float("inf")
         self._next_tick = now
 
@@ -542,7 +528,7 @@ class Peer:
         for player, packet in ending.packets(now):
             self._send(out, player, packet)
         if not ending.settled:
-            self._hurry([link for link in self._others if link.end is None or not link.end_acked], now)
+            self._departures.wait(now)
             if self._note_departures(now):
                 # Nobody else may have the last inputs of the gone, without which others do not come to this end.
                 for player, forward in self._departures.hand_on(episode.session, episode.number, now):

@@ -31,6 +31,12 @@ def test_a_survivor_who_plays_on_alone_keeps_the_pace_of_the_match() -> None:
     assert np.allclose(alone, 1 / 60, atol=1e-3)
 
 
+def test_waiting_for_a_late_partner_to_come_is_no_lack_of_progress_of_his() -> None:
+    settings = PlaySettings(fps=60, frame_limit=60, max_prediction=0, input_delay=0, disconnect_timeout=2.0)
+    result = simulate(Scenario(settings, lambda: make("drift"), [bot, bot], link=link("lan"), starts=[0.0, 8.0]))
+    assert [player.exports[0].header.status for player in result.players] == ["complete", "complete"]
+
+
 def lonely_peer() -> Peer:
     game = make("drift")
     settings = PlaySettings(fps=60, frame_limit=600, disconnect_timeout=2.0)
