@@ -61,7 +61,8 @@ class Departures:
     def due(self, now: float) -> Sequence[Link]:
         """Those who are gone as of now, each once; among them whoever has been silent for too long."""
         for link in self._links:
-            if now - link.last_heard > self._silence:
+            # Whoever has not come yet has the start timeout.
+            if link.met and now - link.last_heard > self._silence:
                 self.suspect(link, "silent", "partner_silent", now)
         return list(self._leave(now)) if now >= self._next_leave else ()
 
