@@ -131,11 +131,15 @@ class Catalogue:
         self._closed = False
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise ServerError(f"catalogue {path}: {error}") from error
+        try:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._connection.execute("PRAGMA foreign_keys=ON")
             self._make_schema()
         except sqlite3.Error as error:
+            self._connection.close()
             raise ServerError(f"catalogue {path}: {error}") from error
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
         self._thread.start()
