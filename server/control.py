@@ -268,6 +268,8 @@ class Control:
             log.info("message_refused", client=client, event_name=str(event)[:64], error=str(error))
             return error.acknowledgement()
         except Exception:
+            # The border of one client's event: whatever fails in it is logged with its traceback and told to that
+            # client, and no other match is harmed.
             log.exception("event_failed", client=client, event_name=str(event)[:64])
             return RefusedError(500, "internal", "the server failed; it has been logged").acknowledgement()
 

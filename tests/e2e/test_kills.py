@@ -130,6 +130,7 @@ async def kill_at(run: Run, peers: list[Process], rng: random.Random) -> None:
     delay = rng.uniform(0.0, AFTER_PAIRING)
     for peer in peers:
         await peer.first("paired")
+    # Not a wait for something: the seeded moment itself, at which real processes are killed.
     await asyncio.sleep(delay)
     run.killed[victims] = run.killed.get(victims, 0) + 1
     of_peers = [
