@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Figure, Report, at_most, describe_machine, figure, main, number
-from games.adapters.shelf import SHELF
-from games.policies import make_policy
-from games.registry import available, make
 from rollgym.checking.cost import Cost, measure
 from rollgym.checking.trace import record
+from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.policies import make_policy
+from rollgym.games.registry import available, make
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "environments.md"
 BEGIN, END = "<!-- table: python -m benchmarks.bench_games --docs -->", "<!-- end of table -->"

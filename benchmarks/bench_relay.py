@@ -11,7 +11,7 @@ import uvloop
 
 from benchmarks.measuring import Report, figure, main
 from benchmarks.servers import ECHO_PATH, bare_echo, cpu_seconds, on_relay, paired, real_server, serving, settings_for
-from server.settings import Play
+from rollgym.server.settings import Play
 
 PACKET = bytes(80)
 """About what an input packet of two players has."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from itertools import cycle, islice
 
 from benchmarks.measuring import Report, at_least, at_most, figure, interleaved, main
-from client_sim.rollback import Progress, Session, SessionSettings, SyncTest
-from games.contract import JointInput
-from games.drift import Drift, benchmark_input
+from rollgym.client_sim.rollback import Progress, Session, SessionSettings, SyncTest
+from rollgym.games.contract import JointInput
+from rollgym.games.drift import Drift, benchmark_input
 
 DISTANCES = (0, 1, 4, 8)
 

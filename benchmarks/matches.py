@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from client_sim.network import Link
-from client_sim.peer import Peer, Phase
-from client_sim.simulator import Scenario
-from games.contract import Game
-from games.policies import Policy, make_policy
-from games.registry import make
-from protocol.episode import Export
-from protocol.messages import MatchStart, PlaySettings
+from rollgym.client_sim.network import Link
+from rollgym.client_sim.peer import Peer, Phase
+from rollgym.client_sim.simulator import Scenario
+from rollgym.games.contract import Game
+from rollgym.games.policies import Policy, make_policy
+from rollgym.games.registry import make
+from rollgym.protocol.episode import Export
+from rollgym.protocol.messages import MatchStart, PlaySettings
 
 PERIOD = 1 / 60
 

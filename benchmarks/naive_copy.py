@@ -12,11 +12,11 @@ import sys
 import time
 from typing import Any
 
-from games.adapters.adapted import AdaptedGame
-from games.adapters.family import ABSENT
-from games.plain import plain_bytes
-from games.policies import make_policy
-from games.registry import make
+from rollgym.games.adapters.adapted import AdaptedGame
+from rollgym.games.adapters.family import ABSENT
+from rollgym.games.plain import plain_bytes
+from rollgym.games.policies import make_policy
+from rollgym.games.registry import make
 
 WARM_UP, COMPARED = 5, 10
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from benchmarks.matches import scenario
-from client_sim.network import Link, NetworkConditions
-from client_sim.simulator import simulate
-from protocol.messages import PlaySettings
+from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.simulator import simulate
+from rollgym.protocol.messages import PlaySettings
 
 FPS = 60.0
 

@@ -16,13 +16,13 @@ import uvloop
 from aiohttp import web
 from msgspec import Struct
 
-from client_sim.control import Control
-from games.identity import identity
-from games.registry import make
-from protocol.messages import MatchOver, MatchStart, Verdict
-from server.app import SERVER, create_app
-from server.serve import configure_logs
-from server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
+from rollgym.client_sim.control import Control
+from rollgym.games.identity import identity
+from rollgym.games.registry import make
+from rollgym.protocol.messages import MatchOver, MatchStart, Verdict
+from rollgym.server.app import SERVER, create_app
+from rollgym.server.serve import configure_logs
+from rollgym.server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
 
 WAIT = 120.0
 """Seconds after which a benchmark gives up on something that never comes."""

@@ -2,7 +2,7 @@
 
 connect -> join -> (paired) -> play over the relay -> upload every episode -> finished -> verdicts -> done.
 A match that the server annuls before play began leads back to waiting. Whatever happens on the way, exports are on
-disk (``client_sim.spool``) before anything else is done with them.
+disk (``rollgym.client_sim.spool``) before anything else is done with them.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import Any, TypeVar
 
 import structlog
 
-from client_sim.control import ControlError, JoinRefused, ServerMessage
-from client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent
-from client_sim.keep import keep_export, make_folder
-from client_sim.network import Link
-from client_sim.peer import Peer
-from client_sim.resuming import ResumingControl
-from client_sim.runtime import Runtime
-from client_sim.spool import Spool
-from client_sim.transport.impaired import ImpairedTransport
-from client_sim.transport.interface import Transport, TransportError
-from client_sim.transport.relay import RelayTransport
-from client_sim.upload import Refused, Stored, Uploader, UploadResult
-from games.contract import Game, GameSpec
-from games.identity import identity
-from games.policies import Policy
-from protocol.episode import Export
-from protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, Verdict
+from rollgym.client_sim.control import ControlError, JoinRefused, ServerMessage
+from rollgym.client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent
+from rollgym.client_sim.keep import keep_export, make_folder
+from rollgym.client_sim.network import Link
+from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.resuming import ResumingControl
+from rollgym.client_sim.runtime import Runtime
+from rollgym.client_sim.spool import Spool
+from rollgym.client_sim.transport.impaired import ImpairedTransport
+from rollgym.client_sim.transport.interface import Transport, TransportError
+from rollgym.client_sim.transport.relay import RelayTransport
+from rollgym.client_sim.upload import Refused, Stored, Uploader, UploadResult
+from rollgym.games.contract import Game, GameSpec
+from rollgym.games.identity import identity
+from rollgym.games.policies import Policy
+from rollgym.protocol.episode import Export
+from rollgym.protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class ControlLost:
-    """The connection to the server is lost for good (one that only broke comes back: ``client_sim.resuming``).
+    """The connection to the server is lost for good (one that only broke comes back: ``rollgym.client_sim.resuming``).
 
     A running match is played to its end, verdicts will not be heard.
     """
@@ -98,7 +98,7 @@ class ControlLost:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the match is: :meth:`client_sim.runtime.Runtime.stats`, now and then while it is played."""
+    """How far the match is: :meth:`rollgym.client_sim.runtime.Runtime.stats`, now and then while it is played."""
 
     stats: dict[str, Any]
 
@@ -137,7 +137,7 @@ class PlayResult:
     """Exports that stay in the spool for the next start."""
     kept: list[Path] = field(default_factory=list)
     reason: str = ""
-    """Why the match ended, in one word (see ``protocol.packets.BYE_REASONS``)."""
+    """Why the match ended, in one word (see ``rollgym.protocol.packets.BYE_REASONS``)."""
     lost: str | None = None
     """Why the relay was lost for good, if that ended the match."""
     stopped: bool = False
@@ -195,10 +195,13 @@ async def play(
     file of every export, with ``keep_said`` in its metadata. Every ``progress_every`` seconds, if given, ``on_event``
     hears how far the match is. When ``stop`` is set, the match is left and this returns within two seconds.
 
-    Raises a :class:`~client_sim.control.ControlError` (``ServerUnreachable``, ``JoinRefused``, and ``ConnectionLost``
-    if that happens before play begins), :class:`~client_sim.transport.interface.TransportError` (the relay did not
-    open), :class:`~client_sim.spool.SpoolError` (the spool folder is not usable), ``OSError`` and
-    :class:`~protocol.parquet.EpisodeFileError` (``keep`` is not), and whatever the game, the policy or ``on_event``
+    Raises a :class:`~rollgym.client_sim.control.ControlError` (``ServerUnreachable``, ``JoinRefused``, and
+    ``ConnectionLost``
+    if that happens before play begins), :class:`~rollgym.client_sim.transport.interface.TransportError` (the relay did
+    not
+    open), :class:`~rollgym.client_sim.spool.SpoolError` (the spool folder is not usable), ``OSError`` and
+    :class:`~rollgym.protocol.parquet.EpisodeFileError` (``keep`` is not), and whatever the game, the policy or
+    ``on_event``
     raise.
     """
     client = _Client(url, policy_factory, on_event, stop or asyncio.Event())

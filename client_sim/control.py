@@ -1,6 +1,7 @@
 """The control connection: Socket.IO with msgpack over a WebSocket. Joining, being paired, and the server's word.
 
-It carries no game traffic, and one object is one connection: ``client_sim.resuming`` replaces one that broke in the
+It carries no game traffic, and one object is one connection: ``rollgym.client_sim.resuming`` replaces one that broke in
+the
 middle of a match. What is still to be uploaded needs only the ticket.
 """
 
@@ -17,7 +18,7 @@ import aiohttp
 import socketio
 import structlog
 
-from protocol.messages import (
+from rollgym.protocol.messages import (
     CLIENT_EVENTS,
     NAMESPACE,
     SERVER_EVENTS,
@@ -35,7 +36,7 @@ from protocol.messages import (
     dump,
     parse,
 )
-from protocol.version import PROTOCOL_VERSION
+from rollgym.protocol.version import PROTOCOL_VERSION
 
 log = structlog.get_logger(__name__)
 

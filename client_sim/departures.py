@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from client_sim.link import Link
-from client_sim.rollback.session import Session
-from protocol.episode import Status
-from protocol.packets import Forward, idle_bitmap, inputs_that_fit
+from rollgym.client_sim.link import Link
+from rollgym.client_sim.rollback.session import Session
+from rollgym.protocol.episode import Status
+from rollgym.protocol.packets import Forward, idle_bitmap, inputs_that_fit
 
 FORWARD_INTERVAL = 0.05
 """Seconds between two hand-ons of the same inputs: about a round trip, since each waits for a status in return."""

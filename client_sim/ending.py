@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from client_sim.events import DesyncFound
-from client_sim.link import Link
-from protocol.packets import End, EndAck
+from rollgym.client_sim.events import DesyncFound
+from rollgym.client_sim.link import Link
+from rollgym.protocol.packets import End, EndAck
 
 END_INTERVAL = 0.05
 """Seconds between two ends that wait for an acknowledgement: a few per round trip of a slow link."""

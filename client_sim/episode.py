@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_sim.events import DesyncFound
-from client_sim.record.export import make_export
-from client_sim.record.recorder import EpisodeRecorder
-from client_sim.rollback.input_queue import IDLE
-from client_sim.rollback.session import Progress, Session, SessionSettings
-from games.contract import Game
-from games.policies import Policy
-from protocol.episode import Export, Header, Status
-from protocol.messages import GameIdentity, MatchStart
-from protocol.packets import idle_bitmap
-from protocol.seeds import episode_seed
+from rollgym.client_sim.events import DesyncFound
+from rollgym.client_sim.record.export import make_export
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.input_queue import IDLE
+from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.games.contract import Game
+from rollgym.games.policies import Policy
+from rollgym.protocol.episode import Export, Header, Status
+from rollgym.protocol.messages import GameIdentity, MatchStart
+from rollgym.protocol.packets import idle_bitmap
+from rollgym.protocol.seeds import episode_seed
 
 
 def session_settings(start: MatchStart) -> SessionSettings:
@@ -24,7 +24,7 @@ def session_settings(start: MatchStart) -> SessionSettings:
 
 
 class Episode:
-    """Plays one episode for the local player. No clock, no packets: see ``client_sim.peer``."""
+    """Plays one episode for the local player. No clock, no packets: see ``rollgym.client_sim.peer``."""
 
     def __init__(
         self, start: MatchStart, game: Game, game_identity: GameIdentity, policy: Policy, number: int, now: float

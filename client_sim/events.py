@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from protocol.episode import Status
+from rollgym.protocol.episode import Status
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
-from protocol.episode import Export
-from protocol.parquet import write_episode
+from rollgym.protocol.episode import Export
+from rollgym.protocol.parquet import write_episode
 
 _SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
@@ -41,7 +41,8 @@ def keep_export(export: Export, folder: Path, said: Mapping[str, str] | None = N
 
     ``said``: what else the file shall say of where it comes from.
 
-    Raises ``OSError`` if the disk refuses and :class:`protocol.parquet.EpisodeFileError` for what has no place in
+    Raises ``OSError`` if the disk refuses and :class:`rollgym.protocol.parquet.EpisodeFileError` for what has no place
+    in
     a file.
     """
     path = path_of(export, folder)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from client_sim.rollback.time_sync import TimeSync
-from protocol.episode import Status
-from protocol.packets import ADVANTAGE_UNIT, NO_ECHO, End, Input
+from rollgym.client_sim.rollback.time_sync import TimeSync
+from rollgym.protocol.episode import Status
+from rollgym.protocol.packets import ADVANTAGE_UNIT, NO_ECHO, End, Input
 
 _CLOCK = 1 << 32
 _TICKS = 10_000

@@ -1,7 +1,8 @@
 """The wire peer: plays a match with other peers over packets that may be lost, repeated, reordered and late.
 
-A state machine without I/O and without a clock. Whoever drives it (``client_sim.runtime`` with sockets,
-``client_sim.simulator`` in virtual time) hands in packets and the time, and sends what :meth:`Peer.poll` returns.
+A state machine without I/O and without a clock. Whoever drives it (``rollgym.client_sim.runtime`` with sockets,
+``rollgym.client_sim.simulator`` in virtual time) hands in packets and the time, and sends what :meth:`Peer.poll`
+returns.
 
 Phases: *meeting* (hello until everybody was heard) -> for each episode *playing* -> *ending* (the terminal frame is
 canonical here; the end is re-sent until acknowledged, and inputs are re-sent as ever, because redundancy in later
@@ -13,22 +14,22 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from client_sim.departures import Departures
-from client_sim.ending import Ending
-from client_sim.episode import Episode
-from client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
-from client_sim.link import Link
-from client_sim.rollback.errors import RollbackError
-from client_sim.rollback.session import MAX_AHEAD, Progress
-from client_sim.rollback.time_sync import stretch
-from client_sim.sending import InputSender
-from games.contract import Game
-from games.identity import identity
-from games.limits import limited
-from games.policies import Policy
-from protocol.episode import Export, Status
-from protocol.messages import MatchStart
-from protocol.packets import (
+from rollgym.client_sim.departures import Departures
+from rollgym.client_sim.ending import Ending
+from rollgym.client_sim.episode import Episode
+from rollgym.client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
+from rollgym.client_sim.link import Link
+from rollgym.client_sim.rollback.errors import RollbackError
+from rollgym.client_sim.rollback.session import MAX_AHEAD, Progress
+from rollgym.client_sim.rollback.time_sync import stretch
+from rollgym.client_sim.sending import InputSender
+from rollgym.games.contract import Game
+from rollgym.games.identity import identity
+from rollgym.games.limits import limited
+from rollgym.games.policies import Policy
+from rollgym.protocol.episode import Export, Status
+from rollgym.protocol.messages import MatchStart
+from rollgym.protocol.packets import (
     BYE_REASONS,
     Bye,
     End,

@@ -19,8 +19,15 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from client_sim.control import CONNECT_TIMEOUT, ConnectionLost, Control, ControlError, JoinRefused, ServerMessage
-from protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, Verdict
+from rollgym.client_sim.control import (
+    CONNECT_TIMEOUT,
+    ConnectionLost,
+    Control,
+    ControlError,
+    JoinRefused,
+    ServerMessage,
+)
+from rollgym.protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +57,7 @@ class Seat:
 
 
 class ResumingControl:
-    """Like :class:`~client_sim.control.Control`, over as many connections as it takes.
+    """Like :class:`~rollgym.client_sim.control.Control`, over as many connections as it takes.
 
     ``on_lost`` is called once, when the connection is lost for good: there is no seat to come back to, the server does
     not give it back, or it can not be reached in time.

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from client_sim.transport.interface import Transport
-from protocol.episode import Export
+from rollgym.client_sim.transport.interface import Transport
+from rollgym.protocol.episode import Export
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ STOP_LIMIT = 0.25
 
 
 class WirePeer(Protocol):
-    """What the runtime needs of a peer (:class:`client_sim.peer.Peer`)."""
+    """What the runtime needs of a peer (:class:`rollgym.client_sim.peer.Peer`)."""
 
     @property
     def done(self) -> bool: ...

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from client_sim.episode import Episode
-from client_sim.link import Link, timestamp
-from protocol.packets import ADVANTAGE_UNIT, Input, inputs_that_fit
+from rollgym.client_sim.episode import Episode
+from rollgym.client_sim.link import Link, timestamp
+from rollgym.protocol.packets import ADVANTAGE_UNIT, Input, inputs_that_fit
 
 PACKETS_PER_TICK = 4
 """Packets of inputs to one peer in one tick. One is the rule; more only after a long silence."""

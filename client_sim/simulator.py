@@ -14,13 +14,13 @@ from typing import Any
 
 import xxhash
 
-from client_sim.events import DesyncFound, EpisodeStarted, MatchEnded, PeerEvent
-from client_sim.network import CONDITIONS, Channel, Link
-from client_sim.peer import Peer
-from games.contract import Game
-from games.policies import Policy
-from protocol.episode import Export
-from protocol.messages import MatchStart, PlaySettings
+from rollgym.client_sim.events import DesyncFound, EpisodeStarted, MatchEnded, PeerEvent
+from rollgym.client_sim.network import CONDITIONS, Channel, Link
+from rollgym.client_sim.peer import Peer
+from rollgym.games.contract import Game
+from rollgym.games.policies import Policy
+from rollgym.protocol.episode import Export
+from rollgym.protocol.messages import MatchStart, PlaySettings
 
 EPOCH = 1_700_000_000.0
 """Unix seconds at virtual time 0: exports carry wall times, and these must not vary."""

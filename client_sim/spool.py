@@ -18,8 +18,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from protocol.episode import Export, encode_export
-from protocol.messages import Name
+from rollgym.protocol.episode import Export, encode_export
+from rollgym.protocol.messages import Name
 
 MAGIC = b"rollgym spool 1\n"
 MAX_HEAD = 64 * 1024

@@ -19,9 +19,9 @@ import aiohttp
 import msgspec
 import structlog
 
-from client_sim.spool import Parcel, Spool, Spooled, SpoolError, pack
-from protocol.episode import Export
-from protocol.messages import ErrorReply, MessageError, parse
+from rollgym.client_sim.spool import Parcel, Spool, Spooled, SpoolError, pack
+from rollgym.protocol.episode import Export
+from rollgym.protocol.messages import ErrorReply, MessageError, parse
 
 log = structlog.get_logger(__name__)
 

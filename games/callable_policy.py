@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from games.code_names import find_callable
-from games.contract import Observation
-from games.draws import Seat
-from games.errors import GameError
+from rollgym.games.code_names import find_callable
+from rollgym.games.contract import Observation
+from rollgym.games.draws import Seat
+from rollgym.games.errors import GameError
 
 MAKER = ("spec", "player", "seed")
 """The names that the first parameters of a maker have."""
@@ -35,8 +35,10 @@ def policy_from(name: str, seat: Seat, player: int, parameters: dict[str, Any]) 
     """The policy that a name stands for. Its module is imported.
 
     If the parameters of what is named begin with ``spec, player, seed`` it is a maker: it is called with these, and
-    returns ``observation -> action`` or a :class:`~games.policies.Policy`. Otherwise it is ``observation -> action``
-    itself. ``parameters`` are keyword arguments of either. Raises :class:`~games.errors.GameError` for what is neither.
+    returns ``observation -> action`` or a :class:`~rollgym.games.policies.Policy`. Otherwise it is ``observation ->
+    action``
+    itself. ``parameters`` are keyword arguments of either. Raises :class:`~rollgym.games.errors.GameError` for what is
+    neither.
     """
     found = find_callable("policy", name)
     if _is_maker(found):

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from games.contract import Observation
-from games.draws import Draws, Seat, checked_integer
-from games.errors import GameError
+from rollgym.games.contract import Observation
+from rollgym.games.draws import Draws, Seat, checked_integer
+from rollgym.games.errors import GameError
 
 Cell = tuple[int, int]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import xxhash
 
-from games.errors import GameError
+from rollgym.games.errors import GameError
 
 _CALLABLE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
@@ -35,7 +35,8 @@ def module_of(name: str) -> str:
 def find_callable(field: str, name: str) -> Callable[..., Any]:
     """Import the module and give what the name stands for. ``field`` is what errors call the name.
 
-    Raises :class:`~games.errors.GameError` for a name that leads nowhere or not to a callable; errors of the module's
+    Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere or not to a callable; errors of the
+    module's
     own code pass through.
     """
     match = _CALLABLE.fullmatch(name)

@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.errors import GameError
-from games.spaces import children, flattener
+from rollgym.games.errors import GameError
+from rollgym.games.spaces import children, flattener
 
 
 class CodecError(ValueError):

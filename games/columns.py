@@ -13,12 +13,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.contract import GameSpec, JointInput, Observation, Outcome
-from games.errors import GameError
-from games.rows import RowLayout, RowObservation
-from games.spaces import Leaf, flattener, leaves
-from protocol.episode import INPUT_NPC, Canonical, Column, Info
-from protocol.values import pack_value
+from rollgym.games.contract import GameSpec, JointInput, Observation, Outcome
+from rollgym.games.errors import GameError
+from rollgym.games.rows import RowLayout, RowObservation
+from rollgym.games.spaces import Leaf, flattener, leaves
+from rollgym.protocol.episode import INPUT_NPC, Canonical, Column, Info
+from rollgym.protocol.values import pack_value
 
 
 class CanonicalBuilder:
@@ -121,7 +121,7 @@ def observation_columns(
     """Observation columns of ``len(rows)`` rows: one per agent and leaf of its space.
 
     Each row holds one observation per agent of ``agents`` (all of the spec's if empty), in that order. In place of a
-    :class:`~games.rows.RowObservation` its row will do.
+    :class:`~rollgym.games.rows.RowObservation` its row will do.
     """
     columns: dict[str, Column] = {}
     for at, agent in enumerate(agents or range(len(spec.agents))):

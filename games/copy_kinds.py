@@ -1,4 +1,4 @@
-"""How objects of each kind are saved, put back and written down: the hands of :mod:`games.copying`."""
+"""How objects of each kind are saved, put back and written down: the hands of :mod:`rollgym.games.copying`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium import spaces
 
-from games.plain import PRIMITIVES, array_bytes, plain_bytes
+from rollgym.games.plain import PRIMITIVES, array_bytes, plain_bytes
 
 Leaves = dict[type, Callable[[Any], Any]]
 
 
 class Writer(Protocol):
-    """What kinds need for writing: see :class:`games.copying.Copier`."""
+    """What kinds need for writing: see :class:`rollgym.games.copying.Copier`."""
 
     def ref(self, value: Any) -> Any: ...
 

@@ -1,4 +1,4 @@
-"""Which kind an object's type is: the knowledge behind :mod:`games.copying`.
+"""Which kind an object's type is: the knowledge behind :mod:`rollgym.games.copying`.
 
 A type is looked at once. Plain Python classes are recognised by their size: an instance that is larger than its
 attributes explain keeps something in C that no snapshot would contain, and is refused unless its type is listed here.
@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from games.copy_kinds import (
+from rollgym.games.copy_kinds import (
     Array,
     Bound,
     Cell,
@@ -46,8 +46,8 @@ from games.copy_kinds import (
     Stateful,
     Tuple,
 )
-from games.errors import Unsafe
-from games.plain import PRIMITIVES, named, plain_bytes
+from rollgym.games.errors import Unsafe
+from rollgym.games.plain import PRIMITIVES, named, plain_bytes
 
 INSTEAD = (
     "plain Python and numpy state, or get_state() and set_state(state) on the environment, or replaying every "
@@ -135,7 +135,7 @@ def extend(recognise: Callable[[Any], Kind | None]) -> None:
 
 
 def classify(item: Any) -> Kind:
-    """The kind of an object's type. Raises :class:`~games.errors.Unsafe` for what can not be copied."""
+    """The kind of an object's type. Raises :class:`~rollgym.games.errors.Unsafe` for what can not be copied."""
     kind = type(item)
     known = _TYPES.get(kind)
     if known is not None:

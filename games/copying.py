@@ -6,7 +6,8 @@ constructed anew: ``__reduce__``, ``__getstate__``, ``__deepcopy__`` and constru
 ``gymnasium.utils.EzPickle``, whose copies are fresh environments, can do no harm; two names for one object, views of
 one array and bound methods stay what they are; windows, surfaces, fonts, modules, loggers and locks are kept simply
 because nothing is written into them. What Python can not look into (ctypes, SWIG, pybind11, cffi, running generators)
-is refused with :class:`~games.errors.Unsafe`, unless its library is known (see :mod:`games.copy_types`).
+is refused with :class:`~rollgym.games.errors.Unsafe`, unless its library is known (see
+:mod:`rollgym.games.copy_types`).
 
 The bytes of a snapshot are canonical: attributes by name, dicts in their own order, sets sorted, arrays by dtype,
 shape and elements, floats by their bits, and shared objects by number, so that equal structure gives equal bytes.
@@ -22,10 +23,10 @@ from typing import Any
 
 import msgpack
 
-from games.copy_kinds import Kind
-from games.copy_types import classify
-from games.errors import Unsafe
-from games.plain import PRIMITIVES, plain_bytes, type_name
+from rollgym.games.copy_kinds import Kind
+from rollgym.games.copy_types import classify
+from rollgym.games.errors import Unsafe
+from rollgym.games.plain import PRIMITIVES, plain_bytes, type_name
 
 MAX_OBJECTS = 200_000
 """A state of more objects than this is a mistake (a data set, a policy network), and would never fit into a frame."""
@@ -61,7 +62,8 @@ class Copier:
         self._kinds[kind] = way
 
     def save(self) -> Snapshot:
-        """The present contents. Raises :class:`~games.errors.Unsafe`, naming the path of what can not be copied."""
+        """The present contents. Raises :class:`~rollgym.games.errors.Unsafe`, naming the path of what can not be
+        copied."""
         taken = Snapshot(self)
         records, index, kinds, leaves = taken.records, taken.index, self._kinds, self._leaves
         todo = [self.root]
@@ -88,7 +90,7 @@ class Copier:
         return taken
 
     def load(self, snapshot: Snapshot) -> None:
-        """Write the contents back. Raises :class:`~games.errors.Unsafe` for a snapshot of another instance."""
+        """Write the contents back. Raises :class:`~rollgym.games.errors.Unsafe` for a snapshot of another instance."""
         if snapshot.owner is not self:
             raise Unsafe("snapshot", "of another instance", "one that this instance took: it is bound to its objects")
         for item, kind, content in snapshot.records:

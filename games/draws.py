@@ -10,9 +10,9 @@ import numpy as np
 import xxhash
 from gymnasium import spaces
 
-from games.contract import GameSpec
-from games.errors import GameError
-from games.spaces import children
+from rollgym.games.contract import GameSpec
+from rollgym.games.errors import GameError
+from rollgym.games.spaces import children
 
 
 class Seat(NamedTuple):
@@ -44,7 +44,7 @@ class Draws:
 
 
 def sampler(space: spaces.Space[Any]) -> Callable[[Draws], Any]:
-    """A function that draws a member of an action space. Raises :class:`~games.errors.GameError` if it can not.
+    """A function that draws a member of an action space. Raises :class:`~rollgym.games.errors.GameError` if it can not.
 
     An unbounded side of a Box counts as one from the other side, or as -1 and 1.
     """
@@ -89,7 +89,7 @@ def _finite_bounds(space: spaces.Box) -> tuple[list[Any], list[Any]]:
 
 
 def checked_integer(field: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
-    """The value, if it is an integer ``low..high``. Raises :class:`~games.errors.GameError` otherwise."""
+    """The value, if it is an integer ``low..high``. Raises :class:`~rollgym.games.errors.GameError` otherwise."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise GameError(field, value, f"an integer {low}..{high}")
     return int(value)

@@ -15,11 +15,11 @@ import xxhash
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.contract import Game, GameSpec, JointInput, Outcome
-from games.info import FrozenInfo
-from games.parameters import Parameter, resolve
-from games.rows import RowLayout, RowObservation
-from games.xorshift import start_rng
+from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
+from rollgym.games.info import FrozenInfo
+from rollgym.games.parameters import Parameter, resolve
+from rollgym.games.rows import RowLayout, RowObservation
+from rollgym.games.xorshift import start_rng
 
 State = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
 """frame, rng, hits, then x, y, vx, vy, score of player 0 and of player 1."""
@@ -128,7 +128,7 @@ class Drift(Game):
     """The reference game. Its whole state is one immutable tuple, so saving and loading pass a reference."""
 
     def __init__(self, **parameters: Any) -> None:
-        """Parameters: see :data:`PARAMETERS`. Raises :class:`~games.errors.GameError`."""
+        """Parameters: see :data:`PARAMETERS`. Raises :class:`~rollgym.games.errors.GameError`."""
         values = resolve("drift", PARAMETERS, parameters)
         self.spec = GameSpec(
             id="drift",

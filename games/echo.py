@@ -12,10 +12,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.contract import Observation
-from games.draws import Draws, Seat, checked_integer
-from games.errors import GameError
-from games.spaces import children, flattener
+from rollgym.games.contract import Observation
+from rollgym.games.draws import Draws, Seat, checked_integer
+from rollgym.games.errors import GameError
+from rollgym.games.spaces import children, flattener
 
 Integers = NDArray[np.int64]
 

@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.contract import Game, GameSpec, JointInput, Outcome
-from games.errors import GameError
-from games.registry import make
+from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
+from rollgym.games.errors import GameError
+from rollgym.games.registry import make
 
 JointObservation = dict[str, Any]
 JointAction = dict[str, Any]
@@ -29,7 +29,7 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 60}  # noqa: RUF012 - gymnasium's own form
 
     def __init__(self, game_id: str | None = None, render_mode: str | None = None, **parameters: Any) -> None:
-        """Make a game by name. Raises :class:`~games.errors.GameError` for what the game refuses."""
+        """Make a game by name. Raises :class:`~rollgym.games.errors.GameError` for what the game refuses."""
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise GameError("render_mode", render_mode, "None, rgb_array or ansi")
         if game_id is None:
@@ -56,7 +56,7 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
     ) -> tuple[JointObservation, dict[str, Any]]:
         """Start an episode. Without a seed it is drawn from ``np_random``. There are no options.
 
-        Raises :class:`~games.errors.GameError` for a seed beyond ``2**63 - 1``.
+        Raises :class:`~rollgym.games.errors.GameError` for a seed beyond ``2**63 - 1``.
         """
         super().reset(seed=seed)
         if seed is None:
@@ -67,7 +67,7 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
         return self._observations(), self._by_agent(tuple(dict(i) for i in infos))
 
     def step(self, action: JointAction) -> tuple[JointObservation, float, bool, bool, dict[str, Any]]:
-        """One frame. Raises :class:`~games.codec.CodecError` for an action outside its space."""
+        """One frame. Raises :class:`~rollgym.games.codec.CodecError` for an action outside its space."""
         outcome = self.game.step(encode_joint(self.game, action))
         info = self._by_agent(tuple(dict(i) for i in outcome.infos))
         info["rewards"] = self._by_agent(outcome.rewards)
@@ -105,7 +105,8 @@ def observed(game: Game) -> JointObservation:
 def encode_joint(game: Game, actions: Any) -> JointInput:
     """A dict of actions by agent name as the joint input of a step.
 
-    Raises :class:`~games.errors.GameError` if an agent is missing or unknown, :class:`~games.codec.CodecError` for
+    Raises :class:`~rollgym.games.errors.GameError` if an agent is missing or unknown,
+    :class:`~rollgym.games.codec.CodecError` for
     an action outside its space.
     """
     spec = game.spec

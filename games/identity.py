@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from games.contract import GameSpec
-from games.spaces import describe
-from protocol.messages import GameIdentity
+from rollgym.games.contract import GameSpec
+from rollgym.games.spaces import describe
+from rollgym.protocol.messages import GameIdentity
 
 
 def identity(spec: GameSpec) -> GameIdentity:

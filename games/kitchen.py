@@ -1,7 +1,7 @@
 """Kitchen: two or three cooks make onion soup together. Everything is an integer.
 
 Three onions fill a pot, which then cooks by itself; a dish takes the soup out, and the hatch takes the dish. All share
-every reward. The plans are in :mod:`games.kitchen_layouts`.
+every reward. The plans are in :mod:`rollgym.games.kitchen_layouts`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import xxhash
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games import kitchen_view
-from games.contract import Game, GameSpec, JointInput, Outcome
-from games.info import NO_INFO, FrozenInfo
-from games.kitchen_layouts import COUNTER, DISHES, DOWN, HATCH, LAYOUTS, LEFT, ONIONS, POT, RIGHT, UP, layout
-from games.parameters import Parameter, resolve
-from games.xorshift import start_rng, xorshift32
+from rollgym.games import kitchen_view
+from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
+from rollgym.games.info import NO_INFO, FrozenInfo
+from rollgym.games.kitchen_layouts import COUNTER, DISHES, DOWN, HATCH, LAYOUTS, LEFT, ONIONS, POT, RIGHT, UP, layout
+from rollgym.games.parameters import Parameter, resolve
+from rollgym.games.xorshift import start_rng, xorshift32
 
 STAY, GO_UP, GO_DOWN, GO_LEFT, GO_RIGHT, USE = range(6)
 NOTHING, ONION, DISH, SOUP = range(4)
@@ -55,7 +55,7 @@ class Kitchen(Game):
     """Its whole state is one immutable tuple, so saving and loading pass a reference."""
 
     def __init__(self, **parameters: Any) -> None:
-        """Parameters: see :data:`PARAMETERS`. Raises :class:`~games.errors.GameError`."""
+        """Parameters: see :data:`PARAMETERS`. Raises :class:`~rollgym.games.errors.GameError`."""
         p = resolve("kitchen", PARAMETERS, parameters)
         self.layout = layout(p["layout"])
         self._cooks: int = p["cooks"]

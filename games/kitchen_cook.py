@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from games.contract import Observation
-from games.draws import Draws, Seat, checked_integer
-from games.errors import GameError
-from games.kitchen import DISH, FULL_POT, NOTHING, ONION, SOUP, STAY, USE
-from games.kitchen_layouts import DISHES, HATCH, ONIONS, Layout, layout
+from rollgym.games.contract import Observation
+from rollgym.games.draws import Draws, Seat, checked_integer
+from rollgym.games.errors import GameError
+from rollgym.games.kitchen import DISH, FULL_POT, NOTHING, ONION, SOUP, STAY, USE
+from rollgym.games.kitchen_layouts import DISHES, HATCH, ONIONS, Layout, layout
 
 _GO = (1, 2, 3, 4)
 """The action for each direction."""

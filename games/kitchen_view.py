@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from games.kitchen_layouts import COUNTER, DISHES, DOWN, FLOOR, HATCH, LEFT, ONIONS, POT, RIGHT, UP, Layout
+from rollgym.games.kitchen_layouts import COUNTER, DISHES, DOWN, FLOOR, HATCH, LEFT, ONIONS, POT, RIGHT, UP, Layout
 
 Picture = NDArray[np.uint8]
 Canvas = NDArray[np.float32]

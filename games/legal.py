@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from games.contract import Observation
-from games.draws import Draws, Seat
-from games.errors import GameError
+from rollgym.games.contract import Observation
+from rollgym.games.draws import Draws, Seat
+from rollgym.games.errors import GameError
 
 
 class LegalPolicy:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from games.contract import Game, JointInput, Observation, Outcome
+from rollgym.games.contract import Game, JointInput, Observation, Outcome
 
 
 def limited(game: Game, frame_limit: int | None) -> Game:

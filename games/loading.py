@@ -13,13 +13,13 @@ from typing import Any
 
 import gymnasium
 
-from games.adapters.adapted import AdaptedGame
-from games.adapters.family import is_environment
-from games.adapters.options import AdapterOptions
-from games.code_names import find_callable, import_from_here, is_code_name, module_of, version_of
-from games.contract import Game
-from games.errors import GameError
-from games.plain import type_name
+from rollgym.games.adapters.adapted import AdaptedGame
+from rollgym.games.adapters.family import is_environment
+from rollgym.games.adapters.options import AdapterOptions
+from rollgym.games.code_names import find_callable, import_from_here, is_code_name, module_of, version_of
+from rollgym.games.contract import Game
+from rollgym.games.errors import GameError
+from rollgym.games.plain import type_name
 
 ADAPTER_VERSION = 1
 """Counted up when what adapters make of an environment changes: peers must agree on it."""
@@ -35,7 +35,7 @@ def is_foreign(name: Any) -> bool:
 
 
 def check_parameters(name: str, parameters: Mapping[Any, Any]) -> None:
-    """Raises :class:`~games.errors.GameError` for what no foreign game can take. Imports nothing."""
+    """Raises :class:`~rollgym.games.errors.GameError` for what no foreign game can take. Imports nothing."""
     for key, value in parameters.items():
         if not isinstance(key, str):
             raise GameError(f"{name} parameter name", key, "a string")
@@ -47,9 +47,11 @@ def check_parameters(name: str, parameters: Mapping[Any, Any]) -> None:
 def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
     """A new instance. All parameters but ``adapter`` go to the environment's constructor.
 
-    A callable may return an environment of any of the three families, or a :class:`~games.contract.Game`, which is
-    taken as it is. Raises :class:`~games.errors.GameError` for a name that leads nowhere, an environment that can not
-    be played or parameters it refuses, and :class:`~games.errors.Unsafe` for state that can not be copied.
+    A callable may return an environment of any of the three families, or a :class:`~rollgym.games.contract.Game`, which
+    is
+    taken as it is. Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere, an environment that
+    can not
+    be played or parameters it refuses, and :class:`~rollgym.games.errors.Unsafe` for state that can not be copied.
     """
     given = dict(parameters or {})
     check_parameters(name, given)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from games.codec import Codec, CodecError
-from games.contract import Game, GameSpec, JointInput, Observation, Outcome
-from games.errors import GameError
-from games.policies import NEEDS_FILE, Policy, RecurrentPolicy, make_policy, policy_parameters
+from rollgym.games.codec import Codec, CodecError
+from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
+from rollgym.games.errors import GameError
+from rollgym.games.policies import NEEDS_FILE, Policy, RecurrentPolicy, make_policy, policy_parameters
 
 NPCS = "npcs"
 """The parameter of every game under which its NPCs stand: agent to policy, parameters and seed. So they are part of the
@@ -33,7 +33,7 @@ class Npc(NamedTuple):
     """Who drives an agent."""
 
     policy: str
-    """A name that :func:`games.policies.make_policy` knows."""
+    """A name that :func:`rollgym.games.policies.make_policy` knows."""
     parameters: Mapping[str, Any] = {}
     seed: int = 0
 
@@ -44,7 +44,8 @@ def with_npcs(game: Game, npcs: Mapping[str, Any]) -> Game:
     ``npcs`` maps an agent's name to an :class:`Npc`, a mapping with the same keys, or just a policy's name. The game
     belongs to the one that is returned. Without NPCs it is returned as it is.
 
-    Raises :class:`~games.errors.GameError` for an agent that does not exist, a policy that can not play it, and if no
+    Raises :class:`~rollgym.games.errors.GameError` for an agent that does not exist, a policy that can not play it, and
+    if no
     player would be left.
     """
     if not isinstance(npcs, Mapping):

@@ -9,22 +9,23 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.contract import Observation
-from games.draws import Seat
-from games.errors import GameError
-from games.policy_files import flat_vector, read_file, short
-from games.spaces import Space, leaves
+from rollgym.games.contract import Observation
+from rollgym.games.draws import Seat
+from rollgym.games.errors import GameError
+from rollgym.games.policy_files import flat_vector, read_file, short
+from rollgym.games.spaces import Space, leaves
 
 
 class OnnxPolicy:
     """One network, asked with what its agent sees: it keeps nothing between two frames.
 
-    The input is float32, one row ``(1, n)`` of all numbers of the observation (:func:`games.policy_files.flat_vector`);
+    The input is float32, one row ``(1, n)`` of all numbers of the observation
+    (:func:`rollgym.games.policy_files.flat_vector`);
     an observation that is a single Box may also go in with its own shape, ``(1, *shape)``. The output is one value for
     each action of a Discrete space (the first largest one wins), for a MultiDiscrete space those of its parts one after
     the other, and for a Box its values, which are clipped to its bounds.
 
-    Raises :class:`~games.errors.GameError` for a file, an input or an output that does not fit the seat.
+    Raises :class:`~rollgym.games.errors.GameError` for a file, an input or an output that does not fit the seat.
     """
 
     def __init__(

@@ -22,10 +22,10 @@ from cogrid.feature_space.features import get_all_agent_obs
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.contract import Game, GameSpec, JointInput, Outcome
-from games.errors import GameError
-from games.info import NO_INFO
-from games.parameters import Parameter, resolve
+from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
+from rollgym.games.errors import GameError
+from rollgym.games.info import NO_INFO
+from rollgym.games.parameters import Parameter, resolve
 
 _LAYOUTS = {
     "cramped_room": "Overcooked-CrampedRoom-V0",
@@ -73,7 +73,7 @@ class Overcooked(Game):
     def __init__(self, **parameters: Any) -> None:
         """Parameters: see :data:`PARAMETERS`.
 
-        Raises :class:`~games.errors.GameError` for these, and if the installed cogrid is not built as expected.
+        Raises :class:`~rollgym.games.errors.GameError` for these, and if the installed cogrid is not built as expected.
         """
         p = resolve("overcooked", PARAMETERS, parameters)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from games.errors import GameError
+from rollgym.games.errors import GameError
 
 ParameterValue = int | str | None
 

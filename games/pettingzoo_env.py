@@ -9,9 +9,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from games.contract import Game
-from games.errors import GameError
-from games.gym_env import by_agent, encode_joint, flags, observed
+from rollgym.games.contract import Game
+from rollgym.games.errors import GameError
+from rollgym.games.gym_env import by_agent, encode_joint, flags, observed
 
 
 class ParallelGame(ParallelEnv):  # type: ignore[misc]
@@ -48,7 +48,7 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Start an episode. Raises :class:`~games.errors.GameError` for a seed outside ``0..2**63-1``."""
+        """Start an episode. Raises :class:`~rollgym.games.errors.GameError` for a seed outside ``0..2**63-1``."""
         if seed is None:
             seed = int(self._seeds.integers(2**63 - 1))
         elif not 0 <= seed < 2**63:
@@ -62,7 +62,7 @@ class ParallelGame(ParallelEnv):  # type: ignore[misc]
     def step(
         self, actions: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
-        """One frame. Raises :class:`~games.errors.GameError` after the end of an episode."""
+        """One frame. Raises :class:`~rollgym.games.errors.GameError` after the end of an episode."""
         if not self.agents:
             raise GameError("actions", actions, "a reset first: the episode is over")
         outcome = self.game.step(encode_joint(self.game, actions))

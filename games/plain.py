@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from games.errors import Unsafe
+from rollgym.games.errors import Unsafe
 
 PRIMITIVES: tuple[type, ...] = (int, float, str, bool, bytes, type(None))
 """Written as they are."""

@@ -15,20 +15,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from gymnasium import spaces
 
-from games.callable_policy import policy_from
-from games.chef import ChefPolicy
-from games.code_names import find_callable, is_code_name, module_of, version_of
-from games.codec import CodecError
-from games.contract import GameSpec, Observation
-from games.draws import Draws, Seat, checked_integer, sampler
-from games.echo import EchoPolicy
-from games.errors import GameError
-from games.kitchen_cook import CookPolicy
-from games.legal import LegalPolicy
-from games.onnx_policy import OnnxPolicy
-from games.policy_files import file_hash
-from games.sb3_policy import Sb3Policy
-from games.tracker import TrackerPolicy
+from rollgym.games.callable_policy import policy_from
+from rollgym.games.chef import ChefPolicy
+from rollgym.games.code_names import find_callable, is_code_name, module_of, version_of
+from rollgym.games.codec import CodecError
+from rollgym.games.contract import GameSpec, Observation
+from rollgym.games.draws import Draws, Seat, checked_integer, sampler
+from rollgym.games.echo import EchoPolicy
+from rollgym.games.errors import GameError
+from rollgym.games.kitchen_cook import CookPolicy
+from rollgym.games.legal import LegalPolicy
+from rollgym.games.onnx_policy import OnnxPolicy
+from rollgym.games.policy_files import file_hash
+from rollgym.games.sb3_policy import Sb3Policy
+from rollgym.games.tracker import TrackerPolicy
 
 
 class Policy(Protocol):
@@ -208,7 +208,7 @@ def available_policies() -> list[PolicyInfo]:
 def policy_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` with the policy's defaults filled in, in the order of its declaration.
 
-    Raises :class:`~games.errors.GameError` for a policy or a parameter that does not exist, and for
+    Raises :class:`~rollgym.games.errors.GameError` for a policy or a parameter that does not exist, and for
     ``package.module:callable``, which declares nothing. Values are not looked at.
     """
     factory, info = _found(name)
@@ -222,7 +222,8 @@ def make_policy(name: str, game_spec: GameSpec, player: int, seed: int, **params
 
     ``name`` is one of :func:`available_policies`, or ``package.module:callable``, whose code is imported: never pass
     on such a name from somebody else (:func:`policy_parameters` refuses them).
-    ``0 <= seed < 2**63``. Raises :class:`~games.errors.GameError` for a name that does not exist, a game it can not
+    ``0 <= seed < 2**63``. Raises :class:`~rollgym.games.errors.GameError` for a name that does not exist, a game it can
+    not
     play, and an unknown or ill-typed parameter.
     """
     if not 0 <= player < game_spec.players:
@@ -244,7 +245,7 @@ def policy_origin(name: str, params: Mapping[str, Any]) -> dict[str, str]:
     """Which code or file a policy comes from, for the record; empty for one that is ours and reads no file.
 
     ``source`` is the version of the named code, which is imported; ``file_blake3`` the hash of the file at ``path``.
-    Raises :class:`~games.errors.GameError` for a name that leads nowhere and a file that can not be read.
+    Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere and a file that can not be read.
     """
     if is_code_name(name):
         find_callable("policy", name)

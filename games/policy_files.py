@@ -10,15 +10,15 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from games.contract import Observation
-from games.errors import GameError
-from games.spaces import Space, flattener, leaves
+from rollgym.games.contract import Observation
+from rollgym.games.errors import GameError
+from rollgym.games.spaces import Space, flattener, leaves
 
 MAX_FILE_BYTES = 1 << 30
 
 
 def checked_file(field: str, path: Any) -> Path:
-    """The path, if it leads to a file of reasonable size. Raises :class:`~games.errors.GameError` otherwise."""
+    """The path, if it leads to a file of reasonable size. Raises :class:`~rollgym.games.errors.GameError` otherwise."""
     if not isinstance(path, str | Path):
         raise GameError(field, path, "the path of a file")
     found = Path(path)
@@ -31,7 +31,7 @@ def checked_file(field: str, path: Any) -> Path:
 
 
 def read_file(field: str, path: Any) -> bytes:
-    """The content of a file. Raises :class:`~games.errors.GameError` if it can not be read."""
+    """The content of a file. Raises :class:`~rollgym.games.errors.GameError` if it can not be read."""
     found = checked_file(field, path)
     try:
         return found.read_bytes()
@@ -40,7 +40,7 @@ def read_file(field: str, path: Any) -> bytes:
 
 
 def file_hash(path: Any) -> str:
-    """BLAKE3 of a file's content, in hex. Raises :class:`~games.errors.GameError` if it can not be read."""
+    """BLAKE3 of a file's content, in hex. Raises :class:`~rollgym.games.errors.GameError` if it can not be read."""
     return blake3(read_file("path", path)).hexdigest()
 
 
@@ -52,8 +52,9 @@ def flat_size(space: Space) -> int:
 def flat_vector(space: Space) -> Callable[[Observation], NDArray[np.float32]]:
     """A function that makes an observation one float32 row, shape ``(flat_size(space),)``.
 
-    The leaves stand in the order of :func:`games.spaces.leaves` (Dict keys sorted), each in C order; Discrete is one
-    number. The function raises :class:`~games.errors.GameError` for what is not of the space.
+    The leaves stand in the order of :func:`rollgym.games.spaces.leaves` (Dict keys sorted), each in C order; Discrete
+    is one
+    number. The function raises :class:`~rollgym.games.errors.GameError` for what is not of the space.
     """
     take = flattener(space)
     size = flat_size(space)

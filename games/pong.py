@@ -14,13 +14,13 @@ import xxhash
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games import pong_view
-from games.contract import Game, GameSpec, JointInput, Outcome
-from games.errors import GameError
-from games.info import NO_INFO, FrozenInfo
-from games.parameters import Parameter, resolve
-from games.rows import RowLayout, RowObservation
-from games.xorshift import start_rng, xorshift32
+from rollgym.games import pong_view
+from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
+from rollgym.games.errors import GameError
+from rollgym.games.info import NO_INFO, FrozenInfo
+from rollgym.games.parameters import Parameter, resolve
+from rollgym.games.rows import RowLayout, RowObservation
+from rollgym.games.xorshift import start_rng, xorshift32
 
 State = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 """frame, rng, ball x, y, vx, vy, paddle centres of players 0 and 1, their scores, rally, frames until the serve."""
@@ -87,7 +87,7 @@ class Pong(Game):
     """Its whole state is one immutable tuple, so saving and loading pass a reference."""
 
     def __init__(self, **parameters: Any) -> None:
-        """Parameters: see :data:`PARAMETERS`. Raises :class:`~games.errors.GameError`."""
+        """Parameters: see :data:`PARAMETERS`. Raises :class:`~rollgym.games.errors.GameError`."""
         p = resolve("pong", PARAMETERS, parameters)
         if p["ball_speed"] > p["max_ball_speed"]:
             raise GameError("pong.ball_speed", p["ball_speed"], f"at most max_ball_speed ({p['max_ball_speed']})")

@@ -7,13 +7,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from games.adapters.shelf import SHELF, Shelved, make_shelved
-from games.contract import Game
-from games.errors import GameError
-from games.loading import FORMS, is_foreign, load_game
-from games.loading import check_parameters as check_foreign
-from games.npc import NPCS, with_npcs
-from games.parameters import Parameter, resolve
+from rollgym.games.adapters.shelf import SHELF, Shelved, make_shelved
+from rollgym.games.contract import Game
+from rollgym.games.errors import GameError
+from rollgym.games.loading import FORMS, is_foreign, load_game
+from rollgym.games.loading import check_parameters as check_foreign
+from rollgym.games.npc import NPCS, with_npcs
+from rollgym.games.parameters import Parameter, resolve
 
 
 class Available(NamedTuple):
@@ -36,11 +36,17 @@ class _Entry(NamedTuple):
 
 
 _GAMES = {
-    "drift": _Entry("games.drift", "Drift", "two drifting bodies with published checksums: the reference game"),
-    "pong": _Entry("games.pong", "Pong", "two paddles and a ball, first to N points"),
-    "kitchen": _Entry("games.kitchen", "Kitchen", "two or three cooks make onion soup together, room for an NPC"),
+    "drift": _Entry("rollgym.games.drift", "Drift", "two drifting bodies with published checksums: the reference game"),
+    "pong": _Entry("rollgym.games.pong", "Pong", "two paddles and a ball, first to N points"),
+    "kitchen": _Entry(
+        "rollgym.games.kitchen", "Kitchen", "two or three cooks make onion soup together, room for an NPC"
+    ),
     "overcooked": _Entry(
-        "games.overcooked", "Overcooked", "two cooks share a kitchen (cogrid)", extra="overcooked", needs="cogrid"
+        "rollgym.games.overcooked",
+        "Overcooked",
+        "two cooks share a kitchen (cogrid)",
+        extra="overcooked",
+        needs="cogrid",
     ),
 }
 
@@ -52,7 +58,7 @@ def available() -> list[Available]:
 
 
 def declared(game_id: str) -> tuple[Parameter, ...]:
-    """The parameters a game takes. Raises :class:`~games.errors.GameError` if it is unknown or not installed.
+    """The parameters a game takes. Raises :class:`~rollgym.games.errors.GameError` if it is unknown or not installed.
 
     Those of games named ``package.module:callable`` or by a gymnasium id are not known: use
     :func:`check_parameters`.
@@ -64,7 +70,7 @@ def declared(game_id: str) -> tuple[Parameter, ...]:
 
 
 def check_parameters(game_id: str, parameters: Mapping[Any, Any]) -> None:
-    """Raises :class:`~games.errors.GameError` for parameters that the game can not take, without making it.
+    """Raises :class:`~rollgym.games.errors.GameError` for parameters that the game can not take, without making it.
 
     Nothing is imported for a game that is not built in: whether its environment takes them is seen when it is made.
     """
@@ -76,11 +82,11 @@ def check_parameters(game_id: str, parameters: Mapping[Any, Any]) -> None:
 
 def make(game_id: str, parameters: Mapping[Any, Any] | None = None, *, foreign: bool = True) -> Game:
     """A new instance of a game. Every game takes the parameter ``npcs``: the agents that are driven from within
-    (:func:`games.npc.with_npcs`).
+    (:func:`rollgym.games.npc.with_npcs`).
 
     ``game_id`` is a name of :func:`available`, a gymnasium id, or ``package.module:callable``; for the latter two the
     code it names is imported, unless ``foreign`` is false, which is for names that somebody else has written.
-    Raises :class:`~games.errors.GameError` for an unknown game, one whose extra is not installed, and for an
+    Raises :class:`~rollgym.games.errors.GameError` for an unknown game, one whose extra is not installed, and for an
     unknown or ill-typed parameter.
     """
     given = dict(parameters or {})

@@ -1,17 +1,18 @@
 """Re-simulation: what an episode's seed and inputs give, whatever its file claims.
 
 The server's audit and ``rollgym verify`` compare the result with the stored columns
-(:func:`protocol.parity.compare_episodes`); the first difference is the first frame that was not played as stated.
+(:func:`rollgym.protocol.parity.compare_episodes`); the first difference is the first frame that was not played as
+stated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from games.codec import CodecError
-from games.columns import CanonicalBuilder
-from games.contract import Game, GameSpec, JointInput
-from protocol.episode import INPUT_IDLE, Canonical, ExportError, Header
+from rollgym.games.codec import CodecError
+from rollgym.games.columns import CanonicalBuilder
+from rollgym.games.contract import Game, GameSpec, JointInput
+from rollgym.protocol.episode import INPUT_IDLE, Canonical, ExportError, Header
 
 
 class ReplayError(ValueError):

@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.errors import GameError
-from games.spaces import leaves
+from rollgym.games.errors import GameError
+from rollgym.games.spaces import leaves
 
 
 class RowObservation(dict[str, NDArray[Any]]):
@@ -33,7 +33,7 @@ class RowLayout:
     """Where the keys of a flat Dict space lie in a row: in sorted order, one after the other."""
 
     def __init__(self, space: spaces.Dict) -> None:
-        """Raises :class:`~games.errors.GameError` unless all parts are of one axis and of one dtype."""
+        """Raises :class:`~rollgym.games.errors.GameError` unless all parts are of one axis and of one dtype."""
         parts = leaves(space)
         self.dtype = parts[0].dtype
         self.parts: list[tuple[str, slice]] = []

@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from games.contract import Observation
-from games.draws import Draws, Seat
-from games.errors import GameError
-from games.policy_files import checked_file, flat_size, flat_vector, short
-from games.spaces import Space, leaves
+from rollgym.games.contract import Observation
+from rollgym.games.draws import Draws, Seat
+from rollgym.games.errors import GameError
+from rollgym.games.policy_files import checked_file, flat_size, flat_vector, short
+from rollgym.games.spaces import Space, leaves
 
 ALGORITHMS = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
 
 
 class Sb3Policy:
     """One trained model. It sees the observation as it is if the model was trained on a space of the same layout, or
-    as one row of numbers (:func:`games.policy_files.flat_vector`) if the model has a Box of that many.
+    as one row of numbers (:func:`rollgym.games.policy_files.flat_vector`) if the model has a Box of that many.
 
     With ``deterministic: false`` it draws from generators that are seeded anew for every frame with (the policy's seed,
     the episode's seed, the agent, the frame); these are the generators of the whole process.
 
-    Raises :class:`~games.errors.GameError` for a file or a model that does not fit the seat.
+    Raises :class:`~rollgym.games.errors.GameError` for a file or a model that does not fit the seat.
     """
 
     def __init__(self, seat: Seat, path: str | None = None, algorithm: str = "PPO", deterministic: bool = True) -> None:

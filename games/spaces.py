@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.errors import GameError
+from rollgym.games.errors import GameError
 
 Space: TypeAlias = spaces.Space[Any]
 FlatValue: TypeAlias = NDArray[Any] | int
@@ -32,7 +32,7 @@ def describe(space: Space) -> dict[str, Any]:
     """The space in JSON values. Equal descriptions mean the same members in the same layout.
 
     Bounds that are the same everywhere are given once; infinite ones as ``"inf"`` and ``"-inf"``.
-    Raises :class:`~games.errors.GameError` for a space that is not supported.
+    Raises :class:`~rollgym.games.errors.GameError` for a space that is not supported.
     """
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": {key: describe(part) for key, part in children(space)}}
@@ -64,7 +64,8 @@ def children(space: spaces.Dict[Any] | spaces.Tuple[Any]) -> list[tuple[str, Spa
 def leaves(space: Space) -> tuple[Leaf, ...]:
     """The parts of fixed shape, in the order in which :func:`flattener` gives their values.
 
-    Discrete counts as an int64 scalar. Raises :class:`~games.errors.GameError` for a space that is not supported,
+    Discrete counts as an int64 scalar. Raises :class:`~rollgym.games.errors.GameError` for a space that is not
+    supported,
     and if two leaves would have the same path.
     """
     found = tuple(_walk("", space))
@@ -79,7 +80,8 @@ def flattener(space: Space) -> Callable[[Any], tuple[FlatValue, ...]]:
     """A function that takes a member of the space apart into the values of its :func:`leaves`.
 
     Arrays are passed on as they are, not copied, if they have the leaf's dtype; otherwise they are converted if
-    that loses nothing. The function raises :class:`~games.errors.GameError`, which names the path, for a value of
+    that loses nothing. The function raises :class:`~rollgym.games.errors.GameError`, which names the path, for a value
+    of
     another structure, shape or type. Bounds are not checked: what was observed is what is recorded.
     """
     leaves(space)

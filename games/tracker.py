@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from games import pong
-from games.contract import Observation
-from games.draws import Draws, Seat, checked_integer
-from games.errors import GameError
+from rollgym.games import pong
+from rollgym.games.contract import Observation
+from rollgym.games.draws import Draws, Seat, checked_integer
+from rollgym.games.errors import GameError
 
 
 class TrackerPolicy:

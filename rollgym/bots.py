@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from client_sim.client import ClientEvent, PlayResult, Progress, play, stop_on_signals
-from client_sim.network import Link
-from client_sim.upload import Refused, Stored
-from games.contract import Game, GameSpec
-from games.policies import Policy, make_policy, policy_origin
-from games.registry import make
+from rollgym.client_sim.client import ClientEvent, PlayResult, Progress, play, stop_on_signals
+from rollgym.client_sim.network import Link
+from rollgym.client_sim.upload import Refused, Stored
 from rollgym.config import Bot, default_policy
+from rollgym.games.contract import Game, GameSpec
+from rollgym.games.policies import Policy, make_policy, policy_origin
+from rollgym.games.registry import make
 from rollgym.timing import Stopwatch, TimedGame, TimedPolicy
 
 PROGRESS_EVERY = 0.25
@@ -72,7 +72,7 @@ async def run_clients(
     """Let all clients play, each its own match, until they are done or told to stop by a signal.
 
     ``said`` is known of the experiment: kept files repeat it. ``on_event`` gets the client's index and its event.
-    Raises what :func:`client_sim.client.play` raises.
+    Raises what :func:`rollgym.client_sim.client.play` raises.
     """
     stop = asyncio.Event()
 

@@ -12,9 +12,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from games.contract import Game, JointInput
-from games.errors import GameError, Unsafe
-from games.registry import make
 from rollgym.checking import causes
 from rollgym.checking.cost import Cost, measure
 from rollgym.checking.other_process import OtherProcess, ProcessFailed
@@ -33,6 +30,9 @@ from rollgym.checking.trace import (
     show,
     state_difference,
 )
+from rollgym.games.contract import Game, JointInput
+from rollgym.games.errors import GameError, Unsafe
+from rollgym.games.registry import make
 
 CLOCK = (1_700_000_000.0, 0.001)
 """What the clock says while episodes are recorded and played again: a start and a step, in seconds."""
@@ -93,7 +93,8 @@ def check(
     """Check a game by name. ``frames`` are played with random actions and again with each policy of ``policies``.
 
     Without ``elsewhere`` no other process is started, which is quicker and can not see what differs between processes.
-    ``said`` hears of every check when it is done. Raises :class:`~games.errors.GameError` for a name, parameters or a
+    ``said`` hears of every check when it is done. Raises :class:`~rollgym.games.errors.GameError` for a name,
+    parameters or a
     policy that can not be used; a game that can not be copied, or that raises something else, is a finding, not an
     error.
     """

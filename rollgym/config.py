@@ -15,14 +15,14 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from client_sim.network import CONDITIONS, ConditionsError, Link, NetworkConditions
-from games.code_names import is_code_name
-from games.contract import GameSpec
-from games.errors import GameError
-from games.policies import available_policies, make_policy
+from rollgym.client_sim.network import CONDITIONS, ConditionsError, Link, NetworkConditions
 from rollgym.configs import builtin_config, builtin_configs
+from rollgym.games.code_names import is_code_name
+from rollgym.games.contract import GameSpec
+from rollgym.games.errors import GameError
+from rollgym.games.policies import available_policies, make_policy
+from rollgym.server.settings import Experiment, ServerSettings
 from rollgym.yaml_source import KeyPath, YamlError, read_yaml
-from server.settings import Experiment, ServerSettings
 
 
 class Problem(NamedTuple):

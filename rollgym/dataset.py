@@ -14,11 +14,11 @@ import pyarrow as pa
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.codec import CodecError, codec_for
-from games.errors import GameError
-from protocol.episode import Canonical, Column, ExportError, Header, Own
-from protocol.parquet import EpisodeFileError, read_episode
-from protocol.values import ValueFormatError, unpack_value
+from rollgym.games.codec import CodecError, codec_for
+from rollgym.games.errors import GameError
+from rollgym.protocol.episode import Canonical, Column, ExportError, Header, Own
+from rollgym.protocol.parquet import EpisodeFileError, read_episode
+from rollgym.protocol.values import ValueFormatError, unpack_value
 from rollgym.provenance import provenance
 from rollgym.sources import VERDICTS, Source, Wanted, one_or_more, parquet_files, sources
 from rollgym.stored_spaces import gather, space_of
@@ -116,7 +116,8 @@ def load(
     not wanted is not read. Files of peers say nothing of verdict, condition and experiment.
 
     Raises ``ValueError`` for a verdict that there is not, ``FileNotFoundError`` if there is no such path or no file of
-    an episode there, and :class:`~protocol.parquet.EpisodeFileError`, which names the file, for one that can not be
+    an episode there, and :class:`~rollgym.protocol.parquet.EpisodeFileError`, which names the file, for one that can
+    not be
     read.
     """
     for name in one_or_more(verdict) or ():
@@ -129,7 +130,7 @@ def load(
 
 
 def load_sources(found: Iterator[Source]) -> Iterator[Episode]:
-    """The episodes of these files, one at a time. Raises :class:`~protocol.parquet.EpisodeFileError`."""
+    """The episodes of these files, one at a time. Raises :class:`~rollgym.protocol.parquet.EpisodeFileError`."""
     for source in found:
         stored = read_episode(source.path)
         assert stored.canonical is not None
@@ -172,7 +173,8 @@ def _episode(source: Source, header: Header, canonical: Canonical, own: Own | No
 
 
 def decoded_actions(space: spaces.Space[Any], column: Column) -> Any:
-    """The actions in a column of encoded ones. Raises :class:`~games.codec.CodecError` for bytes that are none."""
+    """The actions in a column of encoded ones. Raises :class:`~rollgym.games.codec.CodecError` for bytes that are
+    none."""
     codec = codec_for(space)
     rows, width = column.shape
     if width != codec.width:

@@ -110,7 +110,7 @@ class Outcome:
     def read_verdicts(self, data: Path) -> None:
         """Take what the peers did not live to hear from the dataset in ``data``, once its server has ended.
 
-        Raises :class:`~protocol.parquet.EpisodeFileError` for a file that can not be read.
+        Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for a file that can not be read.
         """
         if self.match is None:
             return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from client_sim.keep import proof
-from protocol.episode import Export
-from protocol.parquet import write_episode
+from rollgym.client_sim.keep import proof
+from rollgym.protocol.episode import Export
+from rollgym.protocol.parquet import write_episode
 
 
 def export_name(episode: int, player: int) -> str:
@@ -18,7 +18,7 @@ def export_name(episode: int, player: int) -> str:
 def write_export(folder: Path, export: Export) -> Path:
     """Write an export into an existing folder, whole or not at all. Returns its path.
 
-    Raises ``OSError`` if the disk refuses, and :class:`~protocol.parquet.EpisodeFileError`.
+    Raises ``OSError`` if the disk refuses, and :class:`~rollgym.protocol.parquet.EpisodeFileError`.
     """
     path = folder / export_name(export.header.episode, export.own.player)
     temporary = path.with_suffix(".part")

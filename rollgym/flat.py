@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from games.codec import codec_for
-from games.spaces import flattener, leaves
-from protocol.episode import OWN_COLUMNS, Header
-from protocol.parquet import Layout, OwnLayout, StoredColumn, StoredInfo, stored_values
-from protocol.values import unpack_value
+from rollgym.games.codec import codec_for
+from rollgym.games.spaces import flattener, leaves
+from rollgym.protocol.episode import OWN_COLUMNS, Header
+from rollgym.protocol.parquet import Layout, OwnLayout, StoredColumn, StoredInfo, stored_values
+from rollgym.protocol.values import unpack_value
 from rollgym.provenance import to_json
 from rollgym.stored_spaces import space_of
 

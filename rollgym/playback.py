@@ -16,17 +16,17 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from games.codec import CodecError
-from games.contract import Game, JointInput
-from games.errors import GameError
-from games.identity import identity
-from games.limits import limited
-from games.registry import is_built_in, make
-from games.replay import ReplayError, recorded_inputs
-from games.spaces import flattener, leaves
-from protocol.episode import Canonical, Header, Own, RollbackEvent
-from protocol.messages import GameIdentity, first_difference
-from protocol.parquet import read_episode
+from rollgym.games.codec import CodecError
+from rollgym.games.contract import Game, JointInput
+from rollgym.games.errors import GameError
+from rollgym.games.identity import identity
+from rollgym.games.limits import limited
+from rollgym.games.registry import is_built_in, make
+from rollgym.games.replay import ReplayError, recorded_inputs
+from rollgym.games.spaces import flattener, leaves
+from rollgym.protocol.episode import Canonical, Header, Own, RollbackEvent
+from rollgym.protocol.messages import GameIdentity, first_difference
+from rollgym.protocol.parquet import read_episode
 from rollgym.sources import Source, sources
 
 V = TypeVar("V")
@@ -83,7 +83,7 @@ def find_recording(path: Path, player: int | None) -> Recording:
     """The episode at ``path`` (a file, or a folder with one episode) as ``player`` saw it.
 
     Without a player it is the one who wrote the file, or the first whose own part is there. Raises
-    :class:`PlaybackError`, ``FileNotFoundError``, :class:`~protocol.parquet.EpisodeFileError`.
+    :class:`PlaybackError`, ``FileNotFoundError``, :class:`~rollgym.protocol.parquet.EpisodeFileError`.
     """
     found: list[Source] = list(sources(path))
     if player is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from games.contract import Game
+from rollgym.games.contract import Game
 from rollgym.playback import Moment, PlaybackError, Recording, inputs_text, not_shown, rollback_text
 
 Picture = NDArray[np.uint8]

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from games.contract import Game
+from rollgym.games.contract import Game
 from rollgym.playback import Moment, Recording, inputs_text, not_shown, rollback_text
 
 FLASH = 0.5

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.parquet import Layout, OwnLayout
+from rollgym.protocol.parquet import Layout, OwnLayout
 
 JSON_KEYS = (*("mismatch", "received", "digests", "statuses", "played", "bots", "client_software", "server_software"),)
 """Keys of a file's ``rollgym.extra`` whose text is JSON."""

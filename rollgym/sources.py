@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from protocol.parquet import Layout, read_layout
+from rollgym.protocol.parquet import Layout, read_layout
 
 VERDICTS = ("verified", "diverged", "single", "partial")
 """What a server may say of an episode."""
@@ -78,7 +78,7 @@ def parquet_files(path: str | os.PathLike[str]) -> list[Path]:
 def sources(path: str | os.PathLike[str], wanted: Wanted | None = None) -> Iterator[Source]:
     """The episodes at ``path`` that are wanted, in order of their names. Files of one's own part only are no episodes.
 
-    Raises ``FileNotFoundError`` at once, and :class:`~protocol.parquet.EpisodeFileError` on the way.
+    Raises ``FileNotFoundError`` at once, and :class:`~rollgym.protocol.parquet.EpisodeFileError` on the way.
     """
     return _sources(parquet_files(path), wanted or Wanted())
 

@@ -1,4 +1,5 @@
-"""Spaces from the descriptions in episode files (:func:`games.spaces.describe`): no game is needed to read them."""
+"""Spaces from the descriptions in episode files (:func:`rollgym.games.spaces.describe`): no game is needed to read
+them."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from games.codec import CodecError
-from games.errors import GameError
-from protocol.episode import ExportError
-from protocol.parquet import EpisodeFileError, Layout, OwnLayout, read_layout, read_table
-from protocol.values import ValueFormatError
 from rollgym.flat import INFO_TYPES, Columns, as_type, beside, facts, in_order, own_part
+from rollgym.games.codec import CodecError
+from rollgym.games.errors import GameError
+from rollgym.protocol.episode import ExportError
+from rollgym.protocol.parquet import EpisodeFileError, Layout, OwnLayout, read_layout, read_table
+from rollgym.protocol.values import ValueFormatError
 from rollgym.provenance import provenance, to_json
 from rollgym.sources import Source
 
@@ -62,7 +62,7 @@ class EpisodeTables(NamedTuple):
 
 
 def read_tables(source: Source) -> EpisodeTables:
-    """Read an episode's files. Raises :class:`~protocol.parquet.EpisodeFileError`."""
+    """Read an episode's files. Raises :class:`~rollgym.protocol.parquet.EpisodeFileError`."""
     layout, table = read_table(source.path)
     own: dict[int, OwnTable] = {}
     for player, path in source.own.items():
@@ -85,7 +85,7 @@ def _own_table(path: Any, player: int) -> OwnTable:
 
 
 def own_layouts(source: Source) -> Iterator[OwnLayout]:
-    """The metadata of the players' own parts. Raises :class:`~protocol.parquet.EpisodeFileError`."""
+    """The metadata of the players' own parts. Raises :class:`~rollgym.protocol.parquet.EpisodeFileError`."""
     for path in source.own.values():
         layout = source.layout if path == source.path else read_layout(path)
         if layout.own is not None:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from games.contract import Game, JointInput, Observation, Outcome
-from games.policies import Policy
+from rollgym.games.contract import Game, JointInput, Observation, Outcome
+from rollgym.games.policies import Policy
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from client_sim.spool import SUFFIX, Spool
-from client_sim.upload import Refused, Stored, Uploader, UploadResult
+from rollgym.client_sim.spool import SUFFIX, Spool
+from rollgym.client_sim.upload import Refused, Stored, Uploader, UploadResult
 
 WITHIN = 30.0
 """Seconds in which a server that is there takes what is left."""
@@ -42,7 +42,7 @@ async def upload_left(
     """Bring what is in ``spool`` to the server at ``url``, wherever it was meant to go at first.
 
     It has to be a server of the data folder in which the matches were played: others do not know their tickets.
-    Raises :class:`~client_sim.spool.SpoolError` if the spool can not be used.
+    Raises :class:`~rollgym.client_sim.spool.SpoolError` if the spool can not be used.
     """
     stored, refused = 0, []
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
-from protocol.parquet import EpisodeFileError, read_layout
+from rollgym.protocol.parquet import EpisodeFileError, read_layout
 
 if TYPE_CHECKING:
-    from games.contract import Game
-    from protocol.messages import GameIdentity
+    from rollgym.games.contract import Game
+    from rollgym.protocol.messages import GameIdentity
 
 
 class NothingToVerifyError(Exception):
@@ -71,10 +71,10 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
     ``trusted`` are the names of games beyond the built-in ones whose code may be imported. With ``any_version`` a game
     of another version than the recorded one is played all the same.
     """
-    from games.identity import identity
-    from protocol.episode import Export, Own, content_digest
-    from protocol.parquet import read_episode
-    from server.judge import audit
+    from rollgym.games.identity import identity
+    from rollgym.protocol.episode import Export, Own, content_digest
+    from rollgym.protocol.parquet import read_episode
+    from rollgym.server.judge import audit
 
     name = os.fspath(path)
     try:
@@ -117,8 +117,8 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
 
 def _make(wanted: GameIdentity, trusted: frozenset[str]) -> Game | str:
     """The game, or why it can not be made."""
-    from games.errors import GameError
-    from games.registry import is_built_in, make
+    from rollgym.games.errors import GameError
+    from rollgym.games.registry import is_built_in, make
 
     known = is_built_in(wanted.id) or wanted.id in trusted
     try:
@@ -132,7 +132,7 @@ def _make(wanted: GameIdentity, trusted: frozenset[str]) -> Game | str:
 
 def _changed(recorded: GameIdentity, here: GameIdentity) -> str:
     """What to say when the versions are not the same."""
-    from games.code_names import is_code_name, module_of
+    from rollgym.games.code_names import is_code_name, module_of
 
     what, said = f"game {recorded.id}", "is of another version than recorded"
     if is_code_name(recorded.id) and "+source-" in recorded.version and "+source-" in here.version:

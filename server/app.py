@@ -11,23 +11,23 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from games.errors import GameError
-from games.identity import identity
-from protocol.messages import GameIdentity
-from protocol.version import PROTOCOL_VERSION
-from server.catalogue import Catalogue
-from server.control import Control, ControlServer
-from server.errors import RefusedError, ServerError
-from server.ingest import Ingest
-from server.matches import RELAY_PATH, Matches
-from server.metrics import CONTENT_TYPE, Metrics
-from server.reception import Reception
-from server.recovery import Orphan, Recovery
-from server.relay import Relay
-from server.settings import ServerSettings
-from server.store import Store
-from server.tickets import presented
-from server.workers import Workers
+from rollgym.games.errors import GameError
+from rollgym.games.identity import identity
+from rollgym.protocol.messages import GameIdentity
+from rollgym.protocol.version import PROTOCOL_VERSION
+from rollgym.server.catalogue import Catalogue
+from rollgym.server.control import Control, ControlServer
+from rollgym.server.errors import RefusedError, ServerError
+from rollgym.server.ingest import Ingest
+from rollgym.server.matches import RELAY_PATH, Matches
+from rollgym.server.metrics import CONTENT_TYPE, Metrics
+from rollgym.server.reception import Reception
+from rollgym.server.recovery import Orphan, Recovery
+from rollgym.server.relay import Relay
+from rollgym.server.settings import ServerSettings
+from rollgym.server.store import Store
+from rollgym.server.tickets import presented
+from rollgym.server.workers import Workers
 
 _GOODBYE = 0.3
 # Seconds in which a client can read that the server goes.

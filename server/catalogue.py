@@ -18,8 +18,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from protocol.messages import GameIdentity, PlaySettings
-from server.errors import ServerError
+from rollgym.protocol.messages import GameIdentity, PlaySettings
+from rollgym.server.errors import ServerError
 
 T = TypeVar("T")
 

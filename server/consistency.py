@@ -1,6 +1,7 @@
 """Do a data folder's catalogue and files say the same? For a folder that no server uses at the moment.
 
-Stricter than the look that every start takes (``server.recovery``): every byte of every acknowledged upload is put
+Stricter than the look that every start takes (``rollgym.server.recovery``): every byte of every acknowledged upload is
+put
 together again and compared with the hash of what was acknowledged. Reads only.
 """
 
@@ -13,11 +14,11 @@ from pathlib import Path
 from blake3 import blake3
 from msgspec import Struct
 
-from protocol.episode import ExportError, content_digest, decode_export, encode_export
-from protocol.parquet import EpisodeFileError, read_episode
-from server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from server.judge import CANONICAL, load_upload
-from server.store import Store
+from rollgym.protocol.episode import ExportError, content_digest, decode_export, encode_export
+from rollgym.protocol.parquet import EpisodeFileError, read_episode
+from rollgym.server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
+from rollgym.server.judge import CANONICAL, load_upload
+from rollgym.server.store import Store
 
 
 class Problem(Struct, frozen=True):
@@ -40,7 +41,7 @@ class Content(Struct, frozen=True):
 
 
 async def inspect(root: Path) -> Content:
-    """Everything in a data folder. Raises :class:`~server.errors.ServerError` for a catalogue that is none."""
+    """Everything in a data folder. Raises :class:`~rollgym.server.errors.ServerError` for a catalogue that is none."""
     store = Store(root)
     catalogue = Catalogue(store.catalogue)
     try:

@@ -1,4 +1,4 @@
-"""The control plane: Socket.IO with msgpack. Messages are in ``protocol.messages``.
+"""The control plane: Socket.IO with msgpack. Messages are in ``rollgym.protocol.messages``.
 
 python-socketio keeps an unbounded queue per client. Here it is bounded: a client that does not read what it is sent,
 or that makes the server answer faster than it reads, is cut off, and nobody else notices.
@@ -20,7 +20,7 @@ from aiohttp import WSMsgType, web
 from engineio.async_drivers import aiohttp as aiohttp_driver
 from msgspec import Struct
 
-from protocol.messages import (
+from rollgym.protocol.messages import (
     CLIENT_EVENTS,
     NAMESPACE,
     SERVER_EVENTS,
@@ -32,12 +32,12 @@ from protocol.messages import (
     dump,
     parse,
 )
-from server.errors import RefusedError
-from server.metrics import Metrics
-from server.reception import Reception
-from server.settings import ServerSettings
+from rollgym.server.errors import RefusedError
+from rollgym.server.metrics import Metrics
+from rollgym.server.reception import Reception
+from rollgym.server.settings import ServerSettings
 
-log = structlog.get_logger("server.control")
+log = structlog.get_logger("rollgym.server.control")
 
 _CONNECT_WITHIN = 10.0
 # Seconds between the two layers' handshakes. Clients send the second one at once.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocol.messages import ErrorReply, dump
+from rollgym.protocol.messages import ErrorReply, dump
 
 
 class ServerError(Exception):
@@ -12,7 +12,7 @@ class ServerError(Exception):
 
 
 class RefusedError(Exception):
-    """A request that is refused. Carries the :class:`~protocol.messages.ErrorReply` and its HTTP status."""
+    """A request that is refused. Carries the :class:`~rollgym.protocol.messages.ErrorReply` and its HTTP status."""
 
     def __init__(
         self,

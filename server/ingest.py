@@ -19,15 +19,15 @@ import structlog
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from server.catalogue import Catalogue, Holder, MatchRow, Stopped, UploadRow
-from server.checks import Checked, Expected, check_upload
-from server.errors import RefusedError
-from server.matches import Matches
-from server.metrics import Metrics
-from server.settings import Limits
-from server.store import NO_ROOM, Store, is_match_id, publish
-from server.tickets import presented
-from server.workers import WorkerDiedError, Workers
+from rollgym.server.catalogue import Catalogue, Holder, MatchRow, Stopped, UploadRow
+from rollgym.server.checks import Checked, Expected, check_upload
+from rollgym.server.errors import RefusedError
+from rollgym.server.matches import Matches
+from rollgym.server.metrics import Metrics
+from rollgym.server.settings import Limits
+from rollgym.server.store import NO_ROOM, Store, is_match_id, publish
+from rollgym.server.tickets import presented
+from rollgym.server.workers import WorkerDiedError, Workers
 
 _PIECE = 1 << 18
 _BODIES_PER_SLOT = 8
@@ -36,7 +36,7 @@ and yet the temporary files must have a bound."""
 _ENCODINGS = ("identity", "deflate", "gzip")
 _MEDIA_TYPE = "application/msgpack"
 
-log = structlog.get_logger("server.ingest")
+log = structlog.get_logger("rollgym.server.ingest")
 
 
 class Ingest:

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from games.contract import Game
-from games.identity import identity
-from games.limits import limited
-from games.registry import available, make
-from games.replay import ReplayError, replay
-from protocol.episode import (
+from rollgym.games.contract import Game
+from rollgym.games.identity import identity
+from rollgym.games.limits import limited
+from rollgym.games.registry import available, make
+from rollgym.games.replay import ReplayError, replay
+from rollgym.protocol.episode import (
     Canonical,
     Column,
     Export,
@@ -37,11 +37,11 @@ from protocol.episode import (
     content_digest,
     decode_export,
 )
-from protocol.messages import first_difference
-from protocol.parity import Mismatch, compare_episodes
-from protocol.parquet import EpisodeFileError, StoredEpisode, read_episode, write_episode
-from server.catalogue import EpisodeRow, MatchRow, UploadRow
-from server.store import Store, publish, sync_file
+from rollgym.protocol.messages import first_difference
+from rollgym.protocol.parity import Mismatch, compare_episodes
+from rollgym.protocol.parquet import EpisodeFileError, StoredEpisode, read_episode, write_episode
+from rollgym.server.catalogue import EpisodeRow, MatchRow, UploadRow
+from rollgym.server.store import Store, publish, sync_file
 
 CANONICAL = "canonical.parquet"
 

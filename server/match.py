@@ -11,9 +11,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from protocol.messages import Verdict
-from server.catalogue import MatchRow
-from server.lobby import Group
+from rollgym.protocol.messages import Verdict
+from rollgym.server.catalogue import MatchRow
+from rollgym.server.lobby import Group
 
 LAST_UPLOADS = 2.0
 """Seconds after a player has left in which his last uploads are waited for: a client that stops has some under way.

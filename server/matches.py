@@ -12,19 +12,19 @@ from functools import partial
 import structlog
 from msgspec import Struct
 
-from protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, PlaySettings, Resume, Verdict
-from protocol.seeds import SEED_LIMIT, match_seed
-from server.catalogue import Catalogue, EpisodeRow, Holder, MatchRow
-from server.judge import Job, judge_episode
-from server.lobby import Group
-from server.match import Match, Phase, Seat
-from server.metrics import Metrics
-from server.relay import Relay
-from server.returning import Returning
-from server.settings import Experiment
-from server.store import Store, new_match_id
-from server.tickets import new_ticket, ticket_hash
-from server.workers import Workers
+from rollgym.protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, PlaySettings, Resume, Verdict
+from rollgym.protocol.seeds import SEED_LIMIT, match_seed
+from rollgym.server.catalogue import Catalogue, EpisodeRow, Holder, MatchRow
+from rollgym.server.judge import Job, judge_episode
+from rollgym.server.lobby import Group
+from rollgym.server.match import Match, Phase, Seat
+from rollgym.server.metrics import Metrics
+from rollgym.server.relay import Relay
+from rollgym.server.returning import Returning
+from rollgym.server.settings import Experiment
+from rollgym.server.store import Store, new_match_id
+from rollgym.server.tickets import new_ticket, ticket_hash
+from rollgym.server.workers import Workers
 
 RELAY_PATH = "/relay"
 UPLOAD_PATH = "/matches/{match}/episodes/{episode}"
@@ -42,7 +42,7 @@ _JUDGE_TRIES = 3
 _JUDGE_PAUSE = 0.5
 # Seconds after the first failure; four times as long after the next.
 
-log = structlog.get_logger("server.matches")
+log = structlog.get_logger("rollgym.server.matches")
 
 Tell = Callable[[str, Struct], Awaitable[None]]
 """Sends a message to a client's control connection. A client that is gone is no error."""

@@ -9,18 +9,18 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from protocol.messages import ErrorReply, GameIdentity, Join, Resume, first_difference
-from protocol.version import PROTOCOL_VERSION
-from server.catalogue import Stopped
-from server.errors import RefusedError
-from server.lobby import Group, Lobby, LobbyError, Place
-from server.matches import Matches, Player, Tell
-from server.metrics import Metrics
+from rollgym.protocol.messages import ErrorReply, GameIdentity, Join, Resume, first_difference
+from rollgym.protocol.version import PROTOCOL_VERSION
+from rollgym.server.catalogue import Stopped
+from rollgym.server.errors import RefusedError
+from rollgym.server.lobby import Group, Lobby, LobbyError, Place
+from rollgym.server.matches import Matches, Player, Tell
+from rollgym.server.metrics import Metrics
 
 _RETRY = 1.0
 # Seconds between attempts to record a match while the disk refuses.
 
-log = structlog.get_logger("server.reception")
+log = structlog.get_logger("rollgym.server.reception")
 
 Drop = Callable[[str], Awaitable[None]]
 """Ends a client's control connection."""

@@ -15,14 +15,14 @@ from typing import Literal
 import structlog
 from msgspec import Struct
 
-from server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from server.checks import Expected, check_upload
-from server.errors import RefusedError
-from server.settings import Limits
-from server.store import InboxFile, Store
-from server.workers import WorkerDiedError, Workers
+from rollgym.server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
+from rollgym.server.checks import Expected, check_upload
+from rollgym.server.errors import RefusedError
+from rollgym.server.settings import Limits
+from rollgym.server.store import InboxFile, Store
+from rollgym.server.workers import WorkerDiedError, Workers
 
-log = structlog.get_logger("server.recovery")
+log = structlog.get_logger("rollgym.server.recovery")
 
 _PARQUET = b"PAR1"
 # How every Parquet file begins and ends.

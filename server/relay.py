@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from protocol.packets import MAX_PACKET
-from server.metrics import Metrics
+from rollgym.protocol.packets import MAX_PACKET
+from rollgym.server.metrics import Metrics
 
 EVERYONE = 0xFF
 

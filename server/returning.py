@@ -14,16 +14,16 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from msgspec import Struct
 
-from protocol.messages import Resume
-from server.errors import RefusedError
-from server.match import Match, Seat
-from server.metrics import Metrics
-from server.tickets import ticket_hash
+from rollgym.protocol.messages import Resume
+from rollgym.server.errors import RefusedError
+from rollgym.server.match import Match, Seat
+from rollgym.server.metrics import Metrics
+from rollgym.server.tickets import ticket_hash
 
 UNNOTICED = 3.0
 """Seconds, generously, for which a connection may be dead before that is noticed."""
 
-log = structlog.get_logger("server.returning")
+log = structlog.get_logger("rollgym.server.returning")
 
 
 class Returning:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 import structlog
 from aiohttp import web
 
-from server.app import SERVER, create_app
-from server.errors import ServerError
-from server.settings import ServerSettings
+from rollgym.server.app import SERVER, create_app
+from rollgym.server.errors import ServerError
+from rollgym.server.settings import ServerSettings
 
 log = structlog.get_logger("server")
 

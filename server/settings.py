@@ -10,11 +10,11 @@ import msgspec
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from games.contract import Game
-from games.npc import NPCS
-from games.registry import check_parameters, make
-from protocol.messages import PlaySettings
-from protocol.seeds import SEED_LIMIT
+from rollgym.games.contract import Game
+from rollgym.games.npc import NPCS
+from rollgym.games.registry import check_parameters, make
+from rollgym.protocol.messages import PlaySettings
+from rollgym.protocol.seeds import SEED_LIMIT
 
 _PLAY = PlaySettings()
 
@@ -58,17 +58,17 @@ class GameSettings(_Section):
         return self
 
     def make(self) -> Game:
-        """A new instance of the game. Raises :class:`~games.errors.GameError`."""
+        """A new instance of the game. Raises :class:`~rollgym.games.errors.GameError`."""
         return make(self.id, self.all_parameters())
 
     def all_parameters(self) -> dict[str, Any]:
-        """What :func:`games.registry.make` takes: the parameters, and the NPCs if there are any."""
+        """What :func:`rollgym.games.registry.make` takes: the parameters, and the NPCs if there are any."""
         npcs = {agent: npc.model_dump() for agent, npc in self.npcs.items()}
         return {**self.parameters, NPCS: npcs} if npcs else dict(self.parameters)
 
 
 class Play(_Section):
-    """How matches are played: :class:`protocol.messages.PlaySettings`, with the game's own fps as default."""
+    """How matches are played: :class:`rollgym.protocol.messages.PlaySettings`, with the game's own fps as default."""
 
     episodes: int = Field(default=_PLAY.episodes, ge=1, le=1_000_000)
     fps: float | None = Field(default=None, gt=0, le=1000)

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from server.errors import ServerError
+from rollgym.server.errors import ServerError
 
 _MATCH = re.compile(r"m[0-9a-f]{24}")
 _INBOX = re.compile(r"(\d{6,7})\.(\d{1,2})\.msgpack")

@@ -7,7 +7,7 @@ import secrets
 
 from aiohttp import web
 
-from server.errors import RefusedError
+from rollgym.server.errors import RefusedError
 
 _SCHEME = "bearer "
 

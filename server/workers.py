@@ -29,7 +29,7 @@ if sys.platform == "linux":
 MEMORY_BYTES = 4 << 30
 """Address space of a worker process. On Linux only."""
 
-log = structlog.get_logger("server.workers")
+log = structlog.get_logger("rollgym.server.workers")
 
 
 class WorkerDiedError(Exception):
@@ -111,7 +111,7 @@ def _end_with_parent() -> None:
 
 
 def _warm() -> int:
-    import server.checks
-    import server.judge  # noqa: F401 - imported for its effect: pyarrow and gymnasium are loaded
+    import rollgym.server.checks
+    import rollgym.server.judge  # noqa: F401 - imported for its effect: pyarrow and gymnasium are loaded
 
     return os.getpid()

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from client_sim.rollback.errors import InvariantViolation
-from games.columns import CanonicalBuilder
-from games.contract import JointInput, Observation, Outcome
-from protocol.episode import Canonical
+from rollgym.client_sim.rollback.errors import InvariantViolation
+from rollgym.games.columns import CanonicalBuilder
+from rollgym.games.contract import JointInput, Observation, Outcome
+from rollgym.protocol.episode import Canonical
 
 
 class Row:

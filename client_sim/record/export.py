@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from client_sim.record.recorder import EpisodeRecorder
-from client_sim.rollback.session import Session
-from protocol.episode import Export, Header, Own, Tail, content_digest
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.session import Session
+from rollgym.protocol.episode import Export, Header, Own, Tail, content_digest
 
 
 def make_tail(recorder: EpisodeRecorder, session: Session) -> Tail | None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from client_sim.record.buffers import CanonicalBuffer, Row, SpeculativeBuffer
-from client_sim.rollback.interfaces import Rollback
-from games.columns import CanonicalBuilder, observation_columns
-from games.contract import Game, JointInput, Observation, Outcome
-from games.spaces import flattener
-from protocol.episode import OWN_COLUMNS, Canonical, Column, RollbackEvent
+from rollgym.client_sim.record.buffers import CanonicalBuffer, Row, SpeculativeBuffer
+from rollgym.client_sim.rollback.interfaces import Rollback
+from rollgym.games.columns import CanonicalBuilder, observation_columns
+from rollgym.games.contract import Game, JointInput, Observation, Outcome
+from rollgym.games.spaces import flattener
+from rollgym.protocol.episode import OWN_COLUMNS, Canonical, Column, RollbackEvent
 
 MAX_ROLLBACK_EVENTS = 1_000_000
 """Kept per episode. The schema allows this many frames, and a frame has at most a few rollbacks."""

@@ -12,7 +12,7 @@ whose inputs are all real and that was simulated with exactly those is *canonica
 
 A whole two-player match in one loop, with one session per player and a wire that is three frames late:
 
->>> from client_sim.rollback import Progress, Session, SessionSettings
+>>> from rollgym.client_sim.rollback import Progress, Session, SessionSettings
 >>> class Sum:  # a game without end: everybody's inputs are mixed into one number
 ...     total = 0
 ...     def step(self, inputs): self.total = self.total * 3 % 97 + sum(i[0] for i in inputs); return self
@@ -35,20 +35,21 @@ A whole two-player match in one loop, with one session per player and a wire tha
 >>> one.canonical == two.canonical == 97, one.stats.rollbacks > 50, one.checksums.newest == two.checksums.newest
 (True, True, True)
 
-Further: :mod:`~client_sim.rollback.session` explains the order of a tick, :mod:`~client_sim.rollback.prediction` how to
-bring a predictor, :mod:`~client_sim.rollback.watching` spectators and replays,
-:mod:`~client_sim.rollback.time_sync` how two peers stay level.
+Further: :mod:`~rollgym.client_sim.rollback.session` explains the order of a tick,
+:mod:`~rollgym.client_sim.rollback.prediction` how to
+bring a predictor, :mod:`~rollgym.client_sim.rollback.watching` spectators and replays,
+:mod:`~rollgym.client_sim.rollback.time_sync` how two peers stay level.
 """
 
 from __future__ import annotations
 
-from client_sim.rollback.checksums import Desync
-from client_sim.rollback.errors import RollbackError
-from client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
-from client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
-from client_sim.rollback.session import Progress, Session, SessionSettings
-from client_sim.rollback.synctest import SyncTest, SyncTestFailed
-from client_sim.rollback.watching import Spectator, replay
+from rollgym.client_sim.rollback.checksums import Desync
+from rollgym.client_sim.rollback.errors import RollbackError
+from rollgym.client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
+from rollgym.client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
+from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.synctest import SyncTest, SyncTestFailed
+from rollgym.client_sim.rollback.watching import Spectator, replay
 
 __all__ = [
     "Session",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from client_sim.rollback.errors import InputConflict, InputGap
+from rollgym.client_sim.rollback.errors import InputConflict, InputGap
 
 REAL = 0
 IDLE = 1

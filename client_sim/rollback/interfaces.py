@@ -15,7 +15,7 @@ class Outcome(Protocol):
 
 
 class Simulation(Protocol):
-    """A deterministic game. See ``games.contract.Game``, which is one."""
+    """A deterministic game. See ``rollgym.games.contract.Game``, which is one."""
 
     def step(self, inputs: JointInput, /) -> Outcome: ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from client_sim.rollback.input_queue import InputQueue
+from rollgym.client_sim.rollback.input_queue import InputQueue
 
 Predictor = Callable[[InputQueue, int], bytes]
 """``(confirmed inputs of the player, frame) -> input``. May read ``queue.last``, ``queue.default`` and

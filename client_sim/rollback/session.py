@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from client_sim.rollback.checksums import ChecksumBook, Desync
-from client_sim.rollback.errors import (
+from rollgym.client_sim.rollback.checksums import ChecksumBook, Desync
+from rollgym.client_sim.rollback.errors import (
     InputTooFarAhead,
     InputWidth,
     InvariantViolation,
@@ -21,11 +21,11 @@ from client_sim.rollback.errors import (
     SettingsError,
     UnknownPlayer,
 )
-from client_sim.rollback.input_queue import REAL, InputQueue
-from client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
-from client_sim.rollback.prediction import Predictor, repeat_last
-from client_sim.rollback.snapshots import SnapshotStore
-from client_sim.rollback.statistics import Statistics
+from rollgym.client_sim.rollback.input_queue import REAL, InputQueue
+from rollgym.client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
+from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
+from rollgym.client_sim.rollback.snapshots import SnapshotStore
+from rollgym.client_sim.rollback.statistics import Statistics
 
 MAX_AHEAD = 1 << 14
 """Frames beyond the present for which another player's inputs are taken in: bounds memory, and is far more than a

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from client_sim.rollback.errors import InvariantViolation
+from rollgym.client_sim.rollback.errors import InvariantViolation
 
 
 class SnapshotStore:

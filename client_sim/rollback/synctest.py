@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from client_sim.rollback.errors import InputWidth, RollbackError, SettingsError, UnknownPlayer
-from client_sim.rollback.interfaces import JointInput, Outcome, Simulation
+from rollgym.client_sim.rollback.errors import InputWidth, RollbackError, SettingsError, UnknownPlayer
+from rollgym.client_sim.rollback.interfaces import JointInput, Outcome, Simulation
 
 
 class Inspectable(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from client_sim.rollback.interfaces import JointInput, Outcome, Recorder, Simulation
-from client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.interfaces import JointInput, Outcome, Recorder, Simulation
+from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
 
 
 class Spectator:

@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from client_sim.network import Channel, Link
-from client_sim.transport.interface import EVERYONE, OnLost, OnPacket, Transport
+from rollgym.client_sim.network import Channel, Link
+from rollgym.client_sim.transport.interface import EVERYONE, OnLost, OnPacket, Transport
 
 MAX_HELD = 4096
 """Packets held back at once. At 60 a second and 2 s of delay there are 120; beyond the bound they are dropped."""
 
 
 class ImpairedTransport:
-    """Puts a :class:`~client_sim.network.Link` in front of the sending side of another transport.
+    """Puts a :class:`~rollgym.client_sim.network.Link` in front of the sending side of another transport.
 
     Both players wrap their own transport: each direction then has its conditions, once.
     """

@@ -17,8 +17,8 @@ import aiohttp
 import structlog
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from client_sim.transport.interface import OnLost, OnPacket, TransportError
-from protocol.packets import MAX_PACKET
+from rollgym.client_sim.transport.interface import OnLost, OnPacket, TransportError
+from rollgym.protocol.packets import MAX_PACKET
 
 log = structlog.get_logger(__name__)
 

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from games.adapters.aec_env import AecFamily
-from games.adapters.family import ABSENT, Family, Turn, is_environment
-from games.adapters.fitting import blank, fitter, fresh, idle_action, plain_info
-from games.adapters.gymnasium_env import GymnasiumFamily
-from games.adapters.options import AdapterOptions
-from games.adapters.parallel_env import ParallelFamily
-from games.adapters.state import Past, Replayed, StateMethod, Written
-from games.codec import Codec
-from games.contract import Game, GameSpec, JointInput, Observation, Outcome
-from games.errors import GameError
-from games.plain import plain_bytes
-from games.policies import from_json
+from rollgym.games.adapters.aec_env import AecFamily
+from rollgym.games.adapters.family import ABSENT, Family, Turn, is_environment
+from rollgym.games.adapters.fitting import blank, fitter, fresh, idle_action, plain_info
+from rollgym.games.adapters.gymnasium_env import GymnasiumFamily
+from rollgym.games.adapters.options import AdapterOptions
+from rollgym.games.adapters.parallel_env import ParallelFamily
+from rollgym.games.adapters.state import Past, Replayed, StateMethod, Written
+from rollgym.games.codec import Codec
+from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
+from rollgym.games.errors import GameError
+from rollgym.games.plain import plain_bytes
+from rollgym.games.policies import from_json
 
 DEFAULT_FPS = 30
 _DECODED = 4096
@@ -53,8 +53,8 @@ class AdaptedGame(Game):
     ) -> None:
         """The environment belongs to the game from then on, and need not have been reset.
 
-        Raises :class:`~games.errors.GameError` for an environment or spaces that can not be played, and
-        :class:`~games.errors.Unsafe` for a state that can not be copied.
+        Raises :class:`~rollgym.games.errors.GameError` for an environment or spaces that can not be played, and
+        :class:`~rollgym.games.errors.Unsafe` for a state that can not be copied.
         """
         options = options or AdapterOptions()
         self.env = env
@@ -126,7 +126,8 @@ class AdaptedGame(Game):
         _, self._seen, self._terminated, self._truncated = snapshot
 
     def state_bytes(self, snapshot: Snapshot) -> bytes:
-        """Who is over, one byte per agent, then the canonical bytes of the environment: :mod:`games.copying`."""
+        """Who is over, one byte per agent, then the canonical bytes of the environment:
+        :mod:`rollgym.games.copying`."""
         flags = bytes([t + 2 * c for t, c in zip(snapshot.terminated, snapshot.truncated, strict=True)])
         return flags + self.state_method.state_bytes(snapshot.state)
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from gymnasium import spaces
 
-from games.adapters.family import ABSENT, Space, Turn
-from games.adapters.parallel_env import spaces_of
-from games.errors import GameError
+from rollgym.games.adapters.family import ABSENT, Space, Turn
+from rollgym.games.adapters.parallel_env import spaces_of
+from rollgym.games.errors import GameError
 
 
 class AecFamily:
@@ -29,7 +29,7 @@ class AecFamily:
     """
 
     def __init__(self, env: Any, wait: bool = False) -> None:
-        """Raises :class:`~games.errors.GameError` for spaces that can not be played."""
+        """Raises :class:`~rollgym.games.errors.GameError` for spaces that can not be played."""
         self.env = env
         # A predicted move is often illegal, and taken back: not worth a warning each time.
         logging.getLogger("pettingzoo.utils.env_logger").setLevel(logging.ERROR)

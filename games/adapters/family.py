@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
-from games.errors import GameError
+from rollgym.games.errors import GameError
 
 Space: TypeAlias = spaces.Space[Any]
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium import spaces
 
-from games.errors import GameError
-from games.info import NO_INFO
-from games.spaces import leaves
+from rollgym.games.errors import GameError
+from rollgym.games.info import NO_INFO
+from rollgym.games.spaces import leaves
 
 Space: TypeAlias = spaces.Space[Any]
 Fit: TypeAlias = Callable[[Any], Any]
@@ -20,7 +20,8 @@ def fitter(space: Space, name: str) -> Fit:
     """A function that makes an observation a member of its space in structure, shape and type, as a fresh copy.
 
     Values of another type are converted as numpy does (a float64 where the space says float32 is rounded). Bounds are
-    not checked. The function raises :class:`~games.errors.GameError` for another structure or shape, and for fractions
+    not checked. The function raises :class:`~rollgym.games.errors.GameError` for another structure or shape, and for
+    fractions
     where the space has integers. Raises the same for a space that can not be recorded.
     """
     leaves(space)

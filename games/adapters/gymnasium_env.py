@@ -12,15 +12,15 @@ from typing import Any
 
 from gymnasium import spaces
 
-from games.adapters.family import Space, Turn, per_agent
-from games.errors import GameError
+from rollgym.games.adapters.family import Space, Turn, per_agent
+from rollgym.games.errors import GameError
 
 
 class GymnasiumFamily:
     """Drives a ``gymnasium.Env``."""
 
     def __init__(self, env: Any) -> None:
-        """Raises :class:`~games.errors.GameError` if the spaces are not per agent."""
+        """Raises :class:`~rollgym.games.errors.GameError` if the spaces are not per agent."""
         self.env = env
         self.idle: tuple[Any, ...] | None = None
         actions, seen = env.action_space, env.observation_space

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from games.errors import GameError
+from rollgym.games.errors import GameError
 
 PARTS = {
     "HalfCheetah-v5": {"back": (0, 1, 2), "front": (3, 4, 5)},
@@ -25,7 +25,7 @@ class SplitRobot(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 - gymnasium's own form
 
     def __init__(self, robot: str = "HalfCheetah-v5", max_steps: int = 1000, render_mode: str | None = None) -> None:
-        """Raises :class:`~games.errors.GameError` for a robot that is not in :data:`PARTS`."""
+        """Raises :class:`~rollgym.games.errors.GameError` for a robot that is not in :data:`PARTS`."""
         if robot not in PARTS:
             raise GameError("robot", robot, "one of " + ", ".join(PARTS))
         self.env = quietly_made(robot, max_steps, render_mode)

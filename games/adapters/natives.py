@@ -1,6 +1,6 @@
 """State that libraries keep outside of Python, and the libraries' own ways to save it.
 
-Imported for its effect: :mod:`games.copying` then knows how to take these objects. Nothing is imported from the
+Imported for its effect: :mod:`rollgym.games.copying` then knows how to take these objects. Nothing is imported from the
 libraries; their objects are recognised by the name of their class.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from gymnasium import Env
 
-from games.copy_kinds import Kind, Leaves, Replaced, Stateful, Writer
-from games.copy_types import LEAF, extend
-from games.errors import Unsafe
-from games.plain import plain_bytes, type_name
+from rollgym.games.copy_kinds import Kind, Leaves, Replaced, Stateful, Writer
+from rollgym.games.copy_types import LEAF, extend
+from rollgym.games.errors import Unsafe
+from rollgym.games.plain import plain_bytes, type_name
 
 _POOL = 64
 

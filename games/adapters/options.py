@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from games.errors import GameError
+from rollgym.games.errors import GameError
 
 SNAPSHOTS = ("auto", "native", "copy", "replay")
 
@@ -38,7 +38,7 @@ class AdapterOptions:
 
     @classmethod
     def of(cls, given: Any) -> AdapterOptions:
-        """From a mapping of JSON values. Raises :class:`~games.errors.GameError` naming what is wrong."""
+        """From a mapping of JSON values. Raises :class:`~rollgym.games.errors.GameError` naming what is wrong."""
         if not isinstance(given, Mapping):
             raise GameError("adapter", given, "a mapping")
         for name in given:

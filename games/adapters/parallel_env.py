@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from games.adapters.family import ABSENT, Space, Turn
-from games.errors import GameError
+from rollgym.games.adapters.family import ABSENT, Space, Turn
+from rollgym.games.errors import GameError
 
 
 class ParallelFamily:

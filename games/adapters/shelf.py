@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from games.contract import Game
-from games.errors import GameError
-from games.parameters import Parameter, resolve
+from rollgym.games.contract import Game
+from rollgym.games.errors import GameError
+from rollgym.games.parameters import Parameter, resolve
 
 
 class Shelved(NamedTuple):
@@ -130,7 +130,7 @@ def roms() -> Path:
 
 
 def _robot(p: dict[str, Any]) -> Any:
-    from games.adapters.mujoco_split import SplitRobot
+    from rollgym.games.adapters.mujoco_split import SplitRobot
 
     return SplitRobot(p["robot"], p["max_steps"])
 
@@ -267,10 +267,10 @@ SHELF: dict[str, Shelved] = {
 
 
 def make_shelved(game_id: str, given: Mapping[str, Any]) -> Game:
-    """A game of the shelf. Raises :class:`~games.errors.GameError` for parameters it does not take."""
-    from games.adapters.adapted import AdaptedGame
-    from games.adapters.options import AdapterOptions
-    from games.loading import ADAPTER_VERSION
+    """A game of the shelf. Raises :class:`~rollgym.games.errors.GameError` for parameters it does not take."""
+    from rollgym.games.adapters.adapted import AdaptedGame
+    from rollgym.games.adapters.options import AdapterOptions
+    from rollgym.games.loading import ADAPTER_VERSION
 
     entry = SHELF[game_id]
     parameters = resolve(game_id, entry.parameters, given)

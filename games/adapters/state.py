@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import xxhash
 
-from games.adapters import natives
-from games.contract import JointInput
-from games.copying import Copier
-from games.errors import Unsafe
+from rollgym.games.adapters import natives
+from rollgym.games.contract import JointInput
+from rollgym.games.copying import Copier
+from rollgym.games.errors import Unsafe
 
 
 class StateMethod(Protocol):
@@ -36,7 +36,7 @@ class StateMethod(Protocol):
 
 
 class Written:
-    """The environment's own objects, saved and written back by :class:`~games.copying.Copier`.
+    """The environment's own objects, saved and written back by :class:`~rollgym.games.copying.Copier`.
 
     Every episode starts from the environment as it was constructed, so that nothing of an episode before can matter.
     """
@@ -46,7 +46,7 @@ class Written:
     def __init__(self, holder: Any, native: bool) -> None:
         """``native``: an environment's ``get_state`` and ``set_state`` are used where there are any.
 
-        Raises :class:`~games.errors.Unsafe` for what can not be copied.
+        Raises :class:`~rollgym.games.errors.Unsafe` for what can not be copied.
         """
         self._copier = Copier(holder)
         found = _native_part(holder.env) if native else None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from games.contract import Game
 from rollgym.checking.outside import wrapped
 from rollgym.checking.trace import Difference
+from rollgym.games.contract import Game
 
 
 class Evidence:

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from games.contract import Game
 from rollgym.checking.trace import Trace
+from rollgym.games.contract import Game
 
 ROLLBACK = 8
 """Frames of the rollback that is measured: a usual prediction window."""

@@ -66,7 +66,7 @@ def _shown(row: list[Any]) -> Shown:
 
 def _main() -> None:
     request = json.load(sys.stdin)
-    from games.registry import make
+    from rollgym.games.registry import make
 
     game = make(request["game"], request["parameters"])
     wanted, at = request["fields_at"]

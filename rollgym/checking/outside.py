@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from games.contract import Game
-from games.copying import Copier
-from games.errors import Unsafe
-from games.plain import plain_bytes
+from rollgym.games.contract import Game
+from rollgym.games.copying import Copier
+from rollgym.games.errors import Unsafe
+from rollgym.games.plain import plain_bytes
 
 
 @contextmanager

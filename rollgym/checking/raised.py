@@ -6,7 +6,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-_OURS = tuple(str(Path(__file__).parents[2] / name) + "/" for name in ("games", "protocol", "rollgym"))
+_OURS = str(Path(__file__).parents[1]) + "/"
 _LIBRARIES = tuple(sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 
-from games.contract import Game, JointInput, Outcome
-from games.plain import plain_bytes
-from games.policies import Policy, make_policy
-from games.spaces import flatten, leaves
+from rollgym.games.contract import Game, JointInput, Outcome
+from rollgym.games.plain import plain_bytes
+from rollgym.games.policies import Policy, make_policy
+from rollgym.games.spaces import flatten, leaves
 
 ABSENT = "<absent>"
 
@@ -57,7 +57,7 @@ class Trace:
 
 
 def bots(game: Game, policy: str, seed: int) -> list[Policy]:
-    """One policy per player. Raises :class:`~games.errors.GameError` if it can not play the game."""
+    """One policy per player. Raises :class:`~rollgym.games.errors.GameError` if it can not play the game."""
     return [make_policy(policy, game.spec, player, seed + player) for player in range(game.spec.players)]
 
 

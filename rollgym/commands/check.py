@@ -41,9 +41,9 @@ def check(
     """
     import msgspec
 
-    from games.errors import GameError
     from rollgym.check import check as run
     from rollgym.commands.json_output import print_json
+    from rollgym.games.errors import GameError
 
     parameters = parameters_from(param)
     said = (lambda found: None) if as_json else _say

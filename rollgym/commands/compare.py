@@ -33,9 +33,9 @@ def compare(
     """
     import msgspec
 
-    from protocol.parquet import EpisodeFileError
     from rollgym.commands.json_output import print_json
     from rollgym.compare import Comparison, compare_paths
+    from rollgym.protocol.parquet import EpisodeFileError
 
     try:
         found = compare_paths(first, second, only or ())

@@ -55,8 +55,8 @@ def export(
 
     Example: rollgym export data --format csv --out csv
     """
-    from protocol.parquet import EpisodeFileError
     from rollgym.export.plan import UNJUDGED, NothingToExportError, plan
+    from rollgym.protocol.parquet import EpisodeFileError
     from rollgym.sources import VERDICTS
 
     verdicts = {str(value) for value in verdict or ()} | {"verified"}

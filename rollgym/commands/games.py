@@ -20,10 +20,10 @@ def games(
 
     Example: rollgym games pong
     """
-    from games.errors import GameError
-    from games.policies import available_policies
-    from games.registry import available
     from rollgym.commands.json_output import print_json
+    from rollgym.games.errors import GameError
+    from rollgym.games.policies import available_policies
+    from rollgym.games.registry import available
 
     if game is None:
         listed = [
@@ -67,7 +67,7 @@ _WIDTH = 24
 
 
 def _describe(game_id: str) -> dict[str, Any]:
-    from games.registry import available, declared, is_built_in, make
+    from rollgym.games.registry import available, declared, is_built_in, make
 
     game = make(game_id)
     spec = game.spec
@@ -94,9 +94,9 @@ def _costs(game_id: str) -> dict[str, Any]:
     """Agents, and what calls cost while random bots play."""
     import msgspec
 
-    from games.registry import make
     from rollgym.checking.cost import measure
     from rollgym.checking.trace import bots, record
+    from rollgym.games.registry import make
 
     game = make(game_id)
     try:

@@ -23,9 +23,9 @@ from rollgym.commands.options import (
 from rollgym.commands.upload_only import upload_only
 
 if TYPE_CHECKING:
-    from client_sim.client import ClientEvent
-    from client_sim.network import Link
     from rollgym.bots import Client, Finished
+    from rollgym.client_sim.client import ClientEvent
+    from rollgym.client_sim.network import Link
 
 
 def play(
@@ -65,18 +65,18 @@ def play(
 
     Example: rollgym play --url http://127.0.0.1:8000 --bots 2 --latency 40ms --loss 2%
     """
-    from client_sim.control import ControlError
-    from client_sim.spool import SpoolError
-    from client_sim.transport.interface import TransportError
-    from games.errors import GameError
-    from games.registry import is_built_in
     from rollgym.bots import ServerUnknownError, describe, game_of_server, run_clients, summary_of
+    from rollgym.client_sim.control import ControlError
+    from rollgym.client_sim.spool import SpoolError
+    from rollgym.client_sim.transport.interface import TransportError
     from rollgym.commands.json_output import print_json
     from rollgym.config import ConfigError
     from rollgym.event_loop import run_loop
+    from rollgym.games.errors import GameError
+    from rollgym.games.registry import is_built_in
+    from rollgym.server.serve import configure_logs
     from rollgym.uploads import remove_empty
     from rollgym.with_parent import emit, end_with_parent, line_from_parent
-    from server.serve import configure_logs
 
     if child:
         url = line_from_parent()
@@ -143,11 +143,12 @@ def play(
 
 
 def _clients(game_id: str, parameters: dict[str, Any], policy: str | None, seed: int, bots: int) -> list[Client]:
-    """Raises :class:`~games.errors.GameError` for a policy that can not play the game: before anything is started."""
-    from games.policies import make_policy
-    from games.registry import make
+    """Raises :class:`~rollgym.games.errors.GameError` for a policy that can not play the game: before anything is
+    started."""
     from rollgym.bots import Client
     from rollgym.config import Bot, default_policy
+    from rollgym.games.policies import make_policy
+    from rollgym.games.registry import make
 
     name = policy or default_policy(game_id)
     game = make(game_id, parameters)

@@ -10,7 +10,7 @@ import typer
 from rollgym.commands.exits import refuse
 
 if TYPE_CHECKING:
-    from games.contract import Game
+    from rollgym.games.contract import Game
     from rollgym.playback import Recording
 
 
@@ -47,8 +47,8 @@ def replay(
 
     Example: rollgym replay data/episodes/m0123456789abcdef01234567/episode_000000 --gif episode.gif
     """
-    from protocol.parquet import EpisodeFileError
     from rollgym.playback import PlaybackError, find_recording, game_of
+    from rollgym.protocol.parquet import EpisodeFileError
 
     first, last = _range(frames)
     try:

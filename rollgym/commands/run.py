@@ -37,12 +37,12 @@ def run(
     """
     from rich.console import Console
 
-    from protocol.parquet import EpisodeFileError
     from rollgym.commands.json_output import print_json
     from rollgym.config import ConfigError, find_config, load_config
     from rollgym.event_loop import run_loop
     from rollgym.experiment import StartError, make_run_folder, run_experiment
     from rollgym.progress import Progress
+    from rollgym.protocol.parquet import EpisodeFileError
 
     try:
         path = find_config(config)
@@ -130,7 +130,7 @@ def _report(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolde
 
 
 def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolder) -> None:
-    from games.registry import is_built_in
+    from rollgym.games.registry import is_built_in
     from rollgym.invocation import command_line
 
     report = _report(outcome, file, data, folder)

@@ -35,9 +35,9 @@ def serve(
     Example: rollgym serve config/pong.yaml --port 8000
     """
     from rollgym.config import ConfigError, ExperimentFile, find_config, load_config
+    from rollgym.server.errors import ServerError
+    from rollgym.server.serve import configure_logs, main_serve
     from rollgym.with_parent import emit, end_with_parent
-    from server.errors import ServerError
-    from server.serve import configure_logs, main_serve
 
     if child:
         end_with_parent()

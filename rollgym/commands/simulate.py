@@ -23,7 +23,7 @@ from rollgym.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from client_sim.simulator import Pause, Scenario, SimulationResult
+    from rollgym.client_sim.simulator import Pause, Scenario, SimulationResult
 
 MINUTES = 10
 """Minutes of play after which an episode is truncated if ``--frames`` says nothing: some games never end."""
@@ -71,10 +71,10 @@ def simulate(
     """
     import time
 
-    from client_sim.simulator import SimulationStuck
-    from client_sim.simulator import simulate as play
-    from games.errors import GameError
+    from rollgym.client_sim.simulator import SimulationStuck
+    from rollgym.client_sim.simulator import simulate as play
     from rollgym.commands.json_output import print_json
+    from rollgym.games.errors import GameError
 
     link = link_from(network, latency, jitter, loss, duplicate, reorder, burst)
     pauses = [_pause(text) for text in pause or []]
@@ -111,12 +111,12 @@ def simulate(
 
 
 def _scenario(game_id: str, parameters: dict[str, Any], policies: list[str]) -> Scenario:
-    from client_sim.simulator import Scenario
-    from games.contract import Game
-    from games.policies import Policy, make_policy
-    from games.registry import make
-    from protocol.messages import PlaySettings
+    from rollgym.client_sim.simulator import Scenario
     from rollgym.config import default_policy
+    from rollgym.games.contract import Game
+    from rollgym.games.policies import Policy, make_policy
+    from rollgym.games.registry import make
+    from rollgym.protocol.messages import PlaySettings
 
     def policy_of(name: str) -> Any:
         def build(game: Game, player: int) -> Policy:
@@ -166,7 +166,7 @@ def _with_settings(
 
 
 def _pause(text: str) -> Pause:
-    from client_sim.simulator import Pause
+    from rollgym.client_sim.simulator import Pause
 
     try:
         player, at, length = text.split(":")
@@ -181,8 +181,8 @@ def _pause(text: str) -> Pause:
 def _report(result: SimulationResult, scenario: Scenario, out: Path | None) -> dict[str, Any]:
     """What ``--json`` prints. ``peers`` has the counters of each peer; those on top are of both together."""
     from rollgym.exports import write_export
+    from rollgym.server.judge import find
     from rollgym.totals import together, totals
-    from server.judge import find
 
     players = result.players
     exports = [

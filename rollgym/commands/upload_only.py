@@ -11,8 +11,8 @@ from rollgym.commands.exits import DIFFERENT, refuse
 
 def upload_only(url: str, spool: Path, as_json: bool) -> None:
     """Bring what a spool holds to the server. Ends with 1 if something is refused or stays, 2 without a server."""
-    from client_sim.spool import SpoolError
     from rollgym.bots import ServerUnknownError, game_of_server
+    from rollgym.client_sim.spool import SpoolError
     from rollgym.commands.json_output import print_json
     from rollgym.event_loop import run_loop
     from rollgym.uploads import Brought, upload_left

@@ -24,7 +24,7 @@ def compare_files(
 ) -> Comparison:
     """Compare the facts of two files; ``only`` of these columns, by the first parts of their names (``actions``).
 
-    Raises :class:`~protocol.parquet.EpisodeFileError` for a file that is unreadable or holds no frame.
+    Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for a file that is unreadable or holds no frame.
     """
     one, two = Path(first), Path(second)
     forms = form_of(one), form_of(two)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from protocol.parquet import EpisodeFileError, read_layout
 from rollgym.compare.files import compare_files
 from rollgym.compare.forms import form_of
 from rollgym.compare.result import Comparison
+from rollgym.protocol.parquet import EpisodeFileError, read_layout
 
 _EPISODE = re.compile(r"episode_(\d+)(?:\.player_(\d+))?")
 _CANONICAL = re.compile(r"canonical(?:\.player_(\d+))?")
@@ -42,7 +42,8 @@ class _Name(NamedTuple):
 def compare_paths(first: Path, second: Path, only: Collection[str] = ()) -> Comparison | FolderComparison:
     """Compare two files or two folders. A file and a folder: the file of the folder that belongs to it.
 
-    Raises :class:`~protocol.parquet.EpisodeFileError` for a file that is unreadable or holds no frame, for a folder
+    Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for a file that is unreadable or holds no frame, for a
+    folder
     without episodes, and if nothing belongs together.
     """
     if first.is_dir() and second.is_dir():

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from protocol.parquet import EpisodeFileError, read_layout, read_table
 from rollgym.flat import OWN_PREFIXES, beside, facts
+from rollgym.protocol.parquet import EpisodeFileError, read_layout, read_table
 from rollgym.provenance import provenance, to_json
 from rollgym.tables import BAD_COLUMNS, METADATA
 
@@ -43,7 +43,7 @@ class Flat(Struct):
 
 
 def form_of(path: Path) -> str:
-    """``csv``, ``episode`` or ``flat``. Raises :class:`~protocol.parquet.EpisodeFileError`."""
+    """``csv``, ``episode`` or ``flat``. Raises :class:`~rollgym.protocol.parquet.EpisodeFileError`."""
     if not path.is_file():
         raise EpisodeFileError(path, "no such file")
     if path.suffix.lower() == ".csv":
@@ -60,7 +60,7 @@ def form_of(path: Path) -> str:
 
 
 def read_flat(path: Path, form: str) -> Flat:
-    """A file as a flat table. Raises :class:`~protocol.parquet.EpisodeFileError`, also if it has no frame."""
+    """A file as a flat table. Raises :class:`~rollgym.protocol.parquet.EpisodeFileError`, also if it has no frame."""
     try:
         if form == "csv":
             columns, about = _csv(path), _sidecar(path)

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from protocol.episode import Header
-from protocol.parquet import EpisodeFileError, Layout, StoredInfo, read_table, stored_values
-from protocol.values import pack_value, unpack_value
 from rollgym.compare.result import Comparison, Difference, conclude, missing_row, short
+from rollgym.protocol.episode import Header
+from rollgym.protocol.parquet import EpisodeFileError, Layout, StoredInfo, read_table, stored_values
+from rollgym.protocol.values import pack_value, unpack_value
 
 _Mask = NDArray[np.bool_]
 
@@ -36,7 +36,8 @@ class _Side(Struct):
 def compare_lossless(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> Comparison:
     """Compare the canonical frames of two files.
 
-    Raises :class:`~protocol.parquet.EpisodeFileError` for a file that is unreadable or holds no canonical frame.
+    Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for a file that is unreadable or holds no canonical
+    frame.
     """
     one, two = _load(first), _load(second)
     outside = _header_differences(one.header, two.header)

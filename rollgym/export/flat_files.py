@@ -31,7 +31,7 @@ def export_csv(found: Plan, out: Path, *, observations: bool) -> Iterator[list[P
     """Write them, one file for each episode and player, and yield the files of each episode.
 
     Raises :class:`NothingToExportError` for doubles, ``OSError`` if the disk refuses, and
-    :class:`~protocol.parquet.EpisodeFileError`.
+    :class:`~rollgym.protocol.parquet.EpisodeFileError`.
     """
     for file in _files(found):
         tables = read_tables(file.source)

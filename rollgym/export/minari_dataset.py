@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 from gymnasium import spaces
 
-from protocol.messages import GameIdentity
 from rollgym.dataset import Episode, load_sources
 from rollgym.export.plan import NothingToExportError, Plan, by_spaces
+from rollgym.protocol.messages import GameIdentity
 from rollgym.provenance import to_json
 from rollgym.sources import Source
 from rollgym.stored_spaces import space_of
@@ -36,7 +36,7 @@ def export_minari(found: Plan, out: Path, on_episode: Callable[[], None]) -> lis
     """Write the datasets below ``out``; their ids, for ``minari.load_dataset`` with MINARI_DATASETS_PATH=``out``.
 
     Raises :class:`NothingToExportError` for a dataset that is there already, or without Minari; ``OSError``, and
-    :class:`~protocol.parquet.EpisodeFileError`.
+    :class:`~rollgym.protocol.parquet.EpisodeFileError`.
     """
     try:
         import minari  # noqa: F401

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from games.errors import GameError
-from games.spaces import leaves
-from protocol.messages import GameIdentity
-from protocol.parquet import CanonicalLayout, EpisodeFileError
+from rollgym.games.errors import GameError
+from rollgym.games.spaces import leaves
+from rollgym.protocol.messages import GameIdentity
+from rollgym.protocol.parquet import CanonicalLayout, EpisodeFileError
 from rollgym.sources import Source, sources
 from rollgym.stored_spaces import space_of
 
@@ -35,7 +35,7 @@ class Plan:
 def plan(path: Path, verdicts: Collection[str]) -> Plan:
     """Sort the episodes at ``path``.
 
-    Raises ``FileNotFoundError``, :class:`~protocol.parquet.EpisodeFileError` for a file that is no episode, and
+    Raises ``FileNotFoundError``, :class:`~rollgym.protocol.parquet.EpisodeFileError` for a file that is no episode, and
     :class:`NothingToExportError`.
     """
     found = Plan()

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from games.adapters.shelf import SHELF
-from games.contract import Game, JointInput, Outcome
-from games.identity import identity
-from games.plain import plain_bytes
-from games.policies import make_policy
-from games.registry import make
-from games.spaces import flatten
+from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.contract import Game, JointInput, Outcome
+from rollgym.games.identity import identity
+from rollgym.games.plain import plain_bytes
+from rollgym.games.policies import make_policy
+from rollgym.games.registry import make
+from rollgym.games.spaces import flatten
 
 TOYS: dict[str, dict[str, Any]] = {
     "tests.adapters.toys:Together": {},

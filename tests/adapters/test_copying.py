@@ -27,9 +27,9 @@ from gymnasium.utils import EzPickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from games.copying import Copier, differing
-from games.errors import Unsafe
-from games.plain import type_name
+from rollgym.games.copying import Copier, differing
+from rollgym.games.errors import Unsafe
+from rollgym.games.plain import type_name
 
 
 class Thing:
@@ -421,7 +421,7 @@ def test_a_snapshot_belongs_to_its_instance() -> None:
 
 
 def test_a_state_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("games.copying.MAX_OBJECTS", 1000)
+    monkeypatch.setattr("rollgym.games.copying.MAX_OBJECTS", 1000)
     with pytest.raises(Unsafe, match="1000 objects"):
         Copier(Thing(many=[[n] for n in range(1001)])).save()
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from games.adapters.adapted import AdaptedGame, environment_seed
-from games.adapters.options import AdapterOptions
-from games.contract import Outcome
-from games.errors import GameError, Unsafe
-from games.registry import make
+from rollgym.games.adapters.adapted import AdaptedGame, environment_seed
+from rollgym.games.adapters.options import AdapterOptions
+from rollgym.games.contract import Outcome
+from rollgym.games.errors import GameError, Unsafe
+from rollgym.games.registry import make
 from tests.adapters.broken import HiddenCHandle, Sound, UnseededStart, WallTime
 from tests.adapters.toys import Leaving, Native, Together, Turns, wrapped
 

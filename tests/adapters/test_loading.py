@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from games.adapters.adapted import AdaptedGame
-from games.adapters.shelf import SHELF
-from games.contract import Game
-from games.errors import GameError, Unsafe
-from games.loading import is_foreign
-from games.pong import Pong
-from games.registry import available, check_parameters, declared, make
-from server.settings import GameSettings
+from rollgym.games.adapters.adapted import AdaptedGame
+from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.contract import Game
+from rollgym.games.errors import GameError, Unsafe
+from rollgym.games.loading import is_foreign
+from rollgym.games.pong import Pong
+from rollgym.games.registry import available, check_parameters, declared, make
+from rollgym.server.settings import GameSettings
 
 OWN_CODE = "tests.adapters.toys:"
 
@@ -46,7 +46,7 @@ def test_a_name_gives_a_game(name: str, parameters: dict[str, Any], agents: tupl
 
 
 def test_a_callable_may_give_a_game_itself() -> None:
-    assert isinstance(make("games.pong:Pong", {"points": 2}), Pong)
+    assert isinstance(make("rollgym.games.pong:Pong", {"points": 2}), Pong)
 
 
 def test_versions_tell_code_apart() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import games.adapters.natives  # noqa: F401 - teaches copiers about these libraries
-from games.adapters.mujoco_split import SplitRobot, quietly_made
-from games.adapters.shelf import roms
-from games.copying import Copier
-from games.errors import GameError, Unsafe
+import rollgym.games.adapters.natives  # noqa: F401 - teaches copiers about these libraries
+from rollgym.games.adapters.mujoco_split import SplitRobot, quietly_made
+from rollgym.games.adapters.shelf import roms
+from rollgym.games.copying import Copier
+from rollgym.games.errors import GameError, Unsafe
 
 
 def emulator(sticky: float) -> Any:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from games.adapters.shelf import SHELF
-from games.registry import make
+from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.registry import make
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from client_sim.network import link
-from client_sim.simulator import Scenario, simulate
-from games.adapters.shelf import SHELF
-from games.contract import Game
-from games.policies import Policy, make_policy
-from games.registry import make
-from protocol.episode import check_export
-from protocol.messages import PlaySettings
-from protocol.parity import compare_episodes
-from server.judge import find
+from rollgym.client_sim.network import link
+from rollgym.client_sim.simulator import Scenario, simulate
+from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.contract import Game
+from rollgym.games.policies import Policy, make_policy
+from rollgym.games.registry import make
+from rollgym.protocol.episode import check_export
+from rollgym.protocol.messages import PlaySettings
+from rollgym.protocol.parity import compare_episodes
+from rollgym.server.judge import find
 
 EPISODES = 3
 NETWORKS = ("constant_100", "wifi_average", "terrible")

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from games.errors import GameError
 from rollgym.check import Check, Report, check
 from rollgym.checking.cost import largest_window
 from rollgym.checking.trace import flat, state_difference
 from rollgym.cli import app
+from rollgym.games.errors import GameError
 from tests.adapters import broken
 
 BROKEN = "tests.adapters.broken:"

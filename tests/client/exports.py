@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from client_sim.simulator import Scenario, Simulator
-from games.policies import make_policy
-from games.registry import make
-from protocol.episode import Export
-from protocol.messages import PlaySettings
+from rollgym.client_sim.simulator import Scenario, Simulator
+from rollgym.games.policies import make_policy
+from rollgym.games.registry import make
+from rollgym.protocol.episode import Export
+from rollgym.protocol.messages import PlaySettings
 
 
 @cache

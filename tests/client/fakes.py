@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from client_sim.transport.interface import OnLost, OnPacket, TransportError
-from protocol.episode import Export
+from rollgym.client_sim.transport.interface import OnLost, OnPacket, TransportError
+from rollgym.protocol.episode import Export
 
 
 class Hub:

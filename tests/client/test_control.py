@@ -11,11 +11,11 @@ import socketio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from client_sim.control import MAX_BAD, ConnectionLost, Control, JoinRefused, ServerMessage, ServerUnreachable
-from games.identity import identity
-from games.registry import make
-from protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, PlaySettings, Verdict, dump
-from protocol.version import PROTOCOL_VERSION
+from rollgym.client_sim.control import MAX_BAD, ConnectionLost, Control, JoinRefused, ServerMessage, ServerUnreachable
+from rollgym.games.identity import identity
+from rollgym.games.registry import make
+from rollgym.protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, PlaySettings, Verdict, dump
+from rollgym.protocol.version import PROTOCOL_VERSION
 
 START = MatchStart("m1", 0, ("a", "b"), 5, PlaySettings(), "ticket", "/relay", "/matches/m1/episodes/{episode}")
 

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from client_sim.transport.interface import TransportError
-from client_sim.transport.relay import RelayTransport
+from rollgym.client_sim.transport.interface import TransportError
+from rollgym.client_sim.transport.relay import RelayTransport
 
 
 class Relay:

@@ -13,11 +13,21 @@ import socketio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from client_sim.control import ConnectionLost, ServerMessage
-from client_sim.resuming import ResumingControl
-from games.identity import identity
-from games.registry import make
-from protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, PlaySettings, Resume, Verdict, dump, parse
+from rollgym.client_sim.control import ConnectionLost, ServerMessage
+from rollgym.client_sim.resuming import ResumingControl
+from rollgym.games.identity import identity
+from rollgym.games.registry import make
+from rollgym.protocol.messages import (
+    ErrorReply,
+    MatchOver,
+    MatchStart,
+    PeerLeft,
+    PlaySettings,
+    Resume,
+    Verdict,
+    dump,
+    parse,
+)
 
 WAIT = 20.0
 START = MatchStart("m1", 0, ("a", "b"), 5, PlaySettings(), "t", "/relay", "/matches/m1/episodes/{episode}", "first")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from client_sim.network import Link, NetworkConditions
-from client_sim.runtime import FLUSH, STOP_LIMIT, Runtime
-from client_sim.transport.impaired import ImpairedTransport
-from client_sim.transport.interface import Transport, TransportError
+from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.runtime import FLUSH, STOP_LIMIT, Runtime
+from rollgym.client_sim.transport.impaired import ImpairedTransport
+from rollgym.client_sim.transport.interface import Transport, TransportError
 from tests.client.fakes import Hub, MemoryTransport, TickingPeer
 from tests.client.virtual import advance, clock, run
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from client_sim.spool import MAGIC, Parcel, Spool, SpoolError, pack
-from protocol.episode import decode_export
+from rollgym.client_sim.spool import MAGIC, Parcel, Spool, SpoolError, pack
+from rollgym.protocol.episode import decode_export
 from tests.client.exports import played
 
 URL = "http://127.0.0.1:1/matches/m/episodes/0"

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from client_sim.spool import Spool, SpoolError, pack
-from client_sim.upload import BACKOFF_MOST, Refused, Stored, Uploader, UploadResult
-from protocol.episode import Export, decode_export
+from rollgym.client_sim.spool import Spool, SpoolError, pack
+from rollgym.client_sim.upload import BACKOFF_MOST, Refused, Stored, Uploader, UploadResult
+from rollgym.protocol.episode import Export, decode_export
 from tests.client.exports import played
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from server.app import SERVER, Server, create_app
-from server.settings import ServerSettings
+from rollgym.server.app import SERVER, Server, create_app
+from rollgym.server.settings import ServerSettings
 
 
 class Running:

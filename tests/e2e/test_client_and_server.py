@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from client_sim.client import Joined, Paired, PlayResult, Progress, play
-from client_sim.control import ConnectionLost, JoinRefused
-from client_sim.events import EpisodeEnded, PlayerGone
-from client_sim.network import Link, NetworkConditions
-from client_sim.spool import Spool
-from client_sim.upload import Stored
-from games.contract import GameSpec
-from games.policies import Policy, make_policy
-from games.registry import make
-from protocol.messages import MatchOver, MatchStart
-from protocol.parity import compare_episodes
-from protocol.parquet import read_episode
-from server.settings import Play, ServerSettings
+from rollgym.client_sim.client import Joined, Paired, PlayResult, Progress, play
+from rollgym.client_sim.control import ConnectionLost, JoinRefused
+from rollgym.client_sim.events import EpisodeEnded, PlayerGone
+from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.spool import Spool
+from rollgym.client_sim.upload import Stored
+from rollgym.games.contract import GameSpec
+from rollgym.games.policies import Policy, make_policy
+from rollgym.games.registry import make
+from rollgym.protocol.messages import MatchOver, MatchStart
+from rollgym.protocol.parity import compare_episodes
+from rollgym.protocol.parquet import read_episode
+from rollgym.server.settings import Play, ServerSettings
 from tests.e2e.serving import Running, running
 from tests.server.clients import Client, make_settings
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from client_sim.spool import pack
-from client_sim.upload import Stored, UploadResult
+from rollgym.client_sim.spool import pack
+from rollgym.client_sim.upload import Stored, UploadResult
+from rollgym.server.catalogue import UploadRow
+from rollgym.server.consistency import Content, inspect
+from rollgym.server.judge import load_upload
+from rollgym.server.store import Store
 from rollgym.uploads import upload_left
-from server.catalogue import UploadRow
-from server.consistency import Content, inspect
-from server.judge import load_upload
-from server.store import Store
 from tests.e2e.processes import WAIT, Process, ending, start_server
 
 MOMENTS = 50 if os.environ.get("ROLLGYM_SOAK") else 12

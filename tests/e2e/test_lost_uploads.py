@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from client_sim.spool import Spool
-from client_sim.upload import Stored, Uploader, UploadResult
-from protocol.episode import Export, encode_export
-from protocol.messages import MatchStart
-from server import ingest
-from server.catalogue import Catalogue, UploadRow
-from server.consistency import inspect
-from server.settings import ServerSettings
+from rollgym.client_sim.spool import Spool
+from rollgym.client_sim.upload import Stored, Uploader, UploadResult
+from rollgym.protocol.episode import Export, encode_export
+from rollgym.protocol.messages import MatchStart
+from rollgym.server import ingest
+from rollgym.server.catalogue import Catalogue, UploadRow
+from rollgym.server.consistency import inspect
+from rollgym.server.settings import ServerSettings
 from tests.e2e.serving import Running, running
 from tests.server.clients import Client, make_settings, pair, until
 from tests.server.exports import make_export

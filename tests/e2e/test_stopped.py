@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from protocol.parity import compare_episodes
-from protocol.parquet import StoredEpisode, read_episode
+from rollgym.protocol.parity import compare_episodes
+from rollgym.protocol.parquet import StoredEpisode, read_episode
 from tests.e2e.processes import Process, ending, start_peer, start_server
 
 FRAMES = 300

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from games.contract import GameSpec
+from rollgym.games.contract import GameSpec
 
 NOT_CALLABLE = 3
 

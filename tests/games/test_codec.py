@@ -10,8 +10,8 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from games.codec import CodecError, codec_for
-from games.draws import Draws, sampler
+from rollgym.games.codec import CodecError, codec_for
+from rollgym.games.draws import Draws, sampler
 from tests.games.space_strategies import any_spaces, equal
 
 NEST = spaces.Dict(

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import xxhash
 
-from games.adapters.shelf import SHELF
-from games.contract import Game, JointInput, Observation, Outcome
-from games.policies import make_policy
-from games.registry import available, make
-from games.spaces import flatten
+from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.contract import Game, JointInput, Observation, Outcome
+from rollgym.games.policies import make_policy
+from rollgym.games.registry import available, make
+from rollgym.games.spaces import flatten
 
 # Short episodes where stepping is dear; a second setting where one changes what the state looks like.
 SETTINGS: list[tuple[str, dict[str, Any], int]] = [
@@ -247,7 +247,7 @@ def test_a_picture_or_a_text_changes_nothing(game_id: str, parameters: dict[str,
 _PLAY = """
 import sys
 from tests.games.test_conformance import SETTINGS, Trace
-from games.registry import make
+from rollgym.games.registry import make
 import hashlib
 for game_id, parameters, frames in SETTINGS:
     trace = Trace(make(game_id, parameters), 2**40 + 1, min(frames, 100))

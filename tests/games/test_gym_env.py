@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import games  # noqa: F401 - registers the ids
-from games.codec import CodecError
-from games.errors import GameError
-from games.gym_env import GameEnv
-from games.pettingzoo_env import ParallelGame
-from games.registry import make
+import rollgym.games  # noqa: F401 - registers the ids
+from rollgym.games.codec import CodecError
+from rollgym.games.errors import GameError
+from rollgym.games.gym_env import GameEnv
+from rollgym.games.pettingzoo_env import ParallelGame
+from rollgym.games.registry import make
 
 with warnings.catch_warnings():
     # Some of what it imports, where pygame is installed, warns of the old names it uses itself.

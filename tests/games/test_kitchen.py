@@ -9,13 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from games.contract import Outcome
-from games.errors import GameError
-from games.kitchen import DISH, FIELDS, GO_DOWN, GO_LEFT, GO_RIGHT, GO_UP, NOTHING, ONION, SOUP, STAY, USE, Kitchen
-from games.kitchen_cook import CookPolicy
-from games.kitchen_layouts import COUNTER, DOWN, FLOOR, HATCH, LAYOUTS, LEFT, ONIONS, POT, RIGHT, UP, layout
-from games.policies import make_policy
-from games.registry import make
+from rollgym.games.contract import Outcome
+from rollgym.games.errors import GameError
+from rollgym.games.kitchen import (
+    DISH,
+    FIELDS,
+    GO_DOWN,
+    GO_LEFT,
+    GO_RIGHT,
+    GO_UP,
+    NOTHING,
+    ONION,
+    SOUP,
+    STAY,
+    USE,
+    Kitchen,
+)
+from rollgym.games.kitchen_cook import CookPolicy
+from rollgym.games.kitchen_layouts import COUNTER, DOWN, FLOOR, HATCH, LAYOUTS, LEFT, ONIONS, POT, RIGHT, UP, layout
+from rollgym.games.policies import make_policy
+from rollgym.games.registry import make
 
 
 def kitchen(**parameters: Any) -> Kitchen:

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from games.contract import Game, GameSpec, JointInput, Outcome
-from games.draws import Draws
-from games.errors import GameError
-from games.gym_env import GameEnv
-from games.identity import identity
-from games.npc import Npc, NpcGame, with_npcs
-from games.pettingzoo_env import ParallelGame
-from games.policies import RecurrentPolicy, make_policy, policy_parameters
-from games.registry import make
-from protocol.messages import first_difference
-from server.settings import GameSettings
+from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
+from rollgym.games.draws import Draws
+from rollgym.games.errors import GameError
+from rollgym.games.gym_env import GameEnv
+from rollgym.games.identity import identity
+from rollgym.games.npc import Npc, NpcGame, with_npcs
+from rollgym.games.pettingzoo_env import ParallelGame
+from rollgym.games.policies import RecurrentPolicy, make_policy, policy_parameters
+from rollgym.games.registry import make
+from rollgym.protocol.messages import first_difference
+from rollgym.server.settings import GameSettings
 
 COOKS = {"cooks": 3, "layout": "banquet", "cook_time": 10}
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from cogrid.envs import registry as cogrid_registry
 
-from games import overcooked
-from games.contract import JointInput
-from games.errors import GameError
-from games.overcooked import Overcooked
-from games.registry import make
+from rollgym.games import overcooked
+from rollgym.games.contract import JointInput
+from rollgym.games.errors import GameError
+from rollgym.games.overcooked import Overcooked
+from rollgym.games.registry import make
 
 LAYOUTS = {
     "cramped_room": "Overcooked-CrampedRoom-V0",
@@ -155,7 +155,7 @@ def test_every_part_of_the_state_is_in_its_bytes(change: dict[str, Any]) -> None
 _PLAY = """
 import random, sys
 import numpy as np
-from games.registry import make
+from rollgym.games.registry import make
 random.seed(int(sys.argv[1])); np.random.seed(int(sys.argv[1]))
 other = make("overcooked", {"layout": "counter_circuit"}) if sys.argv[1] == "2" else None
 game = make("overcooked")

@@ -13,11 +13,11 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from games.contract import GameSpec
-from games.draws import Draws, sampler
-from games.errors import GameError
-from games.policies import available_policies, make_policy
-from games.registry import make
+from rollgym.games.contract import GameSpec
+from rollgym.games.draws import Draws, sampler
+from rollgym.games.errors import GameError
+from rollgym.games.policies import available_policies, make_policy
+from rollgym.games.registry import make
 from tests.games.space_strategies import any_spaces
 
 PONG = make("pong").spec

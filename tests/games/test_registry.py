@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from games import registry
-from games.adapters.shelf import SHELF
-from games.errors import GameError
+from rollgym.games import registry
+from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.errors import GameError
 
 OWN = ("drift", "pong", "kitchen")
 
@@ -39,7 +39,7 @@ def test_parameters_are_refused_by_name() -> None:
 
 
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("games.registry", "games.adapters.shelf"):
+    for module in ("rollgym.games.registry", "rollgym.games.adapters.shelf"):
         monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
     assert {game.id: game.installed for game in registry.available() if game.extra is None} == dict.fromkeys(OWN, True)
     assert {game.installed for game in registry.available() if game.extra is not None} == {False}

@@ -12,8 +12,8 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from games.errors import GameError
-from games.spaces import describe, flatten, flattener, leaves
+from rollgym.games.errors import GameError
+from rollgym.games.spaces import describe, flatten, flattener, leaves
 from tests.games.space_strategies import any_spaces, equal
 
 NEST = spaces.Dict(

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.messages import (
+from rollgym.protocol.messages import (
     CLIENT_EVENTS,
     SERVER_EVENTS,
     Difference,

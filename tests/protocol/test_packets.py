@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.packets import (
+from rollgym.protocol.packets import (
     BYE_REASONS,
     INPUT_OVERHEAD,
     MAX_PACKET,

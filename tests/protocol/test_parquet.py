@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.episode import Canonical, Column, Export, Info, check_export, content_digest
-from protocol.parquet import MAX_INFO_COLUMNS, EpisodeFileError, read_episode, read_layout, write_episode
-from protocol.values import pack_value, unpack_value
+from rollgym.protocol.episode import Canonical, Column, Export, Info, check_export, content_digest
+from rollgym.protocol.parquet import MAX_INFO_COLUMNS, EpisodeFileError, read_episode, read_layout, write_episode
+from rollgym.protocol.values import pack_value, unpack_value
 from tests.protocol.episodes import exports, small_episode
 
 _count = itertools.count()

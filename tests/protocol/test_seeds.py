@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.seeds import SEED_LIMIT, episode_seed
+from rollgym.protocol.seeds import SEED_LIMIT, episode_seed
 
 
 @given(match=st.integers(0, 2**63 - 1), episode=st.integers(0, 10**6))

@@ -6,12 +6,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from client_sim.record.recorder import EpisodeRecorder
-from client_sim.rollback.interfaces import Rollback
-from client_sim.rollback.session import Progress, Session, SessionSettings
-from games.columns import CanonicalBuilder
-from games.limits import limited
-from protocol.episode import Canonical
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.interfaces import Rollback
+from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.games.columns import CanonicalBuilder
+from rollgym.games.limits import limited
+from rollgym.protocol.episode import Canonical
 from tests.record.probe import ACTIONS, GameLog, Probe
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 from gymnasium import spaces
 
-from games.contract import Game, GameSpec, JointInput, Observation, Outcome
+from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
 
 ACTIONS = 16
 SPARK_EVERY = 29

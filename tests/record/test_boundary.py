@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from client_sim.peer import Phase
-from client_sim.simulator import Partition
-from protocol.packets import Bye, End, EndAck, Input
+from rollgym.client_sim.peer import Phase
+from rollgym.client_sim.simulator import Partition
+from rollgym.protocol.packets import Bye, End, EndAck, Input
 from tests.record.match import (
     Match,
     Play,

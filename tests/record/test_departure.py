@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from client_sim.events import PlayerGone
-from client_sim.peer import LEAVE_GRACE
-from client_sim.simulator import EPOCH, Kill, Partition, Pause, Scenario
-from games.policies import make_policy
-from protocol.messages import PlaySettings
-from protocol.packets import Input
+from rollgym.client_sim.events import PlayerGone
+from rollgym.client_sim.peer import LEAVE_GRACE
+from rollgym.client_sim.simulator import EPOCH, Kill, Partition, Pause, Scenario
+from rollgym.games.policies import make_policy
+from rollgym.protocol.messages import PlaySettings
+from rollgym.protocol.packets import Input
 from tests.record.match import (
     Match,
     Play,

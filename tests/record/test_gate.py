@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client_sim.record.buffers import CanonicalBuffer, Row, SpeculativeBuffer
-from client_sim.record.export import make_tail
-from client_sim.rollback.errors import (
+from rollgym.client_sim.record.buffers import CanonicalBuffer, Row, SpeculativeBuffer
+from rollgym.client_sim.record.export import make_tail
+from rollgym.client_sim.rollback.errors import (
     InputConflict,
     InputGap,
     InputTooFarAhead,
@@ -21,9 +21,9 @@ from client_sim.rollback.errors import (
     RollbackError,
     UnknownPlayer,
 )
-from client_sim.rollback.session import Progress
-from games.columns import CanonicalBuilder
-from games.contract import Outcome
+from rollgym.client_sim.rollback.session import Progress
+from rollgym.games.columns import CanonicalBuilder
+from rollgym.games.contract import Outcome
 from tests.record.bench import Bench, random_schedule, replayed, rows
 from tests.record.probe import Probe
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from client_sim.network import Link, NetworkConditions
-from client_sim.record.buffers import CanonicalBuffer, SpeculativeBuffer
-from client_sim.record.recorder import EpisodeRecorder
-from client_sim.simulator import Pause
-from protocol.packets import Input, inputs_that_fit
+from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.record.buffers import CanonicalBuffer, SpeculativeBuffer
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.simulator import Pause
+from rollgym.protocol.packets import Input, inputs_that_fit
 from tests.record.match import LATENCY, Match, Play, Sent, actions, assert_played, own
 from tests.record.probe import Holder, Probe, Restless
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from client_sim.network import Link, NetworkConditions
-from client_sim.peer import Peer
-from client_sim.runtime import Runtime
-from client_sim.transport.impaired import ImpairedTransport
-from protocol.episode import Export, check_export
-from protocol.messages import MatchStart, PlaySettings
+from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.runtime import Runtime
+from rollgym.client_sim.transport.impaired import ImpairedTransport
+from rollgym.protocol.episode import Export, check_export
+from rollgym.protocol.messages import MatchStart, PlaySettings
 from tests.client.fakes import Hub
 from tests.client.virtual import advance, clock, run
 from tests.record.match import assert_equal, own

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from client_sim.network import CONDITIONS, Link, NetworkConditions
-from games.replay import replay
-from protocol.parity import compare_episodes
-from protocol.seeds import episode_seed
+from rollgym.client_sim.network import CONDITIONS, Link, NetworkConditions
+from rollgym.games.replay import replay
+from rollgym.protocol.parity import compare_episodes
+from rollgym.protocol.seeds import episode_seed
 from tests.record.match import (
     Play,
     actions,

@@ -6,7 +6,7 @@ from __future__ import annotations
 def fingerprint(thing: object) -> object:
     """The whole content of the core's objects, for comparing before and after."""
     kind = type(thing)
-    if kind.__module__.startswith("client_sim.rollback"):
+    if kind.__module__.startswith("rollgym.client_sim.rollback"):
         names: dict[str, None] = {}
         for base in kind.__mro__:
             names.update(dict.fromkeys(getattr(base, "__slots__", ())))

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from client_sim.record.recorder import EpisodeRecorder
-from client_sim.rollback.errors import InvariantViolation, NotReady, RollbackError
-from client_sim.rollback.input_queue import IDLE, REAL, InputQueue
-from client_sim.rollback.interfaces import Rollback
-from client_sim.rollback.session import Progress, Session, SessionSettings
-from games.contract import JointInput, Outcome
-from protocol.episode import Column
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.errors import InvariantViolation, NotReady, RollbackError
+from rollgym.client_sim.rollback.input_queue import IDLE, REAL, InputQueue
+from rollgym.client_sim.rollback.interfaces import Rollback
+from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.games.contract import JointInput, Outcome
+from rollgym.protocol.episode import Column
 from tests.rollback.fingerprint import fingerprint
 from tests.rollback.predictors import DEFAULT, PREDICTORS
 from tests.rollback.toy import State, Toy, ends, first_state, following, observation, rewards, state_digest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from client_sim.rollback.input_queue import InputQueue
-from client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
+from rollgym.client_sim.rollback.input_queue import InputQueue
+from rollgym.client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
 
 DEFAULT = b"\x00"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_sim.rollback.checksums import KEPT, ChecksumBook, Desync
+from rollgym.client_sim.rollback.checksums import KEPT, ChecksumBook, Desync
 
 
 def settled(book: ChecksumBook) -> list[Desync]:

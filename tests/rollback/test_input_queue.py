@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_sim.rollback.errors import InputConflict, InputGap
-from client_sim.rollback.input_queue import HISTORY, IDLE, REAL, InputQueue
+from rollgym.client_sim.rollback.errors import InputConflict, InputGap
+from rollgym.client_sim.rollback.input_queue import HISTORY, IDLE, REAL, InputQueue
 
 
 def filled(count: int) -> InputQueue:

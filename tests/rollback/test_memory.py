@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
 from tests.rollback.toy import Bare
 
 FRAMES = 50_000
@@ -14,7 +14,7 @@ FRAMES = 50_000
 
 def entries(thing: object) -> int:
     """Entries of all containers inside the core's objects."""
-    if type(thing).__module__.startswith("client_sim.rollback"):
+    if type(thing).__module__.startswith("rollgym.client_sim.rollback"):
         names = set(getattr(thing, "__dict__", ()))
         for base in type(thing).__mro__:
             names.update(getattr(base, "__slots__", ()))

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import Phase
 
-from client_sim.record.recorder import EpisodeRecorder
-from client_sim.rollback.checksums import ChecksumBook
-from client_sim.rollback.errors import InputGap
-from client_sim.rollback.input_queue import REAL, InputQueue
-from client_sim.rollback.session import Progress, Session
-from client_sim.rollback.snapshots import SnapshotStore
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.checksums import ChecksumBook
+from rollgym.client_sim.rollback.errors import InputGap
+from rollgym.client_sim.rollback.input_queue import REAL, InputQueue
+from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from tests.rollback.harness import RECORD, Broken
 from tests.rollback.test_session_machine import run_machine
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_sim.rollback.input_queue import InputQueue
-from client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
+from rollgym.client_sim.rollback.input_queue import InputQueue
+from rollgym.client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
 from tests.rollback.fingerprint import fingerprint
 from tests.rollback.predictors import PREDICTORS
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from client_sim.rollback.errors import (
+from rollgym.client_sim.rollback.errors import (
     InputConflict,
     InputGap,
     InputTooFarAhead,
@@ -21,8 +21,8 @@ from client_sim.rollback.errors import (
     SettingsError,
     UnknownPlayer,
 )
-from client_sim.rollback.input_queue import IDLE
-from client_sim.rollback.session import MAX_AHEAD, Progress
+from rollgym.client_sim.rollback.input_queue import IDLE
+from rollgym.client_sim.rollback.session import MAX_AHEAD, Progress
 from tests.rollback.harness import Broken, Harness, Setup, demand
 from tests.rollback.predictors import PREDICTORS
 from tests.rollback.toy import VALUES, state_digest

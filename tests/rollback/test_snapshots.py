@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_sim.rollback.errors import InvariantViolation
-from client_sim.rollback.snapshots import SnapshotStore
+from rollgym.client_sim.rollback.errors import InvariantViolation
+from rollgym.client_sim.rollback.snapshots import SnapshotStore
 
 
 def store(frames: list[int]) -> SnapshotStore:

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from client_sim.rollback.time_sync import FASTEST, SLOWEST, TimeSync, stretch
+from rollgym.client_sim.rollback.time_sync import FASTEST, SLOWEST, TimeSync, stretch
 
 
 def test_the_first_packet_counts_in_full() -> None:

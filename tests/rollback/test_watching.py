@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client_sim.rollback import Spectator, replay
+from rollgym.client_sim.rollback import Spectator, replay
 from tests.rollback.toy import Bare
 
 DEFAULTS = [b"\0", b"\0"]

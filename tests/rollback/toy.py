@@ -17,7 +17,7 @@ import numpy as np
 import xxhash
 from gymnasium import spaces
 
-from games.contract import Game, GameSpec, JointInput, Outcome
+from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
 
 VALUES = 4
 """Inputs are one byte, 0 to 3; 0 is the default. So few that a guess is often right and often wrong."""

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from client_sim.network import CONDITIONS, Link
-from client_sim.simulator import Scenario, simulate
-from games.contract import Game
-from games.policies import Policy, make_policy
-from games.registry import make
-from protocol.episode import Canonical, Column, Export, content_digest, encode_export
-from protocol.messages import PlaySettings
-from server.catalogue import MatchRow, UploadRow
-from server.judge import Job, judge_episode
-from server.store import Store
+from rollgym.client_sim.network import CONDITIONS, Link
+from rollgym.client_sim.simulator import Scenario, simulate
+from rollgym.games.contract import Game
+from rollgym.games.policies import Policy, make_policy
+from rollgym.games.registry import make
+from rollgym.protocol.episode import Canonical, Column, Export, content_digest, encode_export
+from rollgym.protocol.messages import PlaySettings
+from rollgym.server.catalogue import MatchRow, UploadRow
+from rollgym.server.judge import Job, judge_episode
+from rollgym.server.store import Store
 
 MATCH = "m" + "0123456789ab" * 2
 OTHER = "m" + "ba9876543210" * 2

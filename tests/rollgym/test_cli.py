@@ -175,8 +175,8 @@ def test_verify_names_what_differs(exports: Path, tmp_path: Path) -> None:
 def test_verify_notices_a_header_that_was_altered(exports: Path, tmp_path: Path) -> None:
     import msgspec
 
-    from protocol.episode import content_digest
-    from protocol.parquet import read_episode, write_episode
+    from rollgym.protocol.episode import content_digest
+    from rollgym.protocol.parquet import read_episode, write_episode
 
     stored = read_episode(exports / "episode_000.player_0.parquet")
     assert stored.canonical is not None
@@ -252,8 +252,8 @@ def test_what_can_not_be_played_here_is_not_checked(tug: Path, exports: Path) ->
 def test_what_was_altered_is_found_without_the_game(tug: Path) -> None:
     import msgspec
 
-    from protocol.episode import content_digest
-    from protocol.parquet import read_episode, write_episode
+    from rollgym.protocol.episode import content_digest
+    from rollgym.protocol.parquet import read_episode, write_episode
 
     assert rollgym("simulate", "--game", "own_tug:make", "--frames", 30, "--out", "out").exit_code == 0
     stored = read_episode(Path("out/episode_000.player_0.parquet"))

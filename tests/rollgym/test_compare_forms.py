@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from protocol.parquet import EpisodeFileError
 from rollgym.cells import texts
 from rollgym.cli import app
 from rollgym.compare import Comparison, FolderComparison, compare_files, compare_paths
 from rollgym.compare.cells import differing
 from rollgym.exports import write_export
+from rollgym.protocol.parquet import EpisodeFileError
 from tests.rollgym.stored import MATCH, OTHER, altered, play
 
 FORMS = ("episode", "flat", "csv")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from client_sim.network import CONDITIONS, Link, NetworkConditions
+from rollgym.client_sim.network import CONDITIONS, Link, NetworkConditions
 from rollgym.config import ConfigError, ExperimentFile, duration, find_config, load_config, share
 from rollgym.configs import builtin_configs
 

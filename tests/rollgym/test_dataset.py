@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 
 import rollgym
-from client_sim.network import CONDITIONS
-from client_sim.simulator import Scenario, simulate
-from games.contract import Game
-from games.policies import Policy, make_policy
-from games.registry import make
-from games.spaces import describe
-from protocol.episode import Canonical, Column
-from protocol.messages import PlaySettings
-from protocol.parquet import EpisodeFileError, write_episode
+from rollgym.client_sim.network import CONDITIONS
+from rollgym.client_sim.simulator import Scenario, simulate
 from rollgym.exports import write_export
+from rollgym.games.contract import Game
+from rollgym.games.policies import Policy, make_policy
+from rollgym.games.registry import make
+from rollgym.games.spaces import describe
+from rollgym.protocol.episode import Canonical, Column
+from rollgym.protocol.messages import PlaySettings
+from rollgym.protocol.parquet import EpisodeFileError, write_episode
 from rollgym.stored_spaces import space_of
 from tests.games.space_strategies import any_spaces
 from tests.protocol.episodes import small_episode
@@ -136,7 +136,7 @@ def test_columns_that_do_not_fit_the_spaces_are_an_error(tmp_path: Path) -> None
 
 
 def test_an_action_that_does_not_exist_is_an_error(tmp_path: Path, played: tuple[Path, list[dict[int, Any]]]) -> None:
-    from protocol.parquet import read_episode
+    from rollgym.protocol.parquet import read_episode
 
     stored = read_episode(played[0] / "episode_000.player_0.parquet")
     assert stored.canonical is not None

@@ -14,14 +14,14 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import rollgym
-from client_sim.network import CONDITIONS
-from protocol.episode import OWN_COLUMNS
-from protocol.messages import PlaySettings
 from rollgym.cli import app
+from rollgym.client_sim.network import CONDITIONS
 from rollgym.config import Bot, ExperimentFile, Network, load_config
 from rollgym.configs import builtin_configs
 from rollgym.exports import write_export
-from server.settings import Experiment, Limits, Play, ServerSettings
+from rollgym.protocol.episode import OWN_COLUMNS
+from rollgym.protocol.messages import PlaySettings
+from rollgym.server.settings import Experiment, Limits, Play, ServerSettings
 from tests.rollgym.stored import play
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 import rollgym
-from protocol.parquet import EpisodeFileError, read_episode
 from rollgym.exports import write_export
+from rollgym.protocol.parquet import EpisodeFileError, read_episode
 from tests.rollgym.stored import MATCH, OTHER, play
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from client_sim.spool import Spool, pack
 from rollgym.cli import app
+from rollgym.client_sim.spool import Spool, pack
 from rollgym.commands.run import _tick
 from rollgym.uploads import remove_empty, upload_left, waiting_in
 from tests.server.clients import make_settings, pair, running

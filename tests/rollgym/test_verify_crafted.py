@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from games.drift import Drift
-from protocol.episode import Canonical, Info
-from protocol.parquet import write_episode
+from rollgym.games.drift import Drift
+from rollgym.protocol.episode import Canonical, Info
+from rollgym.protocol.parquet import write_episode
 from rollgym.verify import verify_file, verify_files
 from tests.rollgym.stored import play
 

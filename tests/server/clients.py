@@ -15,10 +15,10 @@ import socketio
 from aiohttp import web
 from msgspec import Struct
 
-from games.drift import Drift
-from games.identity import identity
-from protocol.episode import Export, encode_export
-from protocol.messages import (
+from rollgym.games.drift import Drift
+from rollgym.games.identity import identity
+from rollgym.protocol.episode import Export, encode_export
+from rollgym.protocol.messages import (
     SERVER_EVENTS,
     ErrorReply,
     GameIdentity,
@@ -31,10 +31,10 @@ from protocol.messages import (
     dump,
     parse,
 )
-from protocol.version import PROTOCOL_VERSION
-from server.app import SERVER, Server, create_app
-from server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
-from server.workers import Workers
+from rollgym.protocol.version import PROTOCOL_VERSION
+from rollgym.server.app import SERVER, Server, create_app
+from rollgym.server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
+from rollgym.server.workers import Workers
 from tests.server.exports import PLAY
 
 WAIT = 20.0

@@ -7,13 +7,13 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from games.columns import CanonicalBuilder
-from games.drift import Drift, benchmark_input
-from games.identity import identity
-from games.limits import limited
-from protocol.episode import OWN_COLUMNS, Canonical, Column, Export, Header, Own, Status, content_digest
-from protocol.messages import MatchStart, PlaySettings
-from protocol.seeds import episode_seed
+from rollgym.games.columns import CanonicalBuilder
+from rollgym.games.drift import Drift, benchmark_input
+from rollgym.games.identity import identity
+from rollgym.games.limits import limited
+from rollgym.protocol.episode import OWN_COLUMNS, Canonical, Column, Export, Header, Own, Status, content_digest
+from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.seeds import episode_seed
 
 FRAMES = 40
 PLAY = PlaySettings(episodes=3, fps=60.0, frame_limit=FRAMES, disconnect_timeout=0.2)

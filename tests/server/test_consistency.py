@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from protocol.episode import Canonical, Column, encode_export
-from protocol.messages import MatchStart
-from protocol.parquet import read_episode, write_episode
-from server.catalogue import EpisodeRow, UploadRow
-from server.consistency import _problems, inspect
-from server.store import Store
+from rollgym.protocol.episode import Canonical, Column, encode_export
+from rollgym.protocol.messages import MatchStart
+from rollgym.protocol.parquet import read_episode, write_episode
+from rollgym.server.catalogue import EpisodeRow, UploadRow
+from rollgym.server.consistency import _problems, inspect
+from rollgym.server.store import Store
 from tests.server.clients import make_settings, pair, running, until
 from tests.server.exports import altered, make_export
 

@@ -13,17 +13,17 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from games.drift import Drift
-from games.identity import identity
-from protocol.episode import Canonical, Column, Export, RollbackEvent, Tail, content_digest, encode_export
-from protocol.messages import MatchStart
-from protocol.parquet import EpisodeFileError
-from server import ingest
-from server.catalogue import MatchRow
-from server.checks import Expected, check_upload
-from server.errors import RefusedError
-from server.settings import Limits
-from server.store import Store
+from rollgym.games.drift import Drift
+from rollgym.games.identity import identity
+from rollgym.protocol.episode import Canonical, Column, Export, RollbackEvent, Tail, content_digest, encode_export
+from rollgym.protocol.messages import MatchStart
+from rollgym.protocol.parquet import EpisodeFileError
+from rollgym.server import ingest
+from rollgym.server.catalogue import MatchRow
+from rollgym.server.checks import Expected, check_upload
+from rollgym.server.errors import RefusedError
+from rollgym.server.settings import Limits
+from rollgym.server.store import Store
 from tests.server.clients import Client, make_settings, pair, running, until
 from tests.server.exports import PLAY, altered, make_export
 
@@ -135,7 +135,7 @@ def test_an_export_that_can_not_be_written_is_refused(tmp_path: Path, monkeypatc
         place.write_bytes(b"half")
         raise EpisodeFileError(place, "no place for it")
 
-    monkeypatch.setattr("server.checks.write_episode", refuse)
+    monkeypatch.setattr("rollgym.server.checks.write_episode", refuse)
     match = MatchRow(start.match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(RefusedError, match="no place for it") as caught:
         check_upload(path, Expected(match, 0, 0, 1000))

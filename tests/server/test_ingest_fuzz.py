@@ -21,12 +21,12 @@ import msgspec
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from games.drift import Drift
-from protocol.episode import Export, content_digest, decode_export, encode_export
-from protocol.messages import MatchStart
-from server.judge import find
-from server.settings import Limits
-from server.store import Store
+from rollgym.games.drift import Drift
+from rollgym.protocol.episode import Export, content_digest, decode_export, encode_export
+from rollgym.protocol.messages import MatchStart
+from rollgym.server.judge import find
+from rollgym.server.settings import Limits
+from rollgym.server.store import Store
 from tests.server.clients import Running, make_settings, pair, running
 from tests.server.exports import make_export
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from games.drift import Drift
-from games.identity import identity
-from protocol.messages import PlaySettings
-from server.catalogue import MatchRow
-from server.lobby import Group
-from server.match import LAST_UPLOADS, Match, Phase, Seat
+from rollgym.games.drift import Drift
+from rollgym.games.identity import identity
+from rollgym.protocol.messages import PlaySettings
+from rollgym.server.catalogue import MatchRow
+from rollgym.server.lobby import Group
+from rollgym.server.match import LAST_UPLOADS, Match, Phase, Seat
 
 GRACE = 30.0
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from games.drift import Drift
-from games.identity import identity
-from protocol.messages import ErrorReply, MatchStart
-from protocol.seeds import match_seed
-from protocol.version import PROTOCOL_VERSION
-from server.catalogue import MatchRow
-from server.match import Phase
-from server.settings import Limits, Play
+from rollgym.games.drift import Drift
+from rollgym.games.identity import identity
+from rollgym.protocol.messages import ErrorReply, MatchStart
+from rollgym.protocol.seeds import match_seed
+from rollgym.protocol.version import PROTOCOL_VERSION
+from rollgym.server.catalogue import MatchRow
+from rollgym.server.match import Phase
+from rollgym.server.settings import Limits, Play
 from tests.server.clients import WAIT, Client, Running, make_settings, pair, running, until
 from tests.server.exports import make_export
 
@@ -142,7 +142,7 @@ async def test_a_death_before_play_annuls_the_match_and_the_partner_is_next(
 
 
 async def test_who_never_opens_the_relay_loses_its_seat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.matches._START_MARGIN", 0.0)
+    monkeypatch.setattr("rollgym.server.matches._START_MARGIN", 0.0)
     play = Play(episodes=1, frame_limit=40, start_timeout=0.3)
     async with running(make_settings(tmp_path, play=play)) as server, AsyncExitStack() as stack:
         stuck, one, two = [await stack.enter_async_context(Client(server.url)) for _ in range(3)]
@@ -160,7 +160,7 @@ async def test_who_never_opens_the_relay_loses_its_seat(tmp_path: Path, monkeypa
 async def test_a_match_with_an_acknowledged_upload_is_not_annulled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.matches._START_MARGIN", 0.0)
+    monkeypatch.setattr("rollgym.server.matches._START_MARGIN", 0.0)
     play = Play(episodes=1, frame_limit=40, start_timeout=0.3)
     async with running(make_settings(tmp_path, play=play)) as server, AsyncExitStack() as stack:
         one, stuck = [await stack.enter_async_context(Client(server.url)) for _ in range(2)]

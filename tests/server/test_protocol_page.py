@@ -10,7 +10,7 @@ import msgpack
 import pytest
 from msgspec import Struct
 
-from protocol.episode import (
+from rollgym.protocol.episode import (
     OWN_COLUMNS,
     Canonical,
     Column,
@@ -23,12 +23,12 @@ from protocol.episode import (
     canonical_layout,
     content_digest,
 )
-from protocol.messages import CLIENT_EVENTS, SERVER_EVENTS, GameIdentity, PlaySettings
-from protocol.packets import BYE_REASONS, MAX_PACKET, Bye, End, EndAck, Forward, Hello, Input, encode
-from protocol.seeds import episode_seed
-from protocol.values import pack_value
-from protocol.version import EPISODE_SCHEMA, PROTOCOL_VERSION
-from server.errors import RefusedError
+from rollgym.protocol.messages import CLIENT_EVENTS, SERVER_EVENTS, GameIdentity, PlaySettings
+from rollgym.protocol.packets import BYE_REASONS, MAX_PACKET, Bye, End, EndAck, Forward, Hello, Input, encode
+from rollgym.protocol.seeds import episode_seed
+from rollgym.protocol.values import pack_value
+from rollgym.protocol.version import EPISODE_SCHEMA, PROTOCOL_VERSION
+from rollgym.server.errors import RefusedError
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text()

@@ -11,20 +11,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from games.drift import Drift
-from games.identity import identity
-from protocol.episode import encode_export
-from protocol.messages import MatchStart
-from protocol.parquet import read_episode
-from server.app import Server
-from server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from server.checks import check_upload
-from server.errors import ServerError
-from server.judge import GameChangedError, Job, judge_episode
-from server.matches import Matches
-from server.settings import GameSettings, ServerSettings
-from server.store import Store
-from server.workers import WorkerDiedError, Workers
+from rollgym.games.drift import Drift
+from rollgym.games.identity import identity
+from rollgym.protocol.episode import encode_export
+from rollgym.protocol.messages import MatchStart
+from rollgym.protocol.parquet import read_episode
+from rollgym.server.app import Server
+from rollgym.server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
+from rollgym.server.checks import check_upload
+from rollgym.server.errors import ServerError
+from rollgym.server.judge import GameChangedError, Job, judge_episode
+from rollgym.server.matches import Matches
+from rollgym.server.settings import GameSettings, ServerSettings
+from rollgym.server.store import Store
+from rollgym.server.workers import WorkerDiedError, Workers
 from tests.server.clients import Client, Running, make_settings, pair, running, until
 from tests.server.exports import PLAY, altered, make_export
 
@@ -254,7 +254,7 @@ def test_a_game_that_has_changed_is_not_judged(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_does_not_say_which_code_is_run(tmp_path: Path) -> None:
-    foreign = msgspec.structs.replace(identity(Drift().spec), id="games.drift:Drift")
+    foreign = msgspec.structs.replace(identity(Drift().spec), id="rollgym.games.drift:Drift")
     match = MatchRow("m" + "0" * 24, "e", "c", "", 5, foreign, PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(GameChangedError, match="neither built in nor the configured 'pong'"):
         judge_episode(Job(tmp_path, match, (), "pong"))
@@ -271,7 +271,7 @@ async def test_a_judgement_that_fails_is_tried_again_and_then_at_the_next_start(
 
     with monkeypatch.context() as patch:
         patch.setattr(Matches, "_judge_once", fails)
-        patch.setattr("server.matches._JUDGE_PAUSE", 0.0)
+        patch.setattr("rollgym.server.matches._JUDGE_PAUSE", 0.0)
         async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, b)):
             await one.upload(a, make_export(a))
             await two.upload(b, make_export(b))
@@ -316,7 +316,7 @@ def test_a_folder_that_can_not_be_written_is_said_so(tmp_path: Path, monkeypatch
     def refuse(*_: Any) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("server.store.write_durably", refuse)
+    monkeypatch.setattr("rollgym.server.store.write_durably", refuse)
     with pytest.raises(ServerError, match="Read-only file system"):
         Store(tmp_path).open(0)
 
@@ -351,7 +351,7 @@ def test_a_catalogue_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_an_unusable_game_is_said_before_anything_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = make_settings(tmp_path / "data")
-    monkeypatch.setattr("games.registry._GAMES", {})
+    monkeypatch.setattr("rollgym.games.registry._GAMES", {})
     with pytest.raises(ServerError, match="drift"):
         Server(settings)
     assert not (tmp_path / "data").exists()

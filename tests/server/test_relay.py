@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.messages import MatchStart
-from protocol.packets import MAX_PACKET
-from server.relay import EVERYONE, HELD, MATCH_OVER, REPLACED, Bucket
-from server.settings import Limits
+from rollgym.protocol.messages import MatchStart
+from rollgym.protocol.packets import MAX_PACKET
+from rollgym.server.relay import EVERYONE, HELD, MATCH_OVER, REPLACED, Bucket
+from rollgym.server.settings import Limits
 from tests.server.clients import WAIT, Client, Running, make_settings, running, until
 
 

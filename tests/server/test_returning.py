@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from protocol.messages import MatchOver, MatchStart, PeerLeft, Verdict
-from protocol.version import PROTOCOL_VERSION
-from server.lobby import Place
-from server.match import Match
-from server.settings import Play, ServerSettings
+from rollgym.protocol.messages import MatchOver, MatchStart, PeerLeft, Verdict
+from rollgym.protocol.version import PROTOCOL_VERSION
+from rollgym.server.lobby import Place
+from rollgym.server.match import Match
+from rollgym.server.settings import Play, ServerSettings
 from tests.server.clients import Client, Running, make_settings, pair, running, until
 from tests.server.exports import PLAY, make_export
 

@@ -16,18 +16,18 @@ from typing import Any
 import aiohttp
 import pytest
 
-from protocol.parquet import read_episode
-from server.errors import ServerError
-from server.serve import bind, serve
-from server.settings import ServerSettings
+from rollgym.protocol.parquet import read_episode
+from rollgym.server.errors import ServerError
+from rollgym.server.serve import bind, serve
+from rollgym.server.settings import ServerSettings
 from tests.server.clients import WAIT, Client, make_settings, pair, until
 from tests.server.exports import PLAY, make_export
 
 PROGRAM = """
 import sys
-from server.errors import ServerError
-from server.serve import configure_logs, main_serve
-from server.settings import ServerSettings
+from rollgym.server.errors import ServerError
+from rollgym.server.serve import configure_logs, main_serve
+from rollgym.server.settings import ServerSettings
 
 if __name__ == "__main__":
     configure_logs(json=True)

@@ -9,8 +9,8 @@ import pytest
 from msgspec import Meta
 from pydantic import ValidationError
 
-from protocol.messages import PlaySettings
-from server.settings import Experiment, Play, ServerSettings
+from rollgym.protocol.messages import PlaySettings
+from rollgym.server.settings import Experiment, Play, ServerSettings
 
 
 def test_play_has_exactly_what_is_sent_to_the_players() -> None:

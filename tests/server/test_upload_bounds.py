@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.episode import encode_export
-from server import ingest
-from server.settings import Limits
+from rollgym.protocol.episode import encode_export
+from rollgym.server import ingest
+from rollgym.server.settings import Limits
 from tests.server.clients import make_settings, pair, running, until
 from tests.server.exports import make_export
 from tests.server.test_ingest import files, with_header

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from server import workers
-from server.workers import Workers
+from rollgym.server import workers
+from rollgym.server.workers import Workers
 
 
 def _limit() -> int:

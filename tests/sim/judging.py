@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from client_sim.network import Channel
-from client_sim.simulator import Kill, Partition, Pause, Scenario, SimulationResult, SimulationStuck, Simulator
-from games.contract import Game
-from games.limits import limited
-from games.policies import Policy
-from protocol.episode import Export, ExportError, check_export
-from protocol.messages import PlaySettings
-from protocol.parity import compare_episodes
+from rollgym.client_sim.network import Channel
+from rollgym.client_sim.simulator import Kill, Partition, Pause, Scenario, SimulationResult, SimulationStuck, Simulator
+from rollgym.games.contract import Game
+from rollgym.games.limits import limited
+from rollgym.games.policies import Policy
+from rollgym.protocol.episode import Export, ExportError, check_export
+from rollgym.protocol.messages import PlaySettings
+from rollgym.protocol.parity import compare_episodes
 from tests.rollback.toy import Toy, ToyPolicy
 from tests.sim.plans import FPS, Plan
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from client_sim.peer import Peer
-from client_sim.simulator import Simulator
-from protocol import packets
-from protocol.packets import Bye, End, EndAck, Forward, Hello, Input, decode, encode
+from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.simulator import Simulator
+from rollgym.protocol import packets
+from rollgym.protocol.packets import Bye, End, EndAck, Forward, Hello, Input, decode, encode
 from tests.rollback.toy import ToyPolicy
 from tests.sim.judging import Played, judge_played, scenario
 from tests.sim.plans import Plan

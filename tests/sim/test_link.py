@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client_sim.link import RTT_SMOOTHING, Link, LossMeter, timestamp
-from protocol.packets import NO_ECHO, Input
+from rollgym.client_sim.link import RTT_SMOOTHING, Link, LossMeter, timestamp
+from rollgym.protocol.packets import NO_ECHO, Input
 
 
 def packet(now: float, *, echo: tuple[int, int] = (0, NO_ECHO), current: int = 0, sequence: int = 0) -> Input:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from client_sim.network import CONDITIONS
-from client_sim.simulator import Scenario, SimulationResult, simulate
-from games.contract import Game
-from games.limits import limited
-from games.policies import Policy, make_policy
-from games.registry import make
-from games.replay import replay
-from protocol.episode import check_export
-from protocol.messages import PlaySettings
-from protocol.parity import compare_episodes
+from rollgym.client_sim.network import CONDITIONS
+from rollgym.client_sim.simulator import Scenario, SimulationResult, simulate
+from rollgym.games.contract import Game
+from rollgym.games.limits import limited
+from rollgym.games.policies import Policy, make_policy
+from rollgym.games.registry import make
+from rollgym.games.replay import replay
+from rollgym.protocol.episode import check_export
+from rollgym.protocol.messages import PlaySettings
+from rollgym.protocol.parity import compare_episodes
 
 FRAMES = 300
 SEED = 7

@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from client_sim.departures import Departures
-from client_sim.ending import Ending
-from client_sim.episode import Episode
-from client_sim.link import Link
-from client_sim.network import Channel
-from client_sim.network import Link as NetworkLink
-from client_sim.peer import Peer
-from client_sim.record.buffers import Row, SpeculativeBuffer
-from client_sim.record.recorder import EpisodeRecorder
-from client_sim.rollback.checksums import ChecksumBook
-from client_sim.rollback.errors import InputGap
-from client_sim.rollback.input_queue import InputQueue
-from client_sim.rollback.snapshots import SnapshotStore
-from client_sim.sending import InputSender
-from protocol.packets import Input
+from rollgym.client_sim.departures import Departures
+from rollgym.client_sim.ending import Ending
+from rollgym.client_sim.episode import Episode
+from rollgym.client_sim.link import Link
+from rollgym.client_sim.network import Channel
+from rollgym.client_sim.network import Link as NetworkLink
+from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.record.buffers import Row, SpeculativeBuffer
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.checksums import ChecksumBook
+from rollgym.client_sim.rollback.errors import InputGap
+from rollgym.client_sim.rollback.input_queue import InputQueue
+from rollgym.client_sim.rollback.snapshots import SnapshotStore
+from rollgym.client_sim.sending import InputSender
+from rollgym.protocol.packets import Input
 from tests.sim.judging import judge
 from tests.sim.plans import CORPUS, Dice, Plan, draw_plan
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from client_sim.events import MatchEnded, PlayerGone
-from client_sim.network import link
-from client_sim.peer import Peer
-from client_sim.simulator import Kill, Scenario, simulate
-from games.contract import Game
-from games.policies import Policy, make_policy
-from games.registry import make
-from protocol.messages import MatchStart, PlaySettings
-from protocol.packets import Hello, encode
+from rollgym.client_sim.events import MatchEnded, PlayerGone
+from rollgym.client_sim.network import link
+from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.simulator import Kill, Scenario, simulate
+from rollgym.games.contract import Game
+from rollgym.games.policies import Policy, make_policy
+from rollgym.games.registry import make
+from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.packets import Hello, encode
 
 
 def bot(game: Game, player: int) -> Policy:

@@ -19,7 +19,7 @@ Text = Annotated[str, Meta(max_length=1024)]
 
 
 class GameIdentity(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What peers and server must have in common. Spaces are described as JSON (see ``games.spaces``)."""
+    """What peers and server must have in common. Spaces are described as JSON (see ``rollgym.games.spaces``)."""
 
     id: Name
     version: Name
@@ -55,7 +55,8 @@ class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     disconnect_timeout: Annotated[float, Meta(gt=0, le=3600)] = 5.0
     """Seconds without any packet after which a peer holds another for gone."""
     start_timeout: Annotated[float, Meta(gt=0, le=3600)] = 30.0
-    """Seconds a peer waits for its partner's first packet."""
+    """Seconds a peer waits for its partner's first packet; and for a partner who is connected but does not play on,
+    because its game is at work: compiling, loading, generating a level."""
     away: Literal["stall", "play_on"] = "stall"
     """What a peer does while another is away (paused, not scheduled): wait at the prediction window, or play on for up
     to ``away_limit``. In the second case whoever comes back catches up with idle inputs, which are recorded as such."""
@@ -121,7 +122,7 @@ class MatchStart(Struct, frozen=True, forbid_unknown_fields=True):
     participants: tuple[Name, ...]
     """Every player's label, in player order."""
     seed: Annotated[int, Meta(ge=0)]
-    """The match seed; ``protocol.seeds`` derives each episode's."""
+    """The match seed; ``rollgym.protocol.seeds`` derives each episode's."""
     settings: PlaySettings
     ticket: Name
     """Secret. Opens the relay and authorises uploads: ``Authorization: Bearer <ticket>``."""
@@ -157,6 +158,13 @@ class MatchOver(Struct, frozen=True, forbid_unknown_fields=True):
     reason: Text = ""
 
 
+class Waiting(Struct, frozen=True, forbid_unknown_fields=True):
+    """``waiting`` from the server to everybody who waits: how many there are, and how many a match needs."""
+
+    waiting: Annotated[int, Meta(ge=0)]
+    needed: Annotated[int, Meta(ge=1)]
+
+
 class ErrorReply(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Why something was refused. Also the JSON body of a refused HTTP request."""
 
@@ -173,6 +181,7 @@ SERVER_EVENTS: dict[str, type[Struct]] = {
     "peer_left": PeerLeft,
     "verdict": Verdict,
     "match_over": MatchOver,
+    "waiting": Waiting,
     "error": ErrorReply,
 }
 

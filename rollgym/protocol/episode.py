@@ -4,7 +4,7 @@ Three parts. ``header`` and ``canonical`` are facts and equal on all peers, bit 
 view of how the facts came about, and rightly differs. Frames are rows: ``T`` frames have rows ``0 .. T-1``;
 observations and infos have ``T + 1`` rows, row 0 from ``reset`` and row ``f + 1`` from the step of frame ``f``.
 
-On the wire the export is MessagePack; in files it is Parquet (``protocol.parquet``).
+On the wire the export is MessagePack; in files it is Parquet (``rollgym.protocol.parquet``).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from blake3 import blake3
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from protocol.export_bounds import MAX_INFO_STRUCTURE_BYTES, BoundsError, bounded_value, check_bounds
-from protocol.messages import GameIdentity, Name, PlaySettings
-from protocol.values import ValueFormatError, pack_value, unpack_value
-from protocol.version import EPISODE_SCHEMA
+from rollgym.protocol.export_bounds import MAX_INFO_STRUCTURE_BYTES, BoundsError, bounded_value, check_bounds
+from rollgym.protocol.messages import GameIdentity, Name, PlaySettings
+from rollgym.protocol.values import ValueFormatError, pack_value, unpack_value
+from rollgym.protocol.version import EPISODE_SCHEMA
 
 Status = Literal["complete", "partner_left", "partner_silent", "desync", "aborted"]
 """Why an episode ended. ``complete``: the terminal frame is canonical. Otherwise the canonical part is a prefix:
@@ -87,7 +87,7 @@ class Info(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     agent: Annotated[int, Meta(ge=0, le=15)]
     key: Annotated[str, Meta(max_length=256)]
     value: bytes
-    """:func:`protocol.values.pack_value` bytes."""
+    """:func:`rollgym.protocol.values.pack_value` bytes."""
 
 
 class Header(Struct, frozen=True, forbid_unknown_fields=True):
@@ -243,7 +243,8 @@ def decode_export(body: bytes) -> Export:
     """An export from an upload body, checked by :func:`check_export`. Raises :class:`ExportError` only.
 
     The caller bounds ``len(body)``. Columns take as much memory as bytes; everything that takes more (infos,
-    rollbacks, the tail, the parts without a schema) is counted by :mod:`protocol.export_bounds` before it is built.
+    rollbacks, the tail, the parts without a schema) is counted by :mod:`rollgym.protocol.export_bounds` before it is
+    built.
     """
     try:
         check_bounds(body)

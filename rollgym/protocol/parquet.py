@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from protocol.episode import Canonical, Column, ExportError, Header, Info, Own, RollbackEvent, Tail
-from protocol.values import ValueFormatError, pack_value, unpack_value
-from protocol.version import EPISODE_SCHEMA
+from rollgym.protocol.episode import Canonical, Column, ExportError, Header, Info, Own, RollbackEvent, Tail
+from rollgym.protocol.values import ValueFormatError, pack_value, unpack_value
+from rollgym.protocol.version import EPISODE_SCHEMA
 
 MAX_INFO_COLUMNS = 256
 MAX_INFO_CELLS = 50_000_000
@@ -50,7 +50,7 @@ class StoredEpisode(Struct, frozen=True):
 
 
 class StoredColumn(Struct, frozen=True):
-    """How one :class:`~protocol.episode.Column` lies in the file."""
+    """How one :class:`~rollgym.protocol.episode.Column` lies in the file."""
 
     column: str
     """Name in the table."""
@@ -69,7 +69,8 @@ class StoredInfo(Struct, frozen=True):
     agent: int
     key: str
     type: str
-    """``bool``, ``int64``, ``float64``, ``string``, or ``packed`` (:func:`protocol.values.pack_value` bytes)."""
+    """``bool``, ``int64``, ``float64``, ``string``, or ``packed`` (:func:`rollgym.protocol.values.pack_value`
+    bytes)."""
 
 
 class CanonicalLayout(Struct, frozen=True):
@@ -164,7 +165,8 @@ def write_episode(
     own: Own | None,
     extra: Mapping[str, str],
 ) -> None:
-    """Write an episode that passed :func:`protocol.episode.check_export` to exactly ``path`` (replaced if there).
+    """Write an episode that passed :func:`rollgym.protocol.episode.check_export` to exactly ``path`` (replaced if
+    there).
 
     The file is complete when this returns, but not yet durable: the caller syncs and renames. Raises
     :class:`EpisodeFileError` for values that have no place in the file, ``OSError`` if the disk refuses.

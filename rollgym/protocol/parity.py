@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from msgspec import Struct
 
-from protocol.episode import Canonical, Header
-from protocol.messages import first_difference
-from protocol.values import unpack_value
+from rollgym.protocol.episode import Canonical, Header
+from rollgym.protocol.messages import first_difference
+from rollgym.protocol.values import unpack_value
 
 
 class Mismatch(Struct, frozen=True):

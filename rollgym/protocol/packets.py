@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
-from protocol.version import PROTOCOL_VERSION
+from rollgym.protocol.version import PROTOCOL_VERSION
 
 MAX_PACKET = 1200
 """Bytes. Fits one datagram on any path (IPv6 minimum 1280 less headers)."""
