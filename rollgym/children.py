@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rollgym.processes.environment import child_environment
+
 Event = dict[str, Any]
 
 _LINE_LIMIT = 1 << 24
@@ -42,6 +44,7 @@ class Child:
         with log.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # the current folder is no place to import from: it may hold a random.py
                 "-m",
                 "rollgym",
                 *arguments,
@@ -51,7 +54,7 @@ class Child:
                 stderr=file,
                 start_new_session=True,
                 limit=_LINE_LIMIT,
-                env=_environment(),
+                env=child_environment(),
             )
         return cls(name, process, on_event)
 
@@ -121,15 +124,6 @@ def _parse(line: bytes) -> Event | None:
     except ValueError:
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
-
-
-def _environment() -> dict[str, str]:
-    """Ours, and the folder that this very package came from, in case it is not installed."""
-    folder = Path(__file__).resolve().parents[1]
-    if "site-packages" in folder.parts:
-        return dict(os.environ)
-    before = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{before}" if before else str(folder)}
 
 
 async def end_all(children: Sequence[Child], within: float) -> None:

@@ -11,9 +11,9 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
+from rollgym.processes.environment import child_environment
 from rollgym.processes.framing import HEADER, framed, length
 
 LINE = 4096
@@ -88,7 +88,7 @@ class Child:
                 stderr=asyncio.subprocess.STDOUT,
                 pass_fds=(theirs.fileno(), read_end),
                 start_new_session=new_session,
-                env=_environment(),
+                env=child_environment(),
             )
         except BaseException:
             ours.close()
@@ -192,12 +192,3 @@ class Child:
             text = line[start : start + LINE].decode("utf-8", "backslashreplace").rstrip("\r")
             self._tail.append(text)
             self._on_output(text)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, and the folder that this very package came from, in case it is not installed."""
-    folder = Path(__file__).resolve().parents[2]
-    if "site-packages" in folder.parts:
-        return dict(os.environ)
-    before = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{before}" if before else str(folder)}
