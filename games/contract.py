@@ -69,6 +69,8 @@ class GameSpec:
     """Per player the index of its agent, ascending. Empty: every agent has a player."""
     action_names: tuple[str, ...] = field(default=(), compare=False)
     """What people call the actions of every agent's Discrete space, from its first on. Empty: only numbers."""
+    max_frames: int | None = field(default=None, compare=False)
+    """An episode has at most this many frames, by the game's own rules. None: nothing is known, it may have no end."""
     codecs: tuple[Codec, ...] = field(init=False, repr=False, compare=False)
     """Per agent."""
     input_codecs: tuple[Codec, ...] = field(init=False, repr=False, compare=False)

@@ -140,6 +140,7 @@ class Drift(Game):
             action_names=_ACTION_NAMES,
             fps=60,
             parameters=values,
+            max_frames=values["max_frames"],
         )
         self._last_frame: int = values["max_frames"] or _FOREVER
         self._state: State

@@ -73,6 +73,7 @@ class Kitchen(Game):
             action_names=("stay", "up", "down", "left", "right", "use"),
             fps=30,
             parameters=p,
+            max_frames=p["max_frames"],
         )
         self._starts = tuple(permutations(self.layout.starts[: self._cooks]))
         self._turns = [tuple((first + i) % self._cooks for i in range(self._cooks)) for first in range(self._cooks)]

@@ -95,6 +95,7 @@ class Overcooked(Game):
             action_names=("up", "down", "left", "right", "pick or put", "toggle", "nothing"),
             fps=30,
             parameters=p,
+            max_frames=p["max_steps"],
         )
         actions = range(int(self._env.action_spaces[0].n))
         self._joint_actions = {(bytes([a]), bytes([b])): {0: a, 1: b} for a in actions for b in actions}

@@ -72,9 +72,9 @@ def declared(game_id: str) -> tuple[Parameter, ...]:
 def check_parameters(game_id: str, parameters: Mapping[Any, Any]) -> None:
     """Raises :class:`~rollgym.games.errors.GameError` for parameters that the game can not take, without making it.
 
-    Nothing is imported for a game that is not built in: whether its environment takes them is seen when it is made.
+    Nothing of anybody else is imported: whether an environment that is not ours takes them is seen when it is made.
     """
-    if not is_built_in(game_id) and is_foreign(game_id):
+    if (not is_built_in(game_id) and is_foreign(game_id)) or (game_id in _GAMES and not is_plain(game_id)):
         check_foreign(game_id, parameters)
     else:
         resolve(game_id, declared(game_id), parameters)
@@ -129,6 +129,11 @@ def _entry(game_id: Any) -> _Entry:
 def is_built_in(game_id: Any) -> bool:
     """Whether a name is one of :func:`available`."""
     return isinstance(game_id, str) and (game_id in _GAMES or game_id in SHELF)
+
+
+def is_plain(game_id: Any) -> bool:
+    """Whether making the game runs code of this package only, and none that anybody else has written."""
+    return isinstance(game_id, str) and game_id in _GAMES and _GAMES[game_id].needs is None
 
 
 def _shelved(game_id: str) -> Shelved:

@@ -7,9 +7,9 @@ at once, each with its line, its key, the value and what is allowed.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
-import traceback
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -19,8 +19,11 @@ from rollgym.client_sim.network import CONDITIONS, ConditionsError, Link, Networ
 from rollgym.configs import builtin_config, builtin_configs
 from rollgym.games.code_names import is_code_name
 from rollgym.games.contract import GameSpec
+from rollgym.games.default_policy import default_policy as default_policy
+from rollgym.games.description import Description, Driver, described_blocking
 from rollgym.games.errors import GameError
-from rollgym.games.policies import available_policies, make_policy
+from rollgym.games.policies import available_policies
+from rollgym.protocol.packets import MAX_PLAYERS
 from rollgym.server.settings import Experiment, ServerSettings
 from rollgym.yaml_source import KeyPath, YamlError, read_yaml
 
@@ -162,24 +165,31 @@ class ExperimentFile(_Section):
         """What the server is started with; ``changes`` replace single settings of it."""
         return self.server.model_copy(update={"experiment": self.experiment, **changes})
 
-    def all_bots(self, spec: GameSpec) -> list[Bot]:
+    def all_bots(self, game: GameSpec | Description) -> list[Bot]:
         """One bot per player with nothing left open."""
-        given = [*self.bots, *[Bot()] * (spec.players - len(self.bots))]
+        game_id = game.game.id if isinstance(game, Description) else game.id
+        return self._bots(game_id, game.players)
+
+    def _bots(self, game_id: str, players: int) -> list[Bot]:
+        given = [*self.bots, *[Bot()] * (players - len(self.bots))]
         return [
             bot.model_copy(
                 update={
-                    "policy": bot.policy or default_policy(spec.id),
+                    "policy": bot.policy or default_policy(game_id),
                     "seed": player + 1 if bot.seed is None else bot.seed,
                 }
             )
             for player, bot in enumerate(given)
         ]
 
+    def describe(self) -> Description:
+        """What is known of the game, and which bots can not play it: asked of a process of its own.
 
-def default_policy(game_id: str) -> str:
-    """A policy that plays the game actively."""
-    by_turns = dict.fromkeys(("tictactoe", "connect_four", "hanabi"), "random_legal")
-    return {"pong": "tracker", "kitchen": "cook", "overcooked": "chef", **by_turns}.get(game_id, "random_hold")
+        Raises :class:`~rollgym.games.errors.GameError`. Not to be called where an event loop runs.
+        """
+        game = self.experiment.game
+        drivers = [Driver(bot.policy or "", bot.parameters, bot.seed or 0) for bot in self._bots(game.id, MAX_PLAYERS)]
+        return described_blocking(game.id, game.all_parameters(), drivers)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -204,6 +214,11 @@ def find_config(given: str | None) -> Path:
 
 def load_config(path: Path) -> ExperimentFile:
     """Read and check an experiment file. Raises :class:`ConfigError` with every mistake in it."""
+    return read_config(path)[0]
+
+
+def read_config(path: Path) -> tuple[ExperimentFile, Description]:
+    """:func:`load_config`, and what was found out about the game. Not to be called where an event loop runs."""
     name = os.fspath(path)
     try:
         source = read_yaml(path)
@@ -219,15 +234,22 @@ def load_config(path: Path) -> ExperimentFile:
     except ValidationError as error:
         problems = [_problem(dict(item), source.lines) for item in error.errors(include_url=False)]
         raise ConfigError(name, problems) from error
-    problems = _check_game(file, source.lines) or _check_bots(file, source.lines)
+    problems = _check_policies(file, source.lines)
     if problems:
         raise ConfigError(name, problems)
-    return file
+    try:
+        description = file.describe()
+    except GameError as error:
+        raise ConfigError(name, [_game_problem(error, file, source.lines)]) from error
+    problems = _check_bots(file, description, source.lines)
+    if problems:
+        raise ConfigError(name, problems)
+    return file, description
 
 
 def _problem(item: dict[str, Any], lines: dict[KeyPath, int]) -> Problem:
     where: KeyPath = item["loc"]
-    line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), None)
+    line = _line(lines, where)
     key = ".".join(map(str, where))
     if item["type"] == "extra_forbidden":
         model = _model_at(where[:-1])
@@ -258,53 +280,53 @@ def _allowed(model: type[BaseModel]) -> str:
     return ", ".join(model.model_fields)
 
 
-def _check_game(file: ExperimentFile, lines: dict[KeyPath, int]) -> list[Problem]:
-    """Can the game be made: of a game that is not built in, only making it tells."""
-    wanted = file.experiment.game
-    try:
-        wanted.make().close()
-    except GameError as error:
-        key = "parameters" if error.field == f"{wanted.id} parameters" else "id"
-        told = key == "parameters" or error.value == wanted.id
-        message = f"{_short(error.value)}: expected {error.expected}" if told else f"{wanted.id!r}: {error}"
-    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-        key, where = "id", traceback.extract_tb(error.__traceback__)[-1]
-        # A module that does not even compile has no line that ran; its error says where.
-        place = "" if where.filename.startswith("<") else f" in {where.filename}:{where.lineno}"
-        message = f"{wanted.id!r}: expected a game that can be made ({type(error).__name__}{place}: {error})"
+def _game_problem(error: GameError, file: ExperimentFile, lines: dict[KeyPath, int]) -> Problem:
+    """Why the game can not be made: of a game that is not built in, only making it tells."""
+    game_id = file.experiment.game.id
+    if error.field == f"{game_id} parameters":
+        key, message = "parameters", f"{_short(error.value)}: expected {error.expected}"
+    elif error.field.startswith((f"{game_id}.", "npcs")):
+        key, message = ("npcs" if error.field.startswith("npcs") else "parameters"), str(error)
     else:
-        return []
-    path: KeyPath = ("experiment", "game", key)
-    line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
-    return [Problem(line, ".".join(map(str, path)), message)]
+        named = repr(error.value) == repr(game_id)
+        key, message = "id", f"{game_id!r}: expected {error.expected}" if named else f"{game_id!r}: {error}"
+    message = "\n".join([message, *getattr(error, "__notes__", ())])
+    return Problem(_line(lines, ("experiment", "game", key)), f"experiment.game.{key}", message)
 
 
-def _check_bots(file: ExperimentFile, lines: dict[KeyPath, int]) -> list[Problem]:
-    """Can the bots play the game: only the game's own spec knows."""
-    game = file.experiment.game.make()
-    try:
-        spec = game.spec
-        if len(file.bots) > spec.players:
-            message = f"{len(file.bots)} bots: expected at most {spec.players}, the players of {spec.id}"
-            return [Problem(lines.get(("bots",)), "bots", message)]
-        problems = []
-        known = [policy.name for policy in available_policies()]
-        expected = f"one of {', '.join(known)}, or package.module:callable"
-        for player, bot in enumerate(file.all_bots(spec)):
-            where: KeyPath = ("bots", player)
-            if bot.policy not in known and not is_code_name(bot.policy):
-                line = lines.get((*where, "policy"))
-                problems.append(Problem(line, f"bots.{player}.policy", f"{bot.policy!r}: expected {expected}"))
-                continue
-            assert bot.policy is not None
-            assert bot.seed is not None
-            try:
-                make_policy(bot.policy, spec, player, bot.seed, **bot.parameters)
-            except GameError as error:
-                problems.append(Problem(lines.get(where), f"bots.{player}", str(error)))
-        return problems
-    finally:
-        game.close()
+def _line(lines: dict[KeyPath, int], path: KeyPath) -> int | None:
+    """Where a key is, or the nearest one above it that is in the file."""
+    return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
+
+
+def _check_policies(file: ExperimentFile, lines: dict[KeyPath, int]) -> list[Problem]:
+    """Are the bots' policies known, and can their parameters be handed on?"""
+    problems = []
+    known = [policy.name for policy in available_policies()]
+    expected = f"one of {', '.join(known)}, or package.module:callable"
+    for player, bot in enumerate(file.bots):
+        where: KeyPath = ("bots", player)
+        if bot.policy is not None and bot.policy not in known and not is_code_name(bot.policy):
+            line = lines.get((*where, "policy"))
+            problems.append(Problem(line, f"bots.{player}.policy", f"{bot.policy!r}: expected {expected}"))
+        try:
+            json.dumps(bot.parameters)
+        except (TypeError, ValueError) as error:
+            key, line = f"bots.{player}.parameters", _line(lines, (*where, "parameters"))
+            problems.append(Problem(line, key, f"{_short(bot.parameters)}: expected JSON values ({error})"))
+    return problems
+
+
+def _check_bots(file: ExperimentFile, description: Description, lines: dict[KeyPath, int]) -> list[Problem]:
+    """Can the bots play the game?"""
+    players = description.players
+    if len(file.bots) > players:
+        message = f"{len(file.bots)} bots: expected at most {players}, the players of {description.game.id}"
+        return [Problem(lines.get(("bots",)), "bots", message)]
+    return [
+        Problem(lines.get(("bots", player)), f"bots.{player}", str(refusal.error()))
+        for player, refusal in sorted(description.refused.items())
+    ]
 
 
 def _short(value: Any) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from rollgym.games.description import Description, described
 from rollgym.games.errors import GameError
-from rollgym.games.identity import identity
-from rollgym.protocol.messages import GameIdentity
+from rollgym.protocol.messages import GameIdentity, PlaySettings
 from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.catalogue import Catalogue
 from rollgym.server.control import Control, ControlServer
@@ -38,16 +38,11 @@ log = structlog.get_logger("server")
 class Server:
     """The parts of a running server."""
 
-    def __init__(self, settings: ServerSettings) -> None:
-        """Raises :class:`ServerError` for a game that can not be made. Nothing is opened yet."""
-        self.settings = settings
-        try:
-            game = settings.experiment.game.make()
-        except GameError as error:
-            raise ServerError(str(error)) from error
-        self.game: GameIdentity = identity(game.spec)
-        self.play = settings.experiment.play.settings(game.spec.fps)
-        game.close()
+    def __init__(self, settings: ServerSettings, description: Description | None = None) -> None:
+        """``description``: of the experiment's game, if it is known already. Nothing is opened yet."""
+        # Nothing that happens in this process later may move the data.
+        self.settings = settings = settings.model_copy(update={"data": settings.data.absolute()})
+        self._described = description
         self.metrics = Metrics()
         self.store = Store(settings.data)
         self.workers = Workers(settings.workers)
@@ -56,6 +51,9 @@ class Server:
         self.orphans: list[Orphan] = []
         self.started_at = time.time()
         self.stopping = False
+        self.description: Description
+        self.game: GameIdentity
+        self.play: PlaySettings
         self.catalogue: Catalogue
         self.matches: Matches
         self.reception: Reception
@@ -63,8 +61,12 @@ class Server:
         self.relay: Relay
 
     async def start(self) -> None:
-        """Open the data folder, finish what the last run left, and be ready for clients."""
+        """Find out about the game, open the data folder, finish what the last run left, and be ready for clients.
+
+        Raises :class:`ServerError` for a game that can not be made and for a data folder that can not be used.
+        """
         settings, limits = self.settings, self.settings.limits
+        await self._describe()
         clock = asyncio.get_running_loop().time
         await asyncio.to_thread(self.store.open, limits.free_bytes)
         self.catalogue = await asyncio.to_thread(Catalogue, self.store.catalogue)
@@ -105,6 +107,19 @@ class Server:
         self.orphans = recovery.orphans
         self.metrics.orphans.set(len(self.orphans))
         self.control.serve(self.reception, self.matches.finish)
+
+    async def _describe(self) -> None:
+        game = self.settings.experiment.game
+        try:
+            self.description = self._described or await described(
+                game.id, game.all_parameters(), on_output=lambda line: log.info("game_printed", text=line)
+            )
+        except GameError as error:
+            raise ServerError("\n".join([str(error), *getattr(error, "__notes__", ())])) from error
+        for warning in self.description.warnings:
+            log.warning("game_warned", text=warning)
+        self.game = self.description.game
+        self.play = self.settings.experiment.play.settings(self.description.fps)
 
     async def say_goodbye(self) -> None:
         """Pair nobody any more and close all sockets, so that their handlers return."""
@@ -162,9 +177,9 @@ class Server:
 SERVER = web.AppKey("server", Server)
 
 
-def create_app(settings: ServerSettings) -> web.Application:
-    """The application. Its parts are in ``app[SERVER]`` once it runs. Raises :class:`ServerError`."""
-    server = Server(settings)
+def create_app(settings: ServerSettings, description: Description | None = None) -> web.Application:
+    """The application. Its parts are in ``app[SERVER]`` once it runs. Starting it raises :class:`ServerError`."""
+    server = Server(settings, description)
     app = web.Application(client_max_size=settings.limits.upload_bytes)
     app[SERVER] = server
     server.sio.attach(app)

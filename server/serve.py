@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import structlog
 from aiohttp import web
 
+from rollgym.games.description import Description
 from rollgym.server.app import SERVER, create_app
 from rollgym.server.errors import ServerError
 from rollgym.server.settings import ServerSettings
@@ -28,16 +29,18 @@ _STUCK = 0.2
 async def serve(
     settings: ServerSettings,
     *,
+    description: Description | None = None,
     ready: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
     signals: bool = True,
 ) -> None:
     """Serve until SIGTERM, SIGINT, ``stop``, or (``exit_when_done``) the last match.
 
-    ``ready`` is called with the server's URL once clients are served. Raises :class:`ServerError` if the server
-    can not start: an occupied port, a data folder that can not be used, an unknown game.
+    ``description`` is the game's, if it is known already. ``ready`` is called with the server's URL once clients are
+    served. Raises :class:`ServerError` if the server can not start: an occupied port, a data folder that can not be
+    used, an unknown game.
     """
-    app = create_app(settings)
+    app = create_app(settings, description)
     server = app[SERVER]
     stop = stop or asyncio.Event()
     bound = bind(settings.host, settings.port)
@@ -126,11 +129,13 @@ def configure_logs(*, json: bool | None = None, level: str = "info") -> None:
     )
 
 
-def main_serve(settings: ServerSettings, *, ready: Callable[[str], None] | None = None) -> None:
+def main_serve(
+    settings: ServerSettings, *, description: Description | None = None, ready: Callable[[str], None] | None = None
+) -> None:
     """:func:`serve` in a loop of its own (uvloop if it is there). Raises :class:`ServerError`."""
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serve(settings, ready=ready))
+        asyncio.run(serve(settings, description=description, ready=ready))
     else:
-        uvloop.run(serve(settings, ready=ready))
+        uvloop.run(serve(settings, description=description, ready=ready))

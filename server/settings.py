@@ -52,9 +52,8 @@ class GameSettings(_Section):
     @model_validator(mode="after")
     def _known(self) -> GameSettings:
         # GameError is a ValueError: pydantic adds the place in the file to its text.
+        # What only the game itself knows is found out when it is described (games/description.py).
         check_parameters(self.id, self.parameters)
-        if self.npcs:
-            self.make().close()  # agents and policies: only the game's spec knows them
         return self
 
     def make(self) -> Game:

@@ -34,7 +34,8 @@ def serve(
 
     Example: rollgym serve config/pong.yaml --port 8000
     """
-    from rollgym.config import ConfigError, ExperimentFile, find_config, load_config
+    from rollgym.config import ConfigError, ExperimentFile, find_config, read_config
+    from rollgym.games.description import Description
     from rollgym.server.errors import ServerError
     from rollgym.server.serve import configure_logs, main_serve
     from rollgym.with_parent import emit, end_with_parent
@@ -42,8 +43,11 @@ def serve(
     if child:
         end_with_parent()
     configure_logs(json=True if log_json or child else None)
+    file = ExperimentFile()
+    description: Description | None = None
     try:
-        file = ExperimentFile() if config is None else load_config(find_config(config))
+        if config is not None:
+            file, description = read_config(find_config(config))
     except ConfigError as error:
         refuse(str(error))
     changes: dict[str, Any] = {"host": host, "port": port, "data": data}
@@ -59,7 +63,7 @@ def serve(
             typer.echo(f"serving {settings.experiment.game.id} at {url}, data in {settings.data}")
 
     try:
-        main_serve(settings, ready=ready)
+        main_serve(settings, description=description, ready=ready)
     except ServerError as error:
         if child:
             emit("error", message=str(error))

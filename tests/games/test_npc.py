@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from rollgym.config import ConfigError, load_config
 from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
 from rollgym.games.draws import Draws
 from rollgym.games.errors import GameError
@@ -126,9 +128,11 @@ def test_npcs_are_given_all_at_once() -> None:
         with_npcs(three(cook_0="cook"), {"cook_1": "cook"})
 
 
-def test_an_experiment_file_says_where_its_npc_is_wrong() -> None:
-    with pytest.raises(ValidationError, match=r"npcs agent = 'cook_9'"):
-        GameSettings.model_validate({"id": "kitchen", "npcs": {"cook_9": "cook"}})
+def test_an_experiment_file_says_where_its_npc_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("experiment:\n  game:\n    id: kitchen\n    npcs: {cook_9: cook}")
+    with pytest.raises(ConfigError, match=r"my\.yaml:4: experiment\.game\.npcs: npcs agent = 'cook_9'"):
+        load_config(file)
     with pytest.raises(ValidationError, match=r"kitchen\.npcs = .*expected a parameter named layout"):
         GameSettings.model_validate({"id": "kitchen", "parameters": {"npcs": {"cook_1": "cook"}}})
     with pytest.raises(ValidationError, match="sead"):
