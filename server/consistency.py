@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 from blake3 import blake3
@@ -16,8 +17,10 @@ from msgspec import Struct
 
 from rollgym.protocol.episode import ExportError, content_digest, decode_export, encode_export
 from rollgym.protocol.parquet import EpisodeFileError, read_episode
-from rollgym.server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
+from rollgym.server import queries
+from rollgym.server.catalogue import EpisodeRow, MatchRow, UploadRow
 from rollgym.server.judge import CANONICAL, load_upload
+from rollgym.server.queries import copy_in_memory
 from rollgym.server.store import Store
 
 
@@ -42,18 +45,15 @@ class Content(Struct, frozen=True):
 
 async def inspect(root: Path) -> Content:
     """Everything in a data folder. Raises :class:`~rollgym.server.errors.ServerError` for a catalogue that is none."""
-    store = Store(root)
-    catalogue = Catalogue(store.catalogue)
-    try:
-        uploads = await catalogue.all_uploads()
-        episodes = await catalogue.verdicts()
-        ids = sorted({row.match for row in uploads} | {row.match for row in episodes})
-        found = [await catalogue.match(match) for match in ids]
-        open_matches = await catalogue.open_matches()
-    finally:
-        await asyncio.to_thread(catalogue.close)
-    matches = {row.id: row for row in [*open_matches, *[row for row in found if row is not None]]}
-    problems = await asyncio.to_thread(_problems, store, matches, uploads, episodes)
+    return await asyncio.to_thread(_inspect, Store(root))
+
+
+def _inspect(store: Store) -> Content:
+    with closing(copy_in_memory(store.catalogue)) as copy:
+        uploads, episodes = queries.uploads(copy), queries.episodes(copy)
+        named = {row.match for row in uploads} | {row.match for row in episodes}
+        matches = {row.id: row for row in queries.matches(copy) if row.ended is None or row.id in named}
+    problems = _problems(store, matches, uploads, episodes)
     return Content(list(matches.values()), uploads, episodes, problems)
 
 

@@ -142,6 +142,7 @@ class Matches:
             tuple(player.participant for player in players),
             tuple(player.software for player in players),
             time.time(),
+            number=index,
         )
         tickets = tuple(new_ticket() for _ in players)
         try:
@@ -338,7 +339,7 @@ class Matches:
         for player in remaining:
             await self._returning.say(match, player, MatchOver(match.row.id, ANNULLED))
         self.annulled(match.group)
-        self._background(self._catalogue.drop_match(match.row.id))
+        self._background(self._catalogue.annul_match(match.row.id, time.time(), ANNULLED))
         return True
 
     # --- uploads and verdicts -----------------------------------------------------------------------------------

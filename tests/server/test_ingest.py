@@ -77,7 +77,7 @@ async def test_another_export_of_the_same_episode_is_a_conflict_and_the_first_st
         status, answer = await one.put(a, encode_export(altered(first, "rewards", 3)))
         assert (status, answer["error"]["code"]) == (409, "conflict")
         assert (tmp_path / "inbox" / a.match / "000000.0.msgpack").read_bytes() == encode_export(first)
-        rows = await server.server.catalogue._call(lambda db: db.execute("SELECT count(*) FROM conflict").fetchone())
+        rows = await server.server.catalogue.call(lambda db: db.execute("SELECT count(*) FROM conflict").fetchone())
         assert rows == (1,)
 
 

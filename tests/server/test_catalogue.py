@@ -1,0 +1,288 @@
+"""The catalogue by itself: its versions, its thread, and what a restarted server asks it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from rollgym.games.drift import Drift
+from rollgym.games.identity import identity
+from rollgym.server import queries, schema
+from rollgym.server.catalogue import Catalogue, MatchRow, Progress, Stopped, UnjudgedRow
+from rollgym.server.database import CatalogueGoneError, DamagedError
+from rollgym.server.errors import ServerError
+from tests.server.exports import PLAY
+
+WAIT = 20.0
+# Seconds until a test that waits for something that never comes gives up.
+
+VERSION_1 = Path(__file__).parent / "data" / "catalogue_version_1.sql"
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[Catalogue]:
+    catalogue = Catalogue(path)
+    try:
+        yield catalogue
+    finally:
+        await asyncio.to_thread(catalogue.close)
+
+
+def match(index: int, number: int | None = None, *, experiment: str = "e", condition: str = "c") -> MatchRow:
+    return MatchRow(
+        f"m{index:024x}",
+        experiment,
+        condition,
+        "",
+        5,
+        identity(Drift().spec),
+        PLAY,
+        ("a", "b"),
+        ({}, {}),
+        float(index),
+        number=index if number is None else number,
+    )
+
+
+async def add(catalogue: Catalogue, *rows: MatchRow) -> None:
+    for row in rows:
+        await catalogue.add_match(row, (f"{row.id}0".encode(), f"{row.id}1".encode()))
+
+
+def tables(path: Path) -> list[tuple[str, str]]:
+    """Every column of every table with its type, and the version."""
+    with closing(sqlite3.connect(path)) as db:
+        names = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+        columns = [(name, str(sorted(db.execute(f"PRAGMA table_info({name})")))) for name in names]
+        return [*columns, ("version", str(schema.version_of(db)))]
+
+
+# --- versions ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_catalogue_of_version_1_is_led_to_the_present_one_and_keeps_everything(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_1.read_text())
+        before = db.execute("SELECT id, seed, ended, reason FROM match ORDER BY created").fetchall()
+        uploads = db.execute("SELECT * FROM upload ORDER BY match, episode, player").fetchall()
+    copied = queries.copy_in_memory(path)
+    async with opened(path) as catalogue:
+        rows = await catalogue.call(queries.matches)
+        assert [(row.id, row.seed, row.ended, row.reason) for row in rows] == before
+        assert rows == queries.matches(copied)
+        assert [row.number for row in rows] == [0, 1]
+        assert not any(row.annulled for row in rows)
+        assert await catalogue.progress("old", "both") == Progress(2, 2, 2, ())
+        assert len(await catalogue.all_uploads()) == len(uploads) == 3
+        assert [row.verdict for row in await catalogue.verdicts()] == ["verified", "single"]
+    copied.close()
+    async with opened(tmp_path / "new.sqlite"):
+        pass
+    assert tables(path) == tables(tmp_path / "new.sqlite")
+
+
+def test_a_copy_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_1.read_text())
+    queries.copy_in_memory(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        assert schema.version_of(db) == 1
+    with pytest.raises(ServerError, match="unable to open"):
+        queries.copy_in_memory(tmp_path / "none.sqlite")
+    path.write_bytes(b"something else " * 1000)
+    with pytest.raises(DamagedError, match="not a database"):
+        queries.copy_in_memory(path)
+
+
+def test_a_step_that_fails_leaves_the_version_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    Catalogue(path).close()
+    before = tables(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "LADDER", (*schema.LADDER, "CREATE TABLE further (x) STRICT, nonsense;"))
+        patch.setattr(schema, "VERSION", schema.VERSION + 1)
+        with pytest.raises(ServerError, match="catalogue"):
+            Catalogue(path)
+    assert tables(path) == before
+
+
+# --- what a restarted server goes on from -----------------------------------------------------------------------
+
+
+async def test_progress_counts_what_was_begun_and_is_over_and_knows_which_numbers_are_free(tmp_path: Path) -> None:
+    async with opened(tmp_path / "c") as catalogue:
+        assert await catalogue.progress("e", "c") == Progress(0, 0, 0, ())
+        await add(catalogue, *(match(index) for index in range(5)), match(9, 7, condition="other"))
+        await catalogue.end_match(match(0).id, 1.0, "complete")
+        await catalogue.annul_match(match(1).id, 1.0, "annulled")
+        await catalogue.drop_match(match(3).id)
+        await catalogue.annul_match(match(4).id, 1.0, "annulled")
+        assert await catalogue.progress("e", "c") == Progress(begun=2, over=1, next_number=3, free_numbers=(1,))
+        assert await catalogue.progress("e", "other") == Progress(1, 0, 8, tuple(range(7)))
+
+
+async def test_an_annulled_match_is_kept_and_its_tickets_open_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path / "c") as catalogue:
+        await add(catalogue, match(0), match(1))
+        await catalogue.annul_match(match(0).id, 3.0, "annulled")
+        assert await catalogue.holder(f"{match(0).id}0".encode()) is None
+        assert await catalogue.holder(f"{match(1).id}1".encode()) == (match(1).id, 1)
+        row = await catalogue.match(match(0).id)
+        assert row is not None
+        assert (row.annulled, row.reason, row.ended) == (True, "annulled", 3.0)
+        assert [row.id for row in await catalogue.open_matches()] == [match(1).id]
+
+
+async def test_refusals_are_one_row_for_each_reason_and_reasons_go_with_the_verdict(tmp_path: Path) -> None:
+    async with opened(tmp_path / "c") as catalogue:
+        await add(catalogue, match(0))
+        for at in range(3):
+            await catalogue.add_refusal(match(0).id, 0, 1, "too_large", f"more than {at} bytes", float(at))
+        await catalogue.add_refusal(match(0).id, 0, 1, "bad_export", "not one", 9.0)
+        (bad, large) = await catalogue.refusals()
+        assert (bad.code, bad.times) == ("bad_export", 1)
+        assert (large.times, large.first, large.last, large.reason) == (3, 0.0, 2.0, "more than 2 bytes")
+        row = UnjudgedRow(match(0).id, 0, "deadline", "took too long", (0, 1), 1.0)
+        await catalogue.set_unjudged(row)
+        assert await catalogue.unjudged() == [row]
+
+
+# --- the thread -------------------------------------------------------------------------------------------------
+
+
+class Failing:
+    """A connection on which some statements fail."""
+
+    def __init__(self, real: sqlite3.Connection, *statements: str) -> None:
+        self._real = real
+        self.statements = statements
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._real.in_transaction
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if statement in self.statements:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._real.execute(statement, *values)
+
+    def executemany(self, statement: str, values: Any) -> Any:
+        return self._real.executemany(statement, values)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+def fail(catalogue: Catalogue, *statements: str) -> None:
+    catalogue._connection = cast("Any", Failing(cast("sqlite3.Connection", catalogue._connection), *statements))
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("BEGIN IMMEDIATE",),
+        ("COMMIT",),
+        ("COMMIT", "ROLLBACK"),
+        ("SAVEPOINT one", "ROLLBACK"),
+        ("RELEASE one", "ROLLBACK"),
+    ],
+)
+async def test_no_failure_of_a_transaction_ends_the_thread(tmp_path: Path, statements: tuple[str, ...]) -> None:
+    async with asyncio.timeout(WAIT), opened(tmp_path / "c") as catalogue:
+        await add(catalogue, match(0))
+        assert catalogue.healthy
+        fail(catalogue, *statements)
+        for _ in range(2 if "ROLLBACK" not in statements else 1):
+            with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+                await add(catalogue, match(1))
+            assert not catalogue.healthy
+        if "ROLLBACK" not in statements:
+            assert "disk I/O error" in str(await catalogue.health())
+            cast("Any", catalogue._connection).statements = ()
+        await add(catalogue, match(1))  # nothing of what failed was done, and a failed connection was replaced
+        assert catalogue.healthy
+        assert await catalogue.health() is None
+        assert await catalogue.call(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
+        assert await catalogue.call(lambda db: db.execute("PRAGMA foreign_keys").fetchone()) == (1,)
+
+
+async def test_what_one_call_does_wrong_does_not_undo_the_others(tmp_path: Path) -> None:
+    async with opened(tmp_path / "c") as catalogue:
+        calls: list[Callable[[sqlite3.Connection], object]] = [
+            lambda db: db.execute("INSERT INTO nothing VALUES (1)"),
+            lambda db: 1 / 0,
+        ]
+        answers = await asyncio.gather(
+            add(catalogue, match(0)), *map(catalogue.call, calls), add(catalogue, match(1)), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [
+            type(None), sqlite3.OperationalError, ZeroDivisionError, type(None)
+        ]  # fmt: skip
+        assert len(await catalogue.open_matches()) == 2
+
+
+async def test_a_thread_that_is_gone_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(WAIT), opened(tmp_path / "c") as catalogue:
+
+        def end(_: sqlite3.Connection) -> None:
+            raise SystemExit  # what no code of ours raises: the last thing that could still end the thread
+
+        monkeypatch.setattr("threading.excepthook", lambda _: None)
+        with pytest.raises(CatalogueGoneError):
+            await catalogue.call(end)
+        for _ in range(3):
+            with pytest.raises(CatalogueGoneError):
+                await catalogue.open_matches()
+        assert not catalogue.healthy
+        assert "restart" in str(await catalogue.health())
+
+
+async def test_a_closed_catalogue_is_said_at_once(tmp_path: Path) -> None:
+    async with opened(tmp_path / "c") as catalogue:
+        pass
+    with pytest.raises(Stopped):
+        await catalogue.open_matches()
+    assert not catalogue.healthy
+
+
+async def test_a_lock_that_another_program_holds_is_told_from_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollgym.server import database
+
+    monkeypatch.setattr(database, "BUSY", 0.0)
+    path = tmp_path / "c"
+    async with opened(path) as catalogue:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(sqlite3.OperationalError, match="locked") as caught:
+                await catalogue.open_matches()
+            assert database.busy(caught.value)
+            assert not database.full(caught.value)
+            assert not database.is_damage(caught.value)
+        await catalogue.open_matches()
+
+
+@pytest.mark.parametrize("damage", ["page", "head", "empty text"])
+def test_damage_is_said_with_the_way_out(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    Catalogue(path).close()
+    content = bytearray(path.read_bytes())
+    if damage == "page":
+        content[4096 * 2 :] = b"\xff" * (len(content) - 4096 * 2)
+    elif damage == "head":
+        content[:100] = bytes(range(100))
+    else:
+        content = bytearray(b"this is no database")
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=f"rollgym catalogue rebuild {tmp_path}") as caught:
+        Catalogue(path)
+    assert "\n" not in str(caught.value)
