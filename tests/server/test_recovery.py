@@ -349,9 +349,8 @@ def test_a_catalogue_of_another_version_is_refused(tmp_path: Path) -> None:
         Catalogue(tmp_path / "other")
 
 
-def test_an_unusable_game_is_said_before_anything_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = make_settings(tmp_path / "data")
-    monkeypatch.setattr("rollgym.games.registry._GAMES", {})
-    with pytest.raises(ServerError, match="drift"):
-        Server(settings)
+async def test_an_unusable_game_is_said_before_anything_is_opened(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path / "data", game=GameSettings(id="no_such_module_anywhere:make"))
+    with pytest.raises(ServerError, match="no_such_module_anywhere"):
+        await Server(settings).start()
     assert not (tmp_path / "data").exists()
