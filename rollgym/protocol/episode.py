@@ -355,6 +355,11 @@ def _check_own(header: Header, own: Own) -> None:
         _check_column(f"own.columns.{name}", column, "<u4" if name == "seen_frame" else None, seen.shape[0], None)
     if own.tail is not None and not len(own.tail.inputs) == len(own.tail.real) == len(own.tail.rewards):
         raise ExportError("own.tail", "inputs, real and rewards differ in length")
+    for name in ("stats", "policy"):
+        try:
+            pack_value(getattr(own, name))
+        except ValueFormatError as error:  # a key that is not text would become one on the way into a file
+            raise ExportError(f"own.{name}", str(error)) from error
 
 
 def _check_column(place: str, column: Column, dtype: str | None, rows: int, row_shape: tuple[int, ...] | None) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgpack
 import pytest
 from msgspec import Struct
 
+from rollgym.client_sim import peer, resuming
+from rollgym.client_sim.departures import FORWARD_INTERVAL
+from rollgym.client_sim.ending import END_INTERVAL
+from rollgym.client_sim.rollback.time_sync import DEAD_ZONE, FASTEST, GAIN, SLOWEST, SMOOTHING
+from rollgym.client_sim.sending import PACKETS_PER_TICK
+from rollgym.protocol import export_bounds as bounds
+from rollgym.protocol import packets
 from rollgym.protocol.episode import (
     OWN_COLUMNS,
     Canonical,
@@ -24,11 +31,28 @@ from rollgym.protocol.episode import (
     content_digest,
 )
 from rollgym.protocol.messages import CLIENT_EVENTS, SERVER_EVENTS, GameIdentity, PlaySettings
-from rollgym.protocol.packets import BYE_REASONS, MAX_PACKET, Bye, End, EndAck, Forward, Hello, Input, encode
-from rollgym.protocol.seeds import episode_seed
+from rollgym.protocol.packets import (
+    ADVANTAGE_UNIT,
+    BYE_REASONS,
+    MAX_PACKET,
+    NO_ECHO,
+    Bye,
+    End,
+    EndAck,
+    Forward,
+    Hello,
+    Input,
+    encode,
+)
+from rollgym.protocol.seeds import SEED_LIMIT, episode_seed
 from rollgym.protocol.values import pack_value
 from rollgym.protocol.version import EPISODE_SCHEMA, PROTOCOL_VERSION
+from rollgym.server import control
 from rollgym.server.errors import RefusedError
+from rollgym.server.match import LAST_UPLOADS
+from rollgym.server.relay import HELD, MATCH_OVER, REPLACED
+from rollgym.server.returning import UNNOTICED
+from rollgym.server.settings import Limits, ServerSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
@@ -143,3 +167,106 @@ def test_every_error_code_is_on_the_page() -> None:
     missing = [code for code in sorted(codes) if f"`{code}`" not in section("Error codes")]
     assert missing == []
     assert issubclass(RefusedError, Exception)
+
+
+def test_defaults_and_floats_of_play_settings() -> None:
+    table = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|", section("`PlaySettings`"), re.MULTILINE)
+    said = {name: (kind.split()[0] == "float", value.strip().strip("`")) for name, kind, value in table}
+    values = {name: getattr(PlaySettings(), name) for name in PlaySettings.__struct_fields__}
+    floats = {name for name, kind in get_type_hints(PlaySettings).items() if kind is float}
+    assert said == {name: (name in floats, "null" if value is None else str(value)) for name, value in values.items()}
+
+
+LIMITS = Limits()
+SERVER = ServerSettings()
+MIB = 1 << 20
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:g} ms"
+
+
+def _size(kind: Any) -> str:
+    return f"{len(encode(kind))} bytes."
+
+
+CLAIMS = {
+    "handshake": f"as MessagePack, within {control._CONNECT_WITHIN:g} s",
+    "ping": f"about once in {SERVER.ping_interval} s",
+    "ping timeout": f"By default that is {SERVER.ping_timeout:g} s",
+    "control message": f"A control message is at most {LIMITS.message_bytes // MIB} MiB",
+    "mailbox": f"more than {LIMITS.mailbox} messages unread",
+    "back-off": f"with back-off from {_ms(resuming.BACKOFF_FIRST)} to {resuming.BACKOFF_MOST:g} s",
+    "seat kept": f"can be resumed for {UNNOTICED:g} s longer",
+    "body too slow": f"the body took too long ({LIMITS.upload_seconds:g} s)",
+    "body too large": f"as sent ({LIMITS.upload_bytes // MIB} MiB) or without its encoding"
+    f" ({LIMITS.export_bytes // MIB} MiB)",
+    "packet": f"one packet of at least 1 and at most {MAX_PACKET} bytes",
+    "slow receiver": f"(more than {LIMITS.relay_buffer_bytes >> 10} KiB unsent)",
+    "rate": f"beyond {LIMITS.relay_packets_per_second:,.0f} packets a second",
+    "1008": "fewer than 2 bytes",
+    "1009": f"more than {MAX_PACKET + 1} bytes",
+    "packet size": f"at most {MAX_PACKET} bytes. Who",
+    "head": f"the same {packets._HEAD.size} bytes",
+    "hello": f"reached me | {_size(Hello(0, True))}",
+    "end digest": "32 bytes | [content digest]",
+    "end": f"of its export | {_size(End(0, 1, bytes(32)))}",
+    "end-ack": f"own end | {_size(EndAck(0, 1))}",
+    "bye": f"4 error | {_size(Bye(0, 0))}",
+    "digest": f"| `digest` | {len(content_digest(HEADER, tiny_canonical()))} bytes | of header",
+    "blake3": f"BLAKE3, {len(content_digest(HEADER, tiny_canonical()))} bytes",
+    "held": f"The relay holds the last {HELD} packets",
+    "relay codes": f"| {REPLACED} | a newer connection of the same player took over |"
+    f" | {MATCH_OVER} | the match is over",
+    "hello interval": f"every {_ms(peer.HELLO_INTERVAL)} until every other player was heard",
+    "end interval": f"and then every {_ms(END_INTERVAL)} until",
+    "end again": f"instead of it), every {_ms(END_INTERVAL)}",
+    "bye interval": f"at once and every {_ms(peer.HELLO_INTERVAL)}, until every other player said *bye*"
+    f" or {peer.LINGER:g} s have passed",
+    "linger": f"was heard within the last {peer.LINGER:g} s",
+    "grace": f"after the last episode), {peer.LEAVE_GRACE:g} s later,"
+    f" {peer.LEAVE_GRACE:g} s after the server's `peer_left`",
+    "forward": f"the missing inputs, every {_ms(FORWARD_INTERVAL)}",
+    "packets per tick": f"and up to {PACKETS_PER_TICK - 1} further packets",
+    "smoothing": f"local += {SMOOTHING:g} * ((own current now - packet current) - local)"
+    f" remote += {SMOOTHING:g} * (packet advantage / {ADVANTAGE_UNIT} - remote)",
+    "advantage": f"`advantage` is `{ADVANTAGE_UNIT} * local`, rounded",
+    "stretch": f"`1 + {GAIN:g} * ahead`, kept within {FASTEST:.2f}..{SLOWEST:.2f}; 1 while `ahead` is between"
+    f" -{DEAD_ZONE:g} and {DEAD_ZONE:g}",
+    "echo age": f"{NO_ECHO - 1}: that long or longer; {NO_ECHO}: no packet yet",
+    "last uploads": f"the server waits {LAST_UPLOADS:g} s for what is still missing",
+    "seeds": f"modulo 2^{(SEED_LIMIT - 1).bit_length()}",
+    "header bound": f"| `header` | {bounds.MAX_HEADER_BYTES:,} bytes |",
+    "free bound": f"`own.software` | {bounds.MAX_FREE_BYTES:,} bytes |",
+    "columns bound": f"| columns in each of `canonical` and `own` | {bounds.MAX_COLUMNS} |",
+    "infos bound": f"`(T + 1) * A * {bounds.MAX_INFOS_PER_ROW}`, and {bounds.MAX_INFOS:,} |",
+    "info bound": f"a list or a map | {bounds.MAX_INFO_STRUCTURE_BYTES:,} bytes |",
+    "rollbacks bound": f"`(T + ahead) * A`, and {bounds.MAX_ROLLBACKS:,}:",
+    "tail bound": f"`T + ahead`, and {bounds.MAX_TAIL:,} |",
+    "row bound": f"| values in such a row | {bounds.MAX_PLAYERS} |",
+}
+"""What the page says in numbers, made from the code's own."""
+
+EXAMPLES = ("clock 500 s, echo 490 s, age 1.2 ms", "fewest of 1, 2, 4, 8 bytes", "first 8 bytes, as a")
+"""Numbers that other tests check: the examples' packets, codecs, seeds, fields."""
+
+TEXT = re.sub(r"\s+", " ", PAGE)
+
+
+@pytest.mark.parametrize("claim", list(CLAIMS))
+def test_every_number_is_the_codes(claim: str) -> None:
+    assert CLAIMS[claim] in TEXT
+
+
+def test_no_number_with_a_unit_is_left_unchecked() -> None:
+    """A new one on the page needs a claim above."""
+    checked = [range(at.start(), at.end()) for said in (*CLAIMS.values(), *EXAMPLES) for at in _places(said)]
+    units = r"ms|s|KiB|MiB|bytes?|packets|messages"
+    found = list(re.finditer(rf"(?<![\w.`/(-])\d[\d,.]* (?:{units})\b", TEXT))
+    assert len(found) > 25
+    missing = [TEXT[at.start() - 40 : at.end() + 20] for at in found if not any(at.start() in span for span in checked)]
+    assert missing == []
+
+
+def _places(said: str) -> list[re.Match[str]]:
+    return list(re.finditer(re.escape(said), TEXT))
