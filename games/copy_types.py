@@ -7,6 +7,7 @@ attributes explain keeps something in C that no snapshot would contain, and is r
 from __future__ import annotations
 
 import array as array_module
+import ast
 import collections
 import datetime
 import decimal
@@ -14,6 +15,7 @@ import enum
 import fractions
 import functools
 import io
+import itertools
 import logging
 import pathlib
 import random
@@ -29,25 +31,12 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from rollgym.games.copy_kinds import (
-    Array,
-    Bound,
-    Cell,
-    Dict,
-    Function,
-    Instance,
-    Kind,
-    Leaf,
-    Replaced,
-    Sequence,
-    Set,
-    Slotted,
-    SpaceKind,
-    Stateful,
-    Tuple,
-)
+from rollgym.games.copy_containers import Array, Dict, Sequence, Set, Tuple
+from rollgym.games.copy_kinds import Bound, Flag, Kind, Leaf, Replaced, Stateful
+from rollgym.games.copy_objects import Cell, Function, Instance, Slotted
+from rollgym.games.copy_spaces import SpaceKind, Undrawn
 from rollgym.games.errors import Unsafe
-from rollgym.games.plain import PRIMITIVES, named, plain_bytes
+from rollgym.games.plain import PRIMITIVES, array_bytes, named, plain_bytes
 
 INSTEAD = (
     "plain Python and numpy state, or get_state() and set_state(state) on the environment, or replaying every "
@@ -68,7 +57,15 @@ def _scalar(value: Any) -> Any:
     return [value.dtype.str, value.tobytes()]
 
 
+def _jax_array(value: Any) -> Any:
+    values = np.asarray(value)
+    return ["jax", values.dtype.str, *values.shape, array_bytes(values)]
+
+
 LEAF = Leaf(_by_type)
+_JAX = Leaf(_jax_array)
+"""Arrays of JAX are immutable: a snapshot keeps them as they are."""
+
 _NAMED = Leaf(named)
 _TEXT = Leaf(_texted)
 
@@ -95,6 +92,10 @@ _TYPES: dict[type, Kind] = {
         lambda item: [item.typecode, item.tobytes()],
         lambda item, content: item.__setitem__(slice(None), array_module.array(content[0], content[1])),
     ),
+    itertools.count: Replaced(lambda count: itertools.count(*_counted(count)), lambda count: list(_counted(count))),
+    functools._lru_cache_wrapper: Bound(lambda cached: ((".__wrapped__", cached.__wrapped__),)),
+    threading.Event: Flag(lambda event: event.is_set(), lambda event, on: event.set() if on else event.clear()),
+    type(threading.Lock()): Flag(lambda lock: lock.locked(), lambda lock, content: _lock(lock, content)),
     np.random.RandomState: Stateful(
         lambda item: item.get_state(legacy=False), lambda item, content: item.set_state(content)
     ),
@@ -107,13 +108,28 @@ _BY_TEXT: tuple[Any, ...] = (
     *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal, fractions.Fraction),
     *(uuid.UUID, re.Pattern),
 )
-_TYPES.update(dict.fromkeys(_BY_TYPE, LEAF))
+
+
+def _counted(count: Any) -> tuple[Any, ...]:
+    """Where an ``itertools.count`` is, and its step. Its text says both exactly; newer Pythons do not pickle it."""
+    found: tuple[Any, ...] = ast.literal_eval(f"({repr(count)[len('count(') : -1]},)")
+    return found
+
+
+def _lock(lock: Any, wanted: bool) -> None:
+    if wanted:
+        lock.acquire(blocking=False)
+    elif lock.locked():
+        lock.release()
+
+
+_TYPES.update(dict.fromkeys((*_BY_TYPE, Undrawn), LEAF))
 _TYPES.update(dict.fromkeys(_BY_TEXT, _TEXT))
 
 # Things of the process, not of the game: kept, never written into.
 _RESOURCES: tuple[type, ...] = (
     *(types.ModuleType, logging.Logger, logging.Handler, logging.LoggerAdapter, io.IOBase, pathlib.PurePath),
-    *(type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event, threading.local),
+    *(type(threading.RLock()), threading.Condition),
 )
 _RESOURCE_MODULES = ("pygame", "pyglet", "PIL", "matplotlib", "OpenGL", "glfw", "moderngl", "tkinter", "cv2", "logging")
 _RESOURCE_TYPES = (
@@ -127,6 +143,16 @@ _CONSTRUCTION = frozenset({"_ezpickle_args", "_ezpickle_kwargs", "_saved_kwargs"
 _NOTHING: frozenset[str] = frozenset()
 
 _EXTENSIONS: list[Callable[[Any], Kind | None]] = []
+
+
+def _text_taken(item: Any) -> Any:
+    """Text or bytes in memory, and the place in it. Closed ones have nothing to put back."""
+    return None if item.closed else list(item.__getstate__())
+
+
+def _text_put(item: Any, content: Any) -> None:
+    if not item.closed:
+        item.__setstate__(tuple(content))
 
 
 def extend(recognise: Callable[[Any], Kind | None]) -> None:
@@ -148,6 +174,8 @@ def classify(item: Any) -> Kind:
         return _NAMED
     if isinstance(item, np.generic):
         return Leaf(_scalar)
+    if kind.__name__ == "ArrayImpl" and kind.__module__.startswith("jaxlib"):
+        return _JAX
     if isinstance(item, np.dtype):
         return LEAF
     if isinstance(item, spaces.Space):
@@ -160,6 +188,10 @@ def classify(item: Any) -> Kind:
         raise Unsafe("", kind, "random.Random or self.np_random: what the system draws can not be drawn again")
     if isinstance(item, random.Random):
         return Stateful(lambda r: r.getstate(), lambda r, content: r.setstate(content))
+    if isinstance(item, io.StringIO | io.BytesIO):
+        return Stateful(_text_taken, _text_put)
+    if isinstance(item, threading.local):
+        return Instance(_NOTHING)
     if isinstance(item, threading.Thread):
         raise Unsafe("", kind, "a simulation without threads: they run on while frames are rolled back")
     if isinstance(item, types.GeneratorType | types.CoroutineType | types.AsyncGeneratorType):

@@ -139,6 +139,12 @@ class Copier:
                 found[path.lstrip(".")] = shown
         return found
 
+    def reached(self, snapshot: Snapshot) -> list[Any]:
+        """All objects of a snapshot, in the order of its bytes: the same in every process."""
+        writer = _Writer(self, snapshot)
+        writer.everything()
+        return writer.items
+
     def order(self, names: tuple[Any, ...]) -> list[Any]:
         """Attribute names sorted, remembered: objects of one class nearly always have the same ones."""
         known = self._orders.get(names)
@@ -190,11 +196,20 @@ class Copier:
         for item, kind, content in taken.records:
             if kind.replaced:
                 continue
+            hung = set()
             for key, part in kind.slots(item, content):
                 if id(part) in numbers:
                     taken.swaps.append((item, key, numbers[id(part)]))
+                    hung.add(id(part))
+            for _, part in kind.parts(item, content):
+                if id(part) in numbers and id(part) not in hung:
+                    raise self._refusal(part, _NO_SLOT.format(type_name(type(item))))
 
 
+_NO_SLOT = (
+    "to be held by an attribute, a list or a dict: in a {} it can not be replaced, and it can only be copied, not "
+    "written into"
+)
 _TOO_LARGE = "a smaller one: keep data sets and networks outside of the environment's attributes"
 
 
@@ -212,6 +227,11 @@ class _Writer:
         self._inside_set = False
         self.order = copier.order
         self.constant = copier.constant
+
+    @property
+    def items(self) -> list[Any]:
+        """The objects that were met."""
+        return self._queue
 
     def everything(self) -> bytes:
         self.ref(self._copier.root)

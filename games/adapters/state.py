@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import xxhash
+from gymnasium import spaces
 
 from rollgym.games.adapters import natives
 from rollgym.games.contract import JointInput
+from rollgym.games.copy_spaces import seed_spaces
 from rollgym.games.copying import Copier
 from rollgym.games.errors import Unsafe
 
@@ -39,6 +41,7 @@ class Written:
     """The environment's own objects, saved and written back by :class:`~rollgym.games.copying.Copier`.
 
     Every episode starts from the environment as it was constructed, so that nothing of an episode before can matter.
+    What sampling from its spaces gives follows from the episode's seed.
     """
 
     limit: int | None = None
@@ -57,10 +60,12 @@ class Written:
             return
         self._pristine = self._copier.save()
         self._copier.mark_constant(self._pristine)
+        self._spaces = [item for item in self._copier.reached(self._pristine) if isinstance(item, spaces.Space)]
 
     def begin(self, seed: int) -> None:
         if self._pristine is not None:
             self._copier.load(self._pristine)
+            seed_spaces(self._spaces, seed)
 
     def stepped(self, joint: JointInput, seen: bytes) -> None:
         return None
