@@ -21,7 +21,7 @@ from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.plain import type_name
 
-ADAPTER_VERSION = 1
+ADAPTER_VERSION = 2
 """Counted up when what adapters make of an environment changes: peers must agree on it."""
 
 _GYM_ID = re.compile(r"(?:(?P<module>[\w.]+):)?(?:[\w.-]+/)?[\w.:-]+-v\d+")

@@ -9,19 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollgym.games.adapters.aec_env import AecFamily
+from rollgym.games.adapters.declared import fps_of, frames_of
 from rollgym.games.adapters.family import ABSENT, Family, Turn, is_environment
-from rollgym.games.adapters.fitting import blank, fitter, fresh, idle_action, plain_info
+from rollgym.games.adapters.fitting import blank, fitter, fresh, idle_action
 from rollgym.games.adapters.gymnasium_env import GymnasiumFamily
+from rollgym.games.adapters.infos import plain_info
 from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.adapters.parallel_env import ParallelFamily
+from rollgym.games.adapters.rewards import Rewards
 from rollgym.games.adapters.state import Past, Replayed, StateMethod, Written
 from rollgym.games.codec import Codec
 from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
 from rollgym.games.errors import GameError
+from rollgym.games.exact import exact_flag
 from rollgym.games.plain import plain_bytes
 from rollgym.games.policies import from_json
+from rollgym.games.recordable import check_recordable
 
-DEFAULT_FPS = 30
 _DECODED = 4096
 """Distinct actions that are kept decoded, per agent."""
 
@@ -33,13 +37,15 @@ class Snapshot(NamedTuple):
     seen: tuple[Observation, ...]
     terminated: tuple[bool, ...]
     truncated: tuple[bool, ...]
+    frame: int
 
 
 class AdaptedGame(Game):
     """Any environment of the three families behind the game contract.
 
-    Observations are what the last step (or the reset) gave, converted to their space's type. The episode ends when
-    every agent is terminated or truncated.
+    Observations are what the last step (or the reset) gave, in their space's type. The episode ends when all agents
+    that are there are terminated or truncated, or none is there any more; an agent may be out and come back before.
+    Whatever an environment gives that can not be recorded as it is raises :class:`~rollgym.games.errors.GameError`.
     """
 
     def __init__(
@@ -59,10 +65,14 @@ class AdaptedGame(Game):
         options = options or AdapterOptions()
         self.env = env
         self._family = family = _family_of(env, options)
+        self.rounded: set[str] = set()
+        """Observations that were float64 where their space says float32, and lost digits."""
         self._fit = [
-            fitter(space, f"observation of {agent}")
+            fitter(space, f"observation of {agent}", self.rounded)
             for agent, space in zip(family.agents, family.observation_spaces, strict=True)
         ]
+        self._rewards = Rewards(family.agents, options.reward_weights)
+        self._last_frame = options.max_frames
         self.spec = GameSpec(
             id=game_id,
             version=version,
@@ -70,14 +80,16 @@ class AdaptedGame(Game):
             action_spaces=family.action_spaces,
             observation_spaces=family.observation_spaces,
             default_actions=_idle_actions(family, options.idle),
-            fps=options.fps or _fps_of(env),
+            fps=options.fps or fps_of(env),
             parameters=dict(parameters or {}),
+            max_frames=_max_frames(family, options),
         )
+        check_recordable(self.spec)
         # The Arcade Learning Environment takes the time of day for a seed of 0.
         self._zero = 2**31 - 1 if hasattr(getattr(env, "unwrapped", env), "ale") else 0
         self._decoded: list[dict[bytes, Any]] = [{} for _ in family.agents]
-        self.dropped_infos: set[str] = set()
-        """Keys of infos that had no byte form and were left out."""
+        self.unrecorded = family.unrecorded
+        """Infos that were left out, each with the reason: keys that are no text, values without a byte form."""
         self.state_method: StateMethod
         if options.snapshot == "replay":
             self.state_method = Replayed(options.replay_limit, self._play)
@@ -96,34 +108,37 @@ class AdaptedGame(Game):
         self._seen = tuple(blank(space) for space in self.spec.observation_spaces)
         self._see(observations)
         self._terminated = self._truncated = (False,) * len(self.spec.agents)
-        return tuple([plain_info(info, self.dropped_infos) for info in infos])
+        self._frame = 0
+        return tuple([plain_info(info, self.unrecorded) for info in infos])
 
     def step(self, inputs: JointInput) -> Outcome:
         turn = self._family.step(list(map(_decode, self._decoded, self.spec.codecs, inputs)))
+        self._frame += 1
         self._see(turn.observations)
-        self._terminated = _either(self._terminated, turn.terminated)
-        self._truncated = _either(self._truncated, turn.truncated)
-        outcome = Outcome(
-            tuple([float(reward) for reward in turn.rewards]),
-            self._terminated,
-            self._truncated,
-            tuple([plain_info(info, self.dropped_infos) for info in turn.infos]),
-            self._over(),
-        )
+        agents = self.spec.agents
+        self._terminated = _flags("termination", agents, self._terminated, turn.terminated)
+        self._truncated = _flags("truncation", agents, self._truncated, turn.truncated)
+        over = self._is_over(turn.there) or self._frame == self._last_frame
+        if over:
+            self._cut_off()
+        given = list(turn.infos)
+        rewards = self._rewards.read(turn.rewards, given, self.unrecorded)
+        infos = tuple([plain_info(info, self.unrecorded) for info in given])
+        outcome = Outcome(rewards, self._terminated, self._truncated, infos, over)
         method = self.state_method
         if method.limit is not None:
             method.stepped(inputs, _shown(self._seen, outcome))
-            if method.save().frames >= method.limit and not outcome.terminal:
-                self._truncated = tuple([not over for over in self._terminated])
+            if self._frame >= method.limit and not over:
+                self._cut_off()
                 outcome = outcome._replace(truncated=self._truncated, terminal=True)
         return outcome
 
     def save(self) -> Snapshot:
-        return Snapshot(self.state_method.save(), self._seen, self._terminated, self._truncated)
+        return Snapshot(self.state_method.save(), self._seen, self._terminated, self._truncated, self._frame)
 
     def load(self, snapshot: Snapshot) -> None:
         self.state_method.load(snapshot.state)
-        _, self._seen, self._terminated, self._truncated = snapshot
+        _, self._seen, self._terminated, self._truncated, self._frame = snapshot
 
     def state_bytes(self, snapshot: Snapshot) -> bytes:
         """Who is over, one byte per agent, then the canonical bytes of the environment:
@@ -185,8 +200,15 @@ class AdaptedGame(Game):
             ]
         )
 
-    def _over(self) -> bool:
-        return all([t or c for t, c in zip(self._terminated, self._truncated, strict=True)])
+    def _is_over(self, there: Sequence[bool]) -> bool:
+        """The environment has ended: nobody is there who goes on."""
+        ends = zip(there, self._terminated, self._truncated, strict=True)
+        return not any([here and not (t or c) for here, t, c in ends])
+
+    def _cut_off(self) -> None:
+        """The episode is over for those, too, of whom the environment does not say so."""
+        ends = zip(self._terminated, self._truncated, strict=True)
+        self._truncated = tuple([c or not t for t, c in ends])
 
 
 def _decode(known: dict[bytes, Any], codec: Codec, data: bytes) -> Any:
@@ -214,18 +236,23 @@ def _family_of(env: Any, options: AdapterOptions) -> Family:
     if options.wait and kind != "aec":
         raise GameError("adapter.wait", True, "an AEC environment: in others everybody acts in every frame")
     if kind == "gymnasium":
-        return GymnasiumFamily(env)
+        return GymnasiumFamily(env, options.reset_options, len(options.reward_weights or ()))
     if kind == "parallel":
-        return ParallelFamily(env)
+        return ParallelFamily(env, options.reset_options)
     if kind == "aec":
-        return AecFamily(env, options.wait)
+        return AecFamily(env, options.wait, options.reset_options)
     raise GameError("environment", type(env).__name__, "a gymnasium Env, a PettingZoo ParallelEnv or an AECEnv")
 
 
-def _fps_of(env: Any) -> int:
-    metadata = getattr(env, "metadata", None)
-    fps = metadata.get("render_fps") if isinstance(metadata, Mapping) else None
-    return int(fps) if isinstance(fps, int | float) and 1 <= fps <= 1000 else DEFAULT_FPS
+def _max_frames(family: Family, options: AdapterOptions) -> int | None:
+    """The environment's own limit, or the adapter's. By turns, an environment counts rounds, and waiting does not
+    count at all."""
+    found = [options.max_frames, options.replay_limit if options.snapshot == "replay" else None]
+    if not isinstance(family, AecFamily):
+        found.append(frames_of(family.env))
+    elif not options.wait and (rounds := frames_of(family.env)) is not None:
+        found.append(rounds * len(family.agents))
+    return min([frames for frames in found if frames is not None], default=None)
 
 
 def _idle_actions(family: Family, given: Any) -> tuple[Any, ...]:
@@ -248,8 +275,13 @@ def _idle_actions(family: Family, given: Any) -> tuple[Any, ...]:
     return tuple(actions)
 
 
-def _either(before: tuple[bool, ...], now: Sequence[Any]) -> tuple[bool, ...]:
-    return tuple([one or bool(other) for one, other in zip(before, now, strict=True)])
+def _flags(what: str, agents: Sequence[str], before: tuple[bool, ...], now: Sequence[Any]) -> tuple[bool, ...]:
+    return tuple(
+        [
+            old if new is ABSENT else exact_flag(f"{what} of {agent}", new)
+            for agent, old, new in zip(agents, before, now, strict=True)
+        ]
+    )
 
 
 def _shown(seen: tuple[Observation, ...], outcome: Outcome) -> bytes:

@@ -16,9 +16,13 @@ from typing import Any
 
 from gymnasium import spaces
 
-from rollgym.games.adapters.family import ABSENT, Space, Turn
-from rollgym.games.adapters.parallel_env import spaces_of
+from rollgym.games.adapters.family import ABSENT, Resetting, Space, Turn
+from rollgym.games.adapters.infos import shared_out
+from rollgym.games.adapters.parallel_env import check_agents, check_start, spaces_of
 from rollgym.games.errors import GameError
+from rollgym.games.recordable import names_of
+
+IGNORED = "ignored"
 
 
 class AecFamily:
@@ -28,12 +32,15 @@ class AecFamily:
     of the observation or the info forbids.
     """
 
-    def __init__(self, env: Any, wait: bool = False) -> None:
+    def __init__(self, env: Any, wait: bool = False, reset_options: Mapping[str, Any] | None = None) -> None:
         """Raises :class:`~rollgym.games.errors.GameError` for spaces that can not be played."""
         self.env = env
         # A predicted move is often illegal, and taken back: not worth a warning each time.
         logging.getLogger("pettingzoo.utils.env_logger").setLevel(logging.ERROR)
-        self.agents, self.action_spaces, self.observation_spaces = spaces_of(env)
+        self.unrecorded: set[str] = set()
+        self._reset = Resetting(env, reset_options)
+        self.keys, self.action_spaces, self.observation_spaces = spaces_of(env, self._reset)
+        self.agents = names_of(self.keys, "possible_agents")
         self.idle: tuple[Any, ...] | None = None
         if wait:
             waiting = [_with_waiting(space) for space in self.action_spaces]
@@ -41,48 +48,69 @@ class AecFamily:
             self.idle = tuple(int(space.start) + int(space.n) - 1 for space in waiting)
 
     def reset(self, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
-        self.env.reset(seed=seed)
-        return self._observed(), [self.env.infos.get(agent) for agent in self.agents]
+        self._reset(self.env, seed)
+        check_start(self.env, self.keys)
+        return self._observed(), self._infos()
 
     def step(self, actions: Sequence[Any]) -> Turn:
         env = self.env
-        turn = self.agents.index(env.agent_selection)
+        turn = self.keys.index(env.agent_selection)
+        everybody = range(len(self.keys))
         if self.idle is not None and not self._is_move(turn, actions[turn]):
-            nobody = [False] * len(self.agents)
-            infos = [{**(env.infos.get(agent) or {}), "ignored": True} for agent in self.agents]
-            return Turn([ABSENT] * len(self.agents), [0.0] * len(self.agents), nobody, nobody, infos)
+            nothing = [ABSENT] * len(self.keys)
+            return Turn(
+                nothing, [0.0] * len(self.keys), nothing, nothing, self._infos(*everybody), self._there(env.agents)
+            )
         env.step(actions[turn])
+        check_agents(env, self.keys)
         terminated, truncated = env.terminations, env.truncations
-        infos = []
-        for index, agent in enumerate(self.agents):
-            info = dict(env.infos.get(agent) or {})
-            if index != turn:
-                info["ignored"] = True
-            infos.append(info)
         result = Turn(
             self._observed(),
-            [env.rewards.get(agent, 0.0) for agent in self.agents],
-            [terminated.get(agent, False) for agent in self.agents],
-            [truncated.get(agent, False) for agent in self.agents],
-            infos,
+            [env.rewards.get(key, 0.0) for key in self.keys],
+            [terminated.get(key, ABSENT) for key in self.keys],
+            [truncated.get(key, ABSENT) for key in self.keys],
+            self._infos(*(other for other in everybody if other != turn)),
+            (),
         )
+        self._take_leave()
+        return result._replace(there=self._there(env.agents))
+
+    def _take_leave(self) -> None:
+        """Whoever is over makes its last, empty step, and is gone."""
+        env = self.env
         while env.agents and (env.terminations[env.agent_selection] or env.truncations[env.agent_selection]):
+            before = len(env.agents)
             env.step(None)
-        return result
+            if len(env.agents) >= before:
+                expected = "one agent less after step(None) of an agent that is over"
+                raise GameError("agents", list(env.agents), expected)
 
     def _is_move(self, turn: int, action: int) -> bool:
         assert self.idle is not None
         if action == self.idle[turn]:
             return False
-        agent = self.agents[turn]
-        for source in (self.env.observe(agent), self.env.infos.get(agent)):
+        key = self.keys[turn]
+        for source in (self.env.observe(key), self.env.infos.get(key)):
             if isinstance(source, Mapping) and "action_mask" in source:
                 return bool(source["action_mask"][action - int(self.action_spaces[turn].start)])  # type: ignore[attr-defined]
         return True
 
+    def _there(self, agents: Sequence[Any]) -> list[bool]:
+        return [key in agents for key in self.keys]
+
     def _observed(self) -> list[Any]:
-        there = set(self.env.agents)
-        return [self.env.observe(agent) if agent in there else ABSENT for agent in self.agents]
+        return [
+            self.env.observe(key) if here else ABSENT
+            for key, here in zip(self.keys, self._there(self.env.agents), strict=True)
+        ]
+
+    def _infos(self, *ignored: int) -> list[Any]:
+        shared: list[Any] = shared_out(self.env.infos, self.keys, self.agents, self.unrecorded)
+        for index in ignored:
+            if IGNORED in (shared[index] or ()):
+                self.unrecorded.add(f"{IGNORED} of the environment (the adapter says so itself)")
+            shared[index] = {**(shared[index] or {}), IGNORED: True}
+        return shared
 
 
 def _with_waiting(space: Space) -> spaces.Discrete:

@@ -9,30 +9,30 @@ import numpy as np
 from gymnasium import spaces
 
 from rollgym.games.errors import GameError
-from rollgym.games.info import NO_INFO
+from rollgym.games.exact import exact
 from rollgym.games.spaces import leaves
 
 Space: TypeAlias = spaces.Space[Any]
 Fit: TypeAlias = Callable[[Any], Any]
 
 
-def fitter(space: Space, name: str) -> Fit:
+def fitter(space: Space, name: str, rounded: set[str]) -> Fit:
     """A function that makes an observation a member of its space in structure, shape and type, as a fresh copy.
 
-    Values of another type are converted as numpy does (a float64 where the space says float32 is rounded). Bounds are
-    not checked. The function raises :class:`~rollgym.games.errors.GameError` for another structure or shape, and for
-    fractions
-    where the space has integers. Raises the same for a space that can not be recorded.
+    No number is changed: one that the space's type does not hold is an error that names it. The one exception is a
+    float64 where the space says float32: it is rounded, and its name is put into ``rounded``. Bounds are not checked.
+    The function raises :class:`~rollgym.games.errors.GameError` for another structure, shape or number. Raises the same
+    for a space that can not be recorded.
     """
     leaves(space)
-    return _fitter(space, name)
+    return _fitter(space, name, rounded)
 
 
-def _fitter(space: Space, name: str) -> Fit:
+def _fitter(space: Space, name: str, rounded: set[str]) -> Fit:
     if isinstance(space, spaces.Discrete):
         return lambda value: _integer(value, name)
     if isinstance(space, spaces.Dict):
-        named = {key: _fitter(part, f"{name}[{key!r}]") for key, part in space.spaces.items()}
+        named = {key: _fitter(part, f"{name}[{key!r}]", rounded) for key, part in space.spaces.items()}
 
         def fit_dict(value: Any) -> Any:
             if not isinstance(value, Mapping) or value.keys() != named.keys():
@@ -41,7 +41,7 @@ def _fitter(space: Space, name: str) -> Fit:
 
         return fit_dict
     if isinstance(space, spaces.Tuple):
-        parts = [_fitter(part, f"{name}[{index}]") for index, part in enumerate(space.spaces)]
+        parts = [_fitter(part, f"{name}[{index}]", rounded) for index, part in enumerate(space.spaces)]
 
         def fit_tuple(value: Any) -> Any:
             if not isinstance(value, tuple | list) or len(value) != len(parts):
@@ -49,21 +49,19 @@ def _fitter(space: Space, name: str) -> Fit:
             return tuple([fit(part) for fit, part in zip(parts, value, strict=True)])
 
         return fit_tuple
-    return _array_fitter(space, name)
+    return _array_fitter(space, name, rounded)
 
 
-def _array_fitter(space: Space, name: str) -> Fit:
+def _array_fitter(space: Space, name: str, rounded: set[str]) -> Fit:
     dtype, shape = np.dtype(space.dtype), tuple(space.shape or ())
-    whole = dtype.kind in "iub"
 
     def fit(value: Any) -> Any:
-        given = np.asarray(value)
-        if given.shape != shape or given.dtype.kind not in "biuf":
-            raise GameError(name, f"{given.dtype}{list(given.shape)}", f"{dtype}{list(shape)}")
-        made = np.array(given, dtype)
-        if whole and given.dtype.kind == "f" and not np.array_equal(made, given):
-            raise GameError(name, "an array with fractions", f"{dtype}{list(shape)}, as its space says")
-        return made
+        if type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
+            return value.copy()
+        made = exact(name, value, dtype, shape, rounding=True)
+        if made.rounded:
+            rounded.add(name)
+        return made.values
 
     return fit
 
@@ -71,9 +69,12 @@ def _array_fitter(space: Space, name: str) -> Fit:
 def _integer(value: Any, name: str) -> int:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
-    if isinstance(value, int | np.integer):
-        return int(value)
-    raise GameError(name, _shape_of(value), "an integer")
+    if not isinstance(value, int | np.integer | np.bool_):
+        raise GameError(name, _shape_of(value), "an integer")
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise GameError(name, number, "a number that int64 holds exactly")
+    return number
 
 
 def _shape_of(value: Any) -> str:
@@ -111,45 +112,7 @@ def idle_action(space: Space) -> Any:
     if isinstance(space, spaces.Tuple):
         return tuple(idle_action(part) for part in space.spaces)
     if isinstance(space, spaces.Box):
-        return np.clip(np.zeros(space.shape, space.dtype), space.low, space.high)
+        return np.minimum(np.maximum(np.zeros(space.shape, space.dtype), space.low), space.high)
     if isinstance(space, spaces.MultiDiscrete):
         return np.array(space.start, space.dtype)
     return blank(space)
-
-
-def plain_info(info: Any, dropped: set[str]) -> Mapping[str, Any]:
-    """An info of plain data only, sharing nothing with the environment.
-
-    Keys that are not strings and values that have no byte form (objects) are left out, and named in ``dropped``.
-    """
-    if not info or not isinstance(info, Mapping):
-        return NO_INFO
-    kept = {}
-    for key, value in info.items():
-        try:
-            if not isinstance(key, str):
-                raise _NotPlain
-            kept[key] = _plain(value)
-        except _NotPlain:
-            dropped.add(f"{key} ({type(value).__name__})")
-    return kept or NO_INFO
-
-
-class _NotPlain(Exception):
-    """A value that has no byte form."""
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | float | str | bytes | np.generic):
-        return value
-    if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise _NotPlain
-        return value
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return value.copy()
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(part) for key, part in value.items()}
-    raise _NotPlain

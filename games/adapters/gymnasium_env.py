@@ -1,76 +1,122 @@
 """Gymnasium environments whose action and observation spaces are a ``Dict`` or a ``Tuple`` with one part per agent.
 
-Rewards per agent: a mapping or a sequence in the place of the reward, or in ``info["rewards"]``. A single number is a
-team reward: each agent gets it, whole. Ends per agent may be mappings (also with ``"__all__"``) or sequences; a single
-flag counts for all. Of the info, what stands under an agent's name belongs to that agent and the rest to everybody.
+Rewards per agent: a mapping or a sequence in the place of the reward, or a mapping in ``info["rewards"]`` whose keys
+are exactly the agents. A single number is a team reward: each agent gets it, whole. Ends per agent may be mappings or
+sequences, and say who is over after this step; a single flag counts for all. In a mapping with ``"__all__"`` agents
+may be missing: they stay as they were. Infos: :func:`rollgym.games.adapters.infos.shared_out`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 
-from rollgym.games.adapters.family import Space, Turn, per_agent
+from rollgym.games.adapters.family import ABSENT, OLD_API, Resetting, Space, Turn, five, pair, per_agent
+from rollgym.games.adapters.infos import shared_out
 from rollgym.games.errors import GameError
+from rollgym.games.exact import exact_flag
+from rollgym.games.recordable import names_of
+
+_ALL = "__all__"
 
 
 class GymnasiumFamily:
     """Drives a ``gymnasium.Env``."""
 
-    def __init__(self, env: Any) -> None:
-        """Raises :class:`~rollgym.games.errors.GameError` if the spaces are not per agent."""
+    def __init__(self, env: Any, reset_options: Mapping[str, Any] | None = None, weights: int = 0) -> None:
+        """``weights``: how many parts a vector reward has, 0 for none.
+
+        Raises :class:`~rollgym.games.errors.GameError` if the spaces are not per agent.
+        """
         self.env = env
         self.idle: tuple[Any, ...] | None = None
-        actions, seen = env.action_space, env.observation_space
+        self.unrecorded: set[str] = set()
+        self._weights = weights
+        self._reset = Resetting(env, reset_options)
+        if getattr(env, "action_space", None) is None or getattr(env, "observation_space", None) is None:
+            # Some know their spaces only then.
+            self._reset(env, 0)
+        actions, seen = getattr(env, "action_space", None), getattr(env, "observation_space", None)
         expected = "Dict or Tuple spaces with one part per agent, for actions and observations alike"
         if not isinstance(actions, spaces.Dict | spaces.Tuple) or len(actions.spaces) < 1:
             raise GameError("action_space", str(actions), expected)
         self._named = isinstance(actions, spaces.Dict)
-        if type(actions) is not type(seen) and not isinstance(seen, type(actions)):
+        if not isinstance(seen, spaces.Dict if self._named else spaces.Tuple):
             raise GameError("observation_space", str(seen), expected)
-        self.agents, self.action_spaces = _parts(actions)
-        agents, self.observation_spaces = _parts(seen)
-        if set(agents) != set(self.agents):
-            raise GameError("observation_space", ", ".join(agents), "the agents " + ", ".join(self.agents))
-        by_name = dict(zip(agents, self.observation_spaces, strict=True))
-        self.observation_spaces = tuple(by_name[agent] for agent in self.agents)
+        self.keys, self.action_spaces = _parts(actions)
+        keys, self.observation_spaces = _parts(seen)
+        if set(keys) != set(self.keys):
+            raise GameError("observation_space", ", ".join(map(str, keys)), f"the agents {self._listed()}")
+        by_key = dict(zip(keys, self.observation_spaces, strict=True))
+        self.observation_spaces = tuple(by_key[key] for key in self.keys)
+        self.agents = names_of(self.keys, "action_space")
 
     def reset(self, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
-        observations, info = self.env.reset(seed=seed)
-        return self._observed(observations), self._infos(info)
+        observations, info = pair(self._reset(self.env, seed))
+        return self._observed(observations, missing=False, after="reset"), self._infos(info)
 
     def step(self, actions: Sequence[Any]) -> Turn:
-        joint = dict(zip(self.agents, actions, strict=True)) if self._named else tuple(actions)
-        observations, reward, terminated, truncated, info = self.env.step(joint)
-        rewards = info.get("rewards", reward) if isinstance(info, Mapping) else reward
+        joint = dict(zip(self.keys, actions, strict=True)) if self._named else tuple(actions)
+        observations, reward, terminated, truncated, info = five(self.env.step(joint))
+        if isinstance(info, Mapping) and self._are_rewards(info.get("rewards")):
+            info = dict(info)
+            reward = info.pop("rewards")
+        missing = any(isinstance(flags, Mapping) and _ALL in flags for flags in (terminated, truncated))
         return Turn(
-            self._observed(observations),
-            per_agent(rewards, self.agents, "rewards"),
-            per_agent(terminated, self.agents, "terminated"),
-            per_agent(truncated, self.agents, "truncated"),
+            self._observed(observations, missing, after="step"),
+            self._rewards(reward, missing),
+            self._flags(terminated, "terminated"),
+            self._flags(truncated, "truncated"),
             self._infos(info),
+            [True] * len(self.keys),
         )
 
-    def _observed(self, observations: Any) -> list[Any]:
+    def _are_rewards(self, given: Any) -> bool:
+        return isinstance(given, Mapping) and set(given) == set(self.keys)
+
+    def _rewards(self, reward: Any, missing: bool) -> list[Any]:
+        if self._weights and not isinstance(reward, Mapping) and np.shape(reward) == (self._weights,):
+            return [reward] * len(self.keys)
+        if missing and isinstance(reward, Mapping):
+            return [reward.get(key, 0.0) for key in self.keys]
+        return per_agent(reward, self.keys, "rewards")
+
+    def _flags(self, given: Any, what: str) -> list[Any]:
+        if isinstance(given, Mapping) and _ALL in given and exact_flag(f"{what} of {_ALL}", given[_ALL]):
+            return [True] * len(self.keys)
+        return per_agent(given, self.keys, what)
+
+    def _observed(self, observations: Any, missing: bool, after: str) -> list[Any]:
         if self._named:
-            if not isinstance(observations, Mapping) or any(agent not in observations for agent in self.agents):
-                raise GameError("observation", type(observations).__name__, "a mapping with every agent")
-            return [observations[agent] for agent in self.agents]
-        if not isinstance(observations, tuple | list) or len(observations) != len(self.agents):
-            raise GameError("observation", type(observations).__name__, f"a tuple of {len(self.agents)}")
+            if not isinstance(observations, Mapping):
+                raise GameError(f"observations of {after}", f"a {type(observations).__name__}", self._wanted())
+            lacking = [str(key) for key in self.keys if key not in observations]
+            strange = [str(key) for key in observations if key not in self.keys]
+            if strange or (lacking and not missing):
+                what = f"a mapping without {', '.join(lacking)}" if lacking else f"a mapping with {', '.join(strange)}"
+                raise GameError(f"observations of {after}", what, f"one for each of {self._listed()}")
+            return [observations.get(key, ABSENT) for key in self.keys]
+        if not isinstance(observations, tuple | list) or len(observations) != len(self.keys):
+            count = f" of {len(observations)}" if isinstance(observations, tuple | list) else ""
+            given = f"a {type(observations).__name__}{count}"
+            raise GameError(f"observations of {after}", given, self._wanted())
         return list(observations)
 
+    def _wanted(self) -> str:
+        kind = "a mapping with" if self._named else "a tuple with one for each of"
+        return f"{kind} {self._listed()}; and " + OLD_API
+
     def _infos(self, info: Any) -> list[Any]:
-        if not info:
-            return [None] * len(self.agents)
-        common = {key: value for key, value in info.items() if key != "rewards" and key not in self.agents}
-        own = [info.get(agent) for agent in self.agents]
-        return [{**common, **part} if isinstance(part, Mapping) else common for part in own]
+        return shared_out(info, self.keys, self.agents, self.unrecorded)
+
+    def _listed(self) -> str:
+        return ", ".join(map(str, self.keys))
 
 
-def _parts(space: spaces.Dict[Any] | spaces.Tuple[Any]) -> tuple[tuple[str, ...], tuple[Space, ...]]:
+def _parts(space: spaces.Dict[Any] | spaces.Tuple[Any]) -> tuple[tuple[Hashable, ...], tuple[Space, ...]]:
     if isinstance(space, spaces.Dict):
-        return tuple(str(key) for key in space.spaces), tuple(space.spaces.values())
+        return tuple(space.spaces), tuple(space.spaces.values())
     return tuple(f"agent_{index}" for index in range(len(space.spaces))), tuple(space.spaces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from rollgym.games.errors import GameError
 
 SNAPSHOTS = ("auto", "native", "copy", "replay")
+MAX_FRAMES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class AdapterOptions:
     """The action of a player who does nothing: one for all, or a mapping by agent. None: zeros, or waiting."""
     wait: bool = False
     """AEC environments only: one more action lets the turn go by for a frame, and so does an illegal one."""
+    reset_options: Mapping[str, Any] | None = None
+    """What ``reset`` gets as its ``options``, in every episode. None: it gets none."""
+    reward_weights: tuple[float, ...] | None = None
+    """For rewards that are vectors: an agent's reward is the sum of its parts, each times its weight."""
+    max_frames: int | None = None
+    """After how many frames an episode is over at the latest, if the environment does not say so itself."""
 
     def __post_init__(self) -> None:
         if self.snapshot not in SNAPSHOTS:
@@ -35,6 +43,13 @@ class AdapterOptions:
             raise GameError("adapter.wait", self.wait, "true or false")
         if self.fps is not None:
             _check_integer("adapter.fps", self.fps, 1, 1000)
+        if self.max_frames is not None:
+            _check_integer("adapter.max_frames", self.max_frames, 1, MAX_FRAMES)
+        options: Any = self.reset_options
+        if options is not None and (not isinstance(options, Mapping) or any(type(key) is not str for key in options)):
+            raise GameError("adapter.reset_options", options, "a mapping by name")
+        if self.reward_weights is not None:
+            _check_weights(self.reward_weights)
 
     @classmethod
     def of(cls, given: Any) -> AdapterOptions:
@@ -50,3 +65,11 @@ class AdapterOptions:
 def _check_integer(field: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise GameError(field, value, f"an integer {low}..{high}")
+
+
+def _check_weights(given: Any) -> None:
+    numbers = isinstance(given, list | tuple) and all(
+        isinstance(weight, int | float) and not isinstance(weight, bool) and math.isfinite(weight) for weight in given
+    )
+    if not numbers or not given:
+        raise GameError("adapter.reward_weights", given, "a list of numbers, one for each part of a reward")

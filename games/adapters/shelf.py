@@ -169,7 +169,7 @@ SHELF: dict[str, Shelved] = {
         ("rware",),
         _rware,
         (
-            Parameter("players", 2, "how many play", low=2, high=19),
+            Parameter("players", 2, "how many play", low=2, high=16),
             Parameter("size", "tiny", "the warehouse", choices=("tiny", "small", "medium", "large")),
             _steps(500),
         ),

@@ -45,9 +45,9 @@ class Evidence:
             found.append("a load plays the episode again from its reset: its cost grows with every frame")
         if self.draws:
             found.append(f"draws from the global {' and '.join(self.draws)}")
-        dropped = sorted(getattr(self._adapted, "dropped_infos", ()))
+        dropped = sorted(getattr(self._adapted, "unrecorded", ()))
         if dropped:
-            found.append(f"infos that are no plain data are not recorded: {', '.join(dropped)}")
+            found.append(f"infos that are not recorded: {', '.join(dropped)}")
         return found
 
 

@@ -66,7 +66,7 @@ def test_infos_are_shared_out_and_plain() -> None:
     first, second = step(game, 0, 0).infos
     assert sorted(first) == ["all"]
     assert sorted(second) == ["all", "mine"]
-    assert game.dropped_infos == {"odd (object)"}
+    assert game.unrecorded == {"odd (object)"}
 
 
 def test_ends_per_agent_stay_and_the_last_one_ends_the_episode() -> None:

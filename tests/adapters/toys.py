@@ -42,7 +42,7 @@ class Together(gymnasium.Env[Any, Any]):
         elif self.reward == "mapping":
             reward = {f"agent_{n}": value for n, value in enumerate(each)}
         elif self.reward == "info":
-            info["rewards"] = each
+            info["rewards"] = {f"agent_{n}": value for n, value in enumerate(each)}
         over = [value > 5 for value in self.values]
         return self._seen(), reward, over, False, info
 
