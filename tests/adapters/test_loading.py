@@ -51,7 +51,7 @@ def test_a_callable_may_give_a_game_itself() -> None:
 
 def test_versions_tell_code_apart() -> None:
     assert make("mpe2.simple_spread_v3:parallel_env").spec.version.startswith("2+mpe2-1.")
-    assert make("Foraging-8x8-2p-2f-v3").spec.version.startswith("1+lbforaging-2.")
+    assert make("Foraging-8x8-2p-2f-v3").spec.version.startswith("2+lbforaging-2.")
     own = make(OWN_CODE + "Turns").spec.version
     assert own.startswith("2+source-")
     assert own != make("tests.adapters.broken:Sound").spec.version

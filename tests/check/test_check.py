@@ -46,7 +46,7 @@ def test_a_sound_environment_passes_everything() -> None:
     assert report.rollbacks > 100
     assert report.cost is not None
     assert report.cost.state_bytes > 100
-    assert report.version.startswith("1+source-")
+    assert report.version.startswith("2+source-")
 
 
 ROLLBACK = "rollback by 1, 2, 8 frames"
