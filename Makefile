@@ -19,7 +19,7 @@ PIP_LOCKED := $(PIP) install -qq --require-hashes
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install dev run test check format bench soak lock image clean
+.PHONY: help install dev run test check example format bench soak lock image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,12 @@ check: dev ## lint, formatting, types, import arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+example: dev ## the peer in JavaScript plays verified matches (needs Node 18 or newer, and npm)
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+		echo "examples/node-peer needs Node 18 or newer and npm. On Debian and Ubuntu: apt install nodejs npm" >&2; exit 2; }
+	cd examples/node-peer && npm ci --no-audit --no-fund
+	$(BIN)/python -m scripts.check_example
+
 format: dev ## format the sources and sort imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -68,7 +74,7 @@ image: ## build the container image without a daemon and start it once (docs/doc
 	scripts/image-check
 
 clean: ## remove the environment, caches and build results; data/ stays
-	rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist examples/node-peer/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A half-made environment has no stamp and is made again from nothing.

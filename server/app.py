@@ -24,6 +24,7 @@ from rollgym.server.metrics import CONTENT_TYPE, Metrics
 from rollgym.server.reception import Reception
 from rollgym.server.recovery import Orphan, Recovery
 from rollgym.server.relay import Relay
+from rollgym.server.series import Series
 from rollgym.server.settings import ServerSettings
 from rollgym.server.store import Store
 from rollgym.server.tickets import presented
@@ -38,11 +39,15 @@ log = structlog.get_logger("server")
 class Server:
     """The parts of a running server."""
 
-    def __init__(self, settings: ServerSettings, description: Description | None = None) -> None:
-        """``description``: of the experiment's game, if it is known already. Nothing is opened yet."""
+    def __init__(self, settings: ServerSettings, description: Description | None = None, *, once: bool = False) -> None:
+        """``description``: of the experiment's game, if it is known already. Nothing is opened yet.
+
+        ``once``: one match is played, however many the experiment asks for and has had.
+        """
         # Nothing that happens in this process later may move the data.
         self.settings = settings = settings.model_copy(update={"data": settings.data.absolute()})
         self._described = description
+        self._once = once
         self.metrics = Metrics()
         self.store = Store(settings.data)
         self.workers = Workers(settings.workers)
@@ -81,6 +86,7 @@ class Server:
             settings.experiment,
             self.game,
             self.play,
+            await self._series(),
             store=self.store,
             catalogue=self.catalogue,
             workers=self.workers,
@@ -103,7 +109,9 @@ class Server:
         )
         recovery = Recovery(self.store, self.catalogue, self.workers, limits)
         for row in await recovery.run():
-            await self.matches.revive(row, grace=settings.experiment.upload_grace)
+            counts = row.ended is None and (row.experiment, row.condition) == self._name
+            await self.matches.revive(row, grace=settings.experiment.upload_grace, counts=counts)
+        self.matches.look_whether_done()
         self.orphans = recovery.orphans
         self.metrics.orphans.set(len(self.orphans))
         self.control.serve(self.reception, self.matches.finish)
@@ -120,6 +128,18 @@ class Server:
             log.warning("game_warned", text=warning)
         self.game = self.description.game
         self.play = self.settings.experiment.play.settings(self.description.fps)
+
+    @property
+    def _name(self) -> tuple[str, str]:
+        experiment = self.settings.experiment
+        return experiment.name, experiment.condition
+
+    async def _series(self) -> Series:
+        earlier = await self.catalogue.progress(*self._name)
+        series = Series(earlier, earlier.begun + 1 if self._once else self.settings.experiment.matches)
+        if earlier.begun:
+            log.info("experiment_continued", begun=earlier.begun, over=earlier.over, wanted=series.wanted)
+        return series
 
     async def say_goodbye(self) -> None:
         """Pair nobody any more and close all sockets, so that their handlers return."""
@@ -153,8 +173,8 @@ class Server:
             "stopping": self.stopping,
             "waiting": self.reception.lobby.waiting,
             "matches_wanted": experiment.matches,
-            "matches_begun": self.matches.begun,
-            "matches_over": self.matches.over,
+            "matches_begun": self.matches.series.begun,
+            "matches_over": self.matches.series.over,
             "matches": [
                 {
                     "match": match.row.id,
@@ -177,9 +197,11 @@ class Server:
 SERVER = web.AppKey("server", Server)
 
 
-def create_app(settings: ServerSettings, description: Description | None = None) -> web.Application:
+def create_app(
+    settings: ServerSettings, description: Description | None = None, *, once: bool = False
+) -> web.Application:
     """The application. Its parts are in ``app[SERVER]`` once it runs. Starting it raises :class:`ServerError`."""
-    server = Server(settings, description)
+    server = Server(settings, description, once=once)
     app = web.Application(client_max_size=settings.limits.upload_bytes)
     app[SERVER] = server
     server.sio.attach(app)

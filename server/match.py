@@ -78,8 +78,8 @@ class Match:
     upload_grace: float
     group: Group | None = None
     """None for a match of an earlier run of the server."""
-    index: int | None = None
-    """The experiment's how-manieth match of this run it is."""
+    counts: bool = False
+    """Its end counts: it is one of the matches that the experiment asks for, and was not over before."""
     uploads: dict[int, set[int]] = field(default_factory=dict)
     """Episode -> players whose upload is durable."""
     judged: dict[int, frozenset[int]] = field(default_factory=dict)

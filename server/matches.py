@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -21,6 +20,7 @@ from rollgym.server.match import Match, Phase, Seat
 from rollgym.server.metrics import Metrics
 from rollgym.server.relay import Relay
 from rollgym.server.returning import Returning
+from rollgym.server.series import Series
 from rollgym.server.settings import Experiment
 from rollgym.server.store import Store, new_match_id
 from rollgym.server.tickets import new_ticket, ticket_hash
@@ -64,6 +64,7 @@ class Matches:
         experiment: Experiment,
         game: GameIdentity,
         play: PlaySettings,
+        series: Series,
         *,
         store: Store,
         catalogue: Catalogue,
@@ -77,6 +78,7 @@ class Matches:
         self._config_hash = experiment.digest()
         self._game = game
         self._play = play
+        self.series = series
         self._store = store
         self._catalogue = catalogue
         self._workers = workers
@@ -91,12 +93,6 @@ class Matches:
         self._returning = Returning(metrics=metrics, tell=tell, clock=clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._next_index = 0
-        self._free_indexes: list[int] = []
-        self.begun = 0
-        """Matches of this run that were started and not annulled."""
-        self.over = 0
-        """Matches of this run that are over."""
         self.done = asyncio.Event()
         """All matches that the experiment asks for are over."""
         self.released: Callable[[str, Group], None] = lambda client, group: None
@@ -111,11 +107,6 @@ class Matches:
         """Matches that are not over."""
         return list(self._live.values())
 
-    @property
-    def room(self) -> bool:
-        """Whether the experiment wants one more match."""
-        return self._experiment.matches is None or self.begun < self._experiment.matches
-
     def get(self, match: str) -> Match | None:
         """A match that is not over."""
         return self._live.get(match)
@@ -128,35 +119,33 @@ class Matches:
 
     async def record(self, players: tuple[Player, ...]) -> tuple[Match, tuple[str, ...]]:
         """Make a match and put it into the catalogue. Nobody is told yet. Returns it and the players' tickets."""
-        index = heapq.heappop(self._free_indexes) if self._free_indexes else self._next_index
-        if index == self._next_index:
-            self._next_index += 1
+        number = self.series.take()
         row = MatchRow(
             new_match_id(),
             self._experiment.name,
             self._experiment.condition,
             self._config_hash,
-            match_seed(self._seed, index),
+            match_seed(self._seed, number),
             self._game,
             self._play,
             tuple(player.participant for player in players),
             tuple(player.software for player in players),
             time.time(),
-            number=index,
+            number=number,
         )
         tickets = tuple(new_ticket() for _ in players)
         try:
             await self._catalogue.add_match(row, tuple(map(ticket_hash, tickets)))
         except BaseException:
-            heapq.heappush(self._free_indexes, index)
+            self.series.give_back(number)
             raise
         seats = [Seat(player.participant, player.client, member=player.client) for player in players]
-        return Match(row, seats, self._experiment.upload_grace, index=index), tickets
+        return Match(row, seats, self._experiment.upload_grace, counts=True), tickets
 
     async def begin(self, match: Match, tickets: tuple[str, ...], group: Group) -> None:
         """Tell the players. From the first line on the match can be played, left and annulled."""
         match.group = group
-        self.begun += 1
+        self.series.begun += 1
         self._live[match.row.id] = match
         for player, (seat, ticket) in enumerate(zip(match.seats, tickets, strict=True)):
             self._tickets[ticket_hash(ticket)] = Holder(match.row.id, player)
@@ -210,13 +199,13 @@ class Matches:
 
     async def withdraw(self, match: Match) -> None:
         """Forget a recorded match that nobody was told of."""
-        self._give_back(match)
         await self._catalogue.drop_match(match.row.id)
+        self._give_back(match)
         self._metrics.matches.labels("withdrawn").inc()
 
     def _give_back(self, match: Match) -> None:
-        assert match.index is not None
-        heapq.heappush(self._free_indexes, match.index)
+        assert match.row.number is not None
+        self.series.give_back(match.row.number)
 
     # --- what clients do ----------------------------------------------------------------------------------------
 
@@ -327,8 +316,7 @@ class Matches:
             return False
         match.annulled = True
         self._forget(match)
-        self._give_back(match)
-        self.begun -= 1
+        self.series.begun -= 1
         self._metrics.matches.labels(ANNULLED).inc()
         log.info("match_annulled", match=match.row.id)
         assert match.group is not None
@@ -339,8 +327,12 @@ class Matches:
         for player in remaining:
             await self._returning.say(match, player, MatchOver(match.row.id, ANNULLED))
         self.annulled(match.group)
-        self._background(self._catalogue.annul_match(match.row.id, time.time(), ANNULLED))
+        self._background(self._catalogue_annulled(match))
         return True
+
+    async def _catalogue_annulled(self, match: Match) -> None:
+        await self._catalogue.annul_match(match.row.id, time.time(), ANNULLED)
+        self._give_back(match)  # and not before: a kill in between would leave two matches of one number
 
     # --- uploads and verdicts -----------------------------------------------------------------------------------
 
@@ -353,8 +345,11 @@ class Matches:
         self._check(match)
         return True
 
-    async def revive(self, row: MatchRow, *, grace: float = 0.0) -> None:
-        """Take up a match of an earlier run, or one that is over and got a late upload. Nobody plays it any more."""
+    async def revive(self, row: MatchRow, *, grace: float = 0.0, counts: bool = False) -> None:
+        """Take up a match of an earlier run, or one that is over and got a late upload. Nobody plays it any more.
+
+        ``counts``: it is one of this experiment's that were begun and are not over.
+        """
         uploads = await self._catalogue.uploads(row.id)
         verdicts = await self._catalogue.verdicts(row.id)
         if row.id in self._live:
@@ -363,6 +358,7 @@ class Matches:
             return
         now = self._clock()
         match = Match(row, [Seat(participant, None, True, False, now) for participant in row.participants], grace)
+        match.counts = counts
         for upload in uploads:
             match.uploads.setdefault(upload.episode, set()).add(upload.player)
         for verdict in verdicts:
@@ -445,10 +441,15 @@ class Matches:
             await self._returning.say(match, player, MatchOver(match.row.id, reason))
         log.info("match_over", match=match.row.id, reason=reason)
         self._metrics.matches.labels("complete" if reason == "complete" else "incomplete").inc()
-        if match.index is not None:
-            self.over += 1
-            if self.over == self._experiment.matches:
-                self.done.set()
+        if match.counts:
+            match.counts = False
+            self.series.over += 1
+            self.look_whether_done()
+
+    def look_whether_done(self) -> None:
+        """Has the experiment all the matches it asks for?"""
+        if self.series.done:
+            self.done.set()
 
     def _release(self, match: Match, player: int) -> None:
         seat = match.seats[player]

@@ -129,7 +129,7 @@ class Reception:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._open and self._matches.room:
+            while self._open and self._matches.series.room:
                 group = self.lobby.pair()
                 if group is None:
                     break

@@ -30,17 +30,18 @@ async def serve(
     settings: ServerSettings,
     *,
     description: Description | None = None,
+    once: bool = False,
     ready: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
     signals: bool = True,
 ) -> None:
-    """Serve until SIGTERM, SIGINT, ``stop``, or (``exit_when_done``) the last match.
+    """Serve until SIGTERM, SIGINT, ``stop``, or (``exit_when_done``, ``once``) the last match.
 
-    ``description`` is the game's, if it is known already. ``ready`` is called with the server's URL once clients are
-    served. Raises :class:`ServerError` if the server can not start: an occupied port, a data folder that can not be
-    used, an unknown game.
+    ``description`` is the game's, if it is known already. ``once``: one match, whatever the experiment asks for.
+    ``ready`` is called with the server's URL once clients are served. Raises :class:`ServerError` if the server can not
+    start: an occupied port, a data folder that can not be used, an unknown game.
     """
-    app = create_app(settings, description)
+    app = create_app(settings, description, once=once)
     server = app[SERVER]
     stop = stop or asyncio.Event()
     bound = bind(settings.host, settings.port)
@@ -54,7 +55,7 @@ async def serve(
             log.info("serving", url=url, game=server.game.id, experiment=settings.experiment.name)
             if ready is not None:
                 ready(url)
-            await _wait(stop, server.matches.done if settings.exit_when_done else None)
+            await _wait(stop, server.matches.done if settings.exit_when_done or once else None)
             log.info("stopping")
         finally:
             await runner.cleanup()
@@ -130,12 +131,17 @@ def configure_logs(*, json: bool | None = None, level: str = "info") -> None:
 
 
 def main_serve(
-    settings: ServerSettings, *, description: Description | None = None, ready: Callable[[str], None] | None = None
+    settings: ServerSettings,
+    *,
+    description: Description | None = None,
+    once: bool = False,
+    ready: Callable[[str], None] | None = None,
 ) -> None:
     """:func:`serve` in a loop of its own (uvloop if it is there). Raises :class:`ServerError`."""
+    serving = serve(settings, description=description, once=once, ready=ready)
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serve(settings, description=description, ready=ready))
+        asyncio.run(serving)
     else:
-        uvloop.run(serve(settings, description=description, ready=ready))
+        uvloop.run(serving)

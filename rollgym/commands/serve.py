@@ -52,9 +52,6 @@ def serve(
         refuse(str(error))
     changes: dict[str, Any] = {"host": host, "port": port, "data": data}
     settings = file.server_settings(**{name: value for name, value in changes.items() if value is not None})
-    if once:
-        experiment = settings.experiment.model_copy(update={"matches": 1})
-        settings = settings.model_copy(update={"experiment": experiment, "exit_when_done": True})
 
     def ready(url: str) -> None:
         if child:
@@ -63,7 +60,7 @@ def serve(
             typer.echo(f"serving {settings.experiment.game.id} at {url}, data in {settings.data}")
 
     try:
-        main_serve(settings, description=description, ready=ready)
+        main_serve(settings, description=description, once=once, ready=ready)
     except ServerError as error:
         if child:
             emit("error", message=str(error))

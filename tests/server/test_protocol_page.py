@@ -233,6 +233,8 @@ CLAIMS = {
     "advantage": f"`advantage` is `{ADVANTAGE_UNIT} * local`, rounded",
     "stretch": f"`1 + {GAIN:g} * ahead`, kept within {FASTEST:.2f}..{SLOWEST:.2f}; 1 while `ahead` is between"
     f" -{DEAD_ZONE:g} and {DEAD_ZONE:g}",
+    "catch up": f"are known for `{peer.CATCH_UP_AFTER} + input_delay` frames beyond",
+    "clock debt": f"If its clock is more than {peer.CLOCK_DEBT} frames late",
     "echo age": f"{NO_ECHO - 1}: that long or longer; {NO_ECHO}: no packet yet",
     "last uploads": f"the server waits {LAST_UPLOADS:g} s for what is still missing",
     "seeds": f"modulo 2^{(SEED_LIMIT - 1).bit_length()}",
