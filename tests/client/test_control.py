@@ -16,6 +16,7 @@ from rollgym.games.identity import identity
 from rollgym.games.registry import make
 from rollgym.protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, PlaySettings, Verdict, dump
 from rollgym.protocol.version import PROTOCOL_VERSION
+from tests.patience import PATIENCE
 
 START = MatchStart("m1", 0, ("a", "b"), 5, PlaySettings(), "ticket", "/relay", "/matches/m1/episodes/{episode}")
 
@@ -67,11 +68,11 @@ class Ears:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def next(self) -> ServerMessage:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.messages.get()
 
     async def why(self) -> str:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.lost
 
 
@@ -189,7 +190,7 @@ async def test_a_connection_that_ends_while_waiting_for_an_answer_ends_the_wait(
     control, _ = await connected(lobby, within=600.0)
     lobby.silent = True
     joining = asyncio.ensure_future(join(control))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await lobby.asked.wait()
         await lobby.sio.disconnect(lobby.clients[-1])
         with pytest.raises(ConnectionLost):
@@ -238,6 +239,6 @@ async def test_nobody_there_and_nobody_of_ours_there(lobby: Lobby, unused_tcp_po
 async def test_closing_tells_the_server(lobby: Lobby) -> None:
     control, ears = await connected(lobby)
     await control.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await lobby.gone.wait()
     assert not ears.lost.done()

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from rollgym.client_sim.transport.interface import TransportError
 from rollgym.client_sim.transport.relay import RelayTransport
+from tests.patience import PATIENCE
 
 
 class Relay:
@@ -73,11 +74,11 @@ class Inbox:
         self.packets.put_nowait((source, data, now))
 
     async def get(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return (await self.packets.get())[1]
 
     async def why(self) -> str:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             return await self.lost
 
 
@@ -85,7 +86,7 @@ async def opened(relay: Relay, ticket: str, **options: Any) -> tuple[RelayTransp
     inbox = Inbox()
     transport = RelayTransport(relay.url, ticket, **options)
     await transport.open(inbox.packet, inbox.lost.set_result)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await relay.joined[int(ticket[-1])].wait()
     return transport, inbox
 
@@ -99,7 +100,7 @@ async def test_packets_reach_the_other_player_with_their_source(relay: Relay) ->
     first.send(0xFF, b"all")
     assert [await second_inbox.get() for _ in range(101)] == [bytes((n,)) for n in range(100)] + [b"all"]
     second.send(0, b"x" * 1200)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         source, data, arrived = await first_inbox.packets.get()
     assert (source, data) == (1, b"x" * 1200)
     assert arrived >= before
@@ -126,7 +127,7 @@ async def test_a_message_too_large_to_buffer_breaks_only_the_connection(relay: R
     transport, inbox = await opened(relay, "t0")
     relay.joined[0].clear()
     await relay.sockets[0].send_bytes(b"\x01" + b"x" * 100_000)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await relay.joined[0].wait()
     await relay.sockets[0].send_bytes(b"\x01again")
     assert await inbox.get() == b"again"
@@ -157,7 +158,7 @@ async def test_a_broken_connection_is_opened_again(relay: Relay) -> None:
     assert await inbox.get() == b"one"
     relay.joined[0].clear()
     relay.sockets[0]._req.transport.abort()  # type: ignore[union-attr]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await relay.joined[0].wait()
     await relay.sockets[0].send_bytes(b"\x01two")
     assert await inbox.get() == b"two"

@@ -28,8 +28,9 @@ from rollgym.protocol.messages import (
     dump,
     parse,
 )
+from tests.patience import PATIENCE
 
-WAIT = 20.0
+WAIT = PATIENCE
 START = MatchStart("m1", 0, ("a", "b"), 5, PlaySettings(), "t", "/relay", "/matches/m1/episodes/{episode}", "first")
 
 

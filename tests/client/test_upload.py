@@ -17,6 +17,7 @@ from rollgym.client_sim.spool import Spool, SpoolError, pack
 from rollgym.client_sim.upload import BACKOFF_MOST, Refused, Stored, Uploader, UploadResult
 from rollgym.protocol.episode import Export, decode_export
 from tests.client.exports import played
+from tests.patience import PATIENCE
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -219,7 +220,7 @@ async def test_what_is_left_is_sent_at_the_next_start(ingest: Ingest, tmp_path: 
 
     ingest.script = [never]
     first.uploader.submit(played()[0][1], ingest.url(1), "t")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await ingest.arrived.wait()
     assert not await first.uploader.drain(0.0)
     assert first.uploader.pending == 1

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rollgym.children import Child, Event
+from tests.patience import PATIENCE
 
-WAIT = 90.0
-"""Seconds until a test gives up on something that never comes; never the time it should take."""
+WAIT = PATIENCE
 
 
 class Process:

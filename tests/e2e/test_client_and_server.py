@@ -23,6 +23,7 @@ from rollgym.protocol.parity import compare_episodes
 from rollgym.protocol.parquet import read_episode
 from rollgym.server.settings import Play, ServerSettings
 from tests.e2e.serving import Running, running
+from tests.patience import PATIENCE
 from tests.server.clients import Client, make_settings
 
 BAD = Link.both(NetworkConditions(loss=0.05, latency=0.03, jitter=0.005))
@@ -66,7 +67,7 @@ class Bot:
         """The first event that is wanted, from now on."""
         found: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._watching.append((wanted, found))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             return await found
 
     async def until_it_plays(self) -> None:
@@ -77,7 +78,7 @@ class Bot:
         def policy(spec: GameSpec, player: int) -> Policy:
             return make_policy("random", spec, player, 11)
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             return await play(
                 self.url,
                 lambda: make(self.game),

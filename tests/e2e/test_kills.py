@@ -26,6 +26,7 @@ from rollgym.server.judge import load_upload
 from rollgym.server.store import Store
 from rollgym.uploads import upload_left
 from tests.e2e.processes import WAIT, Process, ending, start_server
+from tests.patience import PATIENCE
 
 MOMENTS = 50 if os.environ.get("ROLLGYM_SOAK") else 12
 """Kills in one run of the test. ``make soak`` plays all fifty."""
@@ -154,20 +155,21 @@ async def kill_at(run: Run, peers: list[Process], rng: random.Random) -> None:
 
 async def survivor_ends(peer: Process) -> None:
     """It ends by itself; only one whose pairing was undone waits for a new partner, for as long as it is let."""
-    end = asyncio.ensure_future(peer.child.ended())
-    try:
-        async with asyncio.timeout(WAIT):
-            while not end.done():
-                if any(event["reason"] == "annulled" for event in peer.told("match_over")):
-                    peer.signal(signal.SIGTERM)
-                await asyncio.wait((end,), timeout=0.1)
-    finally:
-        end.cancel()
+    end = asyncio.ensure_future(peer.ended())
+    undone = asyncio.ensure_future(
+        peer.until(lambda: any(event["reason"] == "annulled" for event in peer.told("match_over")))
+    )
+    await asyncio.wait((end, undone), return_when=asyncio.FIRST_COMPLETED)
+    if not end.done():
+        peer.signal(signal.SIGTERM)
+    undone.cancel()
+    await asyncio.gather(undone, return_exceptions=True)
+    await end
 
 
 async def status(url: str) -> dict[str, Any]:
     def ask() -> dict[str, Any]:
-        with urllib.request.urlopen(f"{url}/status", timeout=10) as reply:
+        with urllib.request.urlopen(f"{url}/status", timeout=PATIENCE) as reply:
             answer: dict[str, Any] = json.loads(reply.read())
         return answer
 
@@ -192,7 +194,7 @@ async def bring_in_everything(run: Run) -> None:
     assert await run.server.ended() == 0
 
 
-@pytest.mark.timeout(120 + 30 * MOMENTS)
+@pytest.mark.timeout(600 + 30 * MOMENTS)
 async def test_kills_lose_and_alter_nothing(tmp_path: Path) -> None:
     rng = random.Random(2)
     run = Run(tmp_path, Process("server", tmp_path))

@@ -23,6 +23,7 @@ import yaml
 
 import rollgym
 from rollgym.configs import builtin_config
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
@@ -30,7 +31,9 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
 
 def _rollgym(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rollgym", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 def _alive(marker: str) -> list[int]:
@@ -174,11 +177,11 @@ class _Running:
 
     def wait_for(self, text: str) -> None:
         with self._news:
-            assert self._news.wait_for(lambda: any(text in line for line in self.lines), timeout=90), self.lines
+            assert self._news.wait_for(lambda: any(text in line for line in self.lines), timeout=PATIENCE), self.lines
 
     def end(self) -> int:
-        code = self.process.wait(timeout=30)
-        self._reader.join(timeout=30)
+        code = self.process.wait(timeout=PATIENCE)
+        self._reader.join(timeout=PATIENCE)
         return code
 
 
@@ -250,7 +253,7 @@ def test_the_children_end_with_a_parent_that_was_killed(running: _Running, tmp_p
         running.process.kill()
         running.end()
         for end in ends:
-            assert select.select([end], [], [], 60)[0], "a process outlives its parent"
+            assert select.select([end], [], [], PATIENCE)[0], "a process outlives its parent"
 
 
 def test_an_occupied_port_is_said_before_anything_is_played(tmp_path: Path) -> None:

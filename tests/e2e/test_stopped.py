@@ -103,7 +103,6 @@ async def play(folder: Path, away: str) -> Stopped:
     return Stopped(folder, server, [one, two])
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("away", ["stall", "play_on"])
 async def test_peers_that_are_stopped_for_seconds_lose_nothing(tmp_path: Path, away: str) -> None:
     match = await play(tmp_path, away)

@@ -133,7 +133,7 @@ async def test_a_constructor_that_never_returns_is_given_up(rude: str, monkeypat
 
         async def hear() -> bytes | None:
             await printed.wait()  # the clock of this test: the game has come to where it hangs
-            return await asyncio.wait_for(receive(), 0.01)
+            return await asyncio.wait_for(receive(), 0.01)  # not a wait: the deadline itself, in a short form
 
         monkeypatch.setattr(child, "receive", hear)
         return child

@@ -35,10 +35,10 @@ from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.app import SERVER, Server, create_app
 from rollgym.server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
 from rollgym.server.workers import Workers
+from tests.patience import PATIENCE
 from tests.server.exports import PLAY
 
-WAIT = 20.0
-# Seconds until a test that waits for something that never comes gives up. Never the time something should take.
+WAIT = PATIENCE
 
 M = TypeVar("M", bound=Struct)
 

@@ -17,9 +17,10 @@ from rollgym.server import queries, schema
 from rollgym.server.catalogue import Catalogue, MatchRow, Progress, Stopped, UnjudgedRow
 from rollgym.server.database import CatalogueGoneError, DamagedError
 from rollgym.server.errors import ServerError
+from tests.patience import PATIENCE
 from tests.server.exports import PLAY
 
-WAIT = 20.0
+WAIT = PATIENCE
 # Seconds until a test that waits for something that never comes gives up.
 
 VERSION_1 = Path(__file__).parent / "data" / "catalogue_version_1.sql"

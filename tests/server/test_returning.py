@@ -15,7 +15,7 @@ from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.lobby import Place
 from rollgym.server.match import Match
 from rollgym.server.settings import Play, ServerSettings
-from tests.server.clients import Client, Running, make_settings, pair, running, until
+from tests.server.clients import WAIT, Client, Running, make_settings, pair, running, until
 from tests.server.exports import PLAY, make_export
 
 FIRST, SECOND, THIRD = (letter * 43 for letter in "abc")
@@ -175,7 +175,7 @@ async def test_a_newer_connection_takes_over_from_one_that_is_not_known_to_be_de
         (one, a), (two, b) = await stack.enter_async_context(pair(server.url))
         back = await stack.enter_async_context(Client(server.url))
         assert (await back.resume(b, b.resume, FIRST))["ok"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT):
             await two.gone.wait()
         assert states(server, a) == ["here", "here"]
         await one.upload(a, make_export(a))
