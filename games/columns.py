@@ -18,6 +18,7 @@ from rollgym.games.errors import GameError
 from rollgym.games.rows import RowLayout, RowObservation
 from rollgym.games.spaces import Leaf, flattener, leaves
 from rollgym.protocol.episode import INPUT_NPC, Canonical, Column, Info
+from rollgym.protocol.names import joined
 from rollgym.protocol.values import pack_value
 
 
@@ -126,7 +127,7 @@ def observation_columns(
     columns: dict[str, Column] = {}
     for at, agent in enumerate(agents or range(len(spec.agents))):
         space = spec.observation_spaces[agent]
-        name = f"{prefix}/{spec.agents[agent]}"
+        name = joined([prefix, spec.agents[agent]], "/")
         values = [row[at] for row in rows]
         if isinstance(space, spaces.Dict) and values and type(values[0]) is np.ndarray:
             columns.update(_columns_of_rows(space, values, name))
@@ -144,15 +145,15 @@ def _columns_of_rows(space: spaces.Dict, rows: list[NDArray[Any]], name: str) ->
     if table.dtype != layout.dtype or table.size != len(rows) * layout.width:
         raise GameError(f"observation row of {name}", table.dtype, f"{layout.width} values of {layout.dtype}")
     table = table.reshape(len(rows), layout.width)
-    return {f"{name}/{key}": Column.of(table[:, part]) for key, part in layout.parts}
+    return {f"{name}/{joined([key], '/')}": Column.of(table[:, part]) for key, part in layout.parts}
 
 
 def _by_leaf(space: spaces.Space[Any], rows: list[Observation]) -> list[tuple[Leaf, list[Any]]]:
     """The values of every leaf over all rows. Checked against the space; arrays are passed on, not copied."""
     parts = leaves(space)
-    if isinstance(space, spaces.Dict) and [leaf.path for leaf in parts] == sorted(space.spaces):
+    if isinstance(space, spaces.Dict) and [leaf.keys for leaf in parts] == [(key,) for key in sorted(space.spaces)]:
         # The usual flat Dict. Reading leaf by leaf is several times as fast as taking every row apart.
-        columns = [[row[leaf.path] for row in rows] for leaf in parts]
+        columns = [[row[key] for row in rows] for key in sorted(space.spaces)]
         if all(_exact(leaf, values) for leaf, values in zip(parts, columns, strict=True)):
             return list(zip(parts, columns, strict=True))
     flatten = flattener(space)

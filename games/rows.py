@@ -39,9 +39,9 @@ class RowLayout:
         self.parts: list[tuple[str, slice]] = []
         self.width = 0
         for part in parts:
-            if part.dtype != self.dtype or len(part.shape) != 1 or "/" in part.path:
+            if part.dtype != self.dtype or len(part.shape) != 1 or len(part.keys) != 1:
                 raise GameError(f"space at {part.path!r}", part, f"one axis of {self.dtype}")
-            self.parts.append((part.path, slice(self.width, self.width + part.shape[0])))
+            self.parts.append((part.keys[0], slice(self.width, self.width + part.shape[0])))
             self.width += part.shape[0]
 
     def observation(self, values: tuple[float, ...]) -> RowObservation:

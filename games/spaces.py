@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from rollgym.games.errors import GameError
+from rollgym.protocol.names import is_writable, joined, split
 
 Space: TypeAlias = spaces.Space[Any]
 FlatValue: TypeAlias = NDArray[Any] | int
@@ -23,9 +24,15 @@ class Leaf(NamedTuple):
     """One part of a space that has a shape of its own: one column of a table."""
 
     path: str
-    """Keys and indices from the top, joined by ``/``: ``position``, ``a/0``; empty if the space itself is a leaf."""
+    """Keys and indices from the top, joined by ``/``: ``position``, ``a/0``; empty if the space itself is a leaf.
+    Keys that hold ``/`` or ``%`` are written as in :mod:`rollgym.protocol.names`."""
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The path's keys and indices as they are."""
+        return tuple(split(self.path, "/")) if self.path else ()
 
 
 def describe(space: Space) -> dict[str, Any]:
@@ -55,9 +62,10 @@ def children(space: spaces.Dict[Any] | spaces.Tuple[Any]) -> list[tuple[str, Spa
     """The parts of a space in their fixed order, each with its key or index as text."""
     if isinstance(space, spaces.Tuple):
         return [(str(index), part) for index, part in enumerate(space.spaces)]
+    key: Any  # gymnasium says that it is text, and does not look
     for key in space.spaces:
-        if not isinstance(key, str):
-            raise GameError("space key", key, "a string")
+        if not isinstance(key, str) or not is_writable(key):
+            raise GameError("space key", key, "a string that has UTF-8 bytes")
     return sorted(space.spaces.items())
 
 
@@ -65,15 +73,9 @@ def leaves(space: Space) -> tuple[Leaf, ...]:
     """The parts of fixed shape, in the order in which :func:`flattener` gives their values.
 
     Discrete counts as an int64 scalar. Raises :class:`~rollgym.games.errors.GameError` for a space that is not
-    supported,
-    and if two leaves would have the same path.
+    supported.
     """
-    found = tuple(_walk("", space))
-    paths = [leaf.path for leaf in found]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise GameError("space path", path, "only one part of that name: a key contains '/'")
-    return found
+    return tuple(_walk("", space))
 
 
 def flattener(space: Space) -> Callable[[Any], tuple[FlatValue, ...]]:
@@ -112,7 +114,8 @@ def _walk(path: str, space: Space) -> Iterator[Leaf]:
 
 
 def _join(path: str, key: str) -> str:
-    return f"{path}/{key}" if path else key
+    part = joined([key], "/")
+    return f"{path}/{part}" if path else part
 
 
 def _leaf(path: str, space: Space) -> Leaf:

@@ -21,7 +21,7 @@ from rollgym.protocol.parquet import EpisodeFileError, read_episode
 from rollgym.protocol.values import ValueFormatError, unpack_value
 from rollgym.provenance import provenance
 from rollgym.sources import VERDICTS, Source, Wanted, one_or_more, parquet_files, sources
-from rollgym.stored_spaces import gather, space_of
+from rollgym.stored_spaces import gather, observed_columns, space_of
 from rollgym.tables import own_layouts, read_tables
 
 
@@ -149,6 +149,10 @@ def _episode(source: Source, header: Header, canonical: Canonical, own: Own | No
     def per_agent(name: str) -> dict[str, NDArray[Any]]:
         return {agent: array(name)[:, index] for index, agent in enumerate(game.agents)}
 
+    def seen(agent: str, space: spaces.Space[Any]) -> Any:
+        names = observed_columns(space, agent, columns)
+        return gather(space, {path: array(name) for path, name in names.items()})
+
     infos: dict[str, list[dict[str, Any]]] = {agent: [{} for _ in range(header.frames + 1)] for agent in game.agents}
     for info in canonical.infos:
         infos[game.agents[info.agent]][info.row][info.key] = unpack_value(info.value)
@@ -159,7 +163,7 @@ def _episode(source: Source, header: Header, canonical: Canonical, own: Own | No
         path=source.path,
         header=header,
         frames=header.frames,
-        observations={agent: gather(space_of(space), array, f"observations/{agent}") for agent, space in observed},
+        observations={agent: seen(agent, space_of(space)) for agent, space in observed},
         actions={agent: decoded_actions(space_of(space), columns[f"actions/{agent}"]) for agent, space in acted},
         rewards=per_agent("rewards"),
         terminations=per_agent("terminations"),

@@ -1,6 +1,7 @@
 """An episode as a flat table: one row per frame, one number (or text) per cell.
 
-Names are those that users of Multi-User Gymnasium's exports know: ``actions.left``, ``infos.left.rally``. Row ``t`` has
+Names are those that users of Multi-User Gymnasium's exports know: ``actions.left``, ``infos.left.rally``; of odd agents
+and keys as in :mod:`rollgym.protocol.names`. Row ``t`` has
 the observation before the step of frame ``t``, and the actions, rewards, flags and infos of that step. What has no
 row of its own, the final observation and the infos of ``reset``, is apart: :func:`beside`.
 """
@@ -8,24 +9,33 @@ row of its own, the final observation and the infos of ``reset``, is apart: :fun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rollgym.flat_infos import info_columns, json_field, reset_infos
 from rollgym.games.codec import codec_for
 from rollgym.games.spaces import flattener, leaves
+from rollgym.json_text import to_json
 from rollgym.protocol.episode import OWN_COLUMNS, Header
-from rollgym.protocol.parquet import Layout, OwnLayout, StoredColumn, StoredInfo, stored_values
-from rollgym.protocol.values import unpack_value
-from rollgym.provenance import to_json
-from rollgym.stored_spaces import space_of
+from rollgym.protocol.names import joined
+from rollgym.protocol.parquet import Layout, OwnLayout, StoredColumn, stored_values
+from rollgym.stored_spaces import observed_columns, space_of
 
 T = TypeVar("T")
 
-Columns = dict[str, pa.Array]
-"""Arrays of one length by name, in order."""
+
+class FlatColumn(NamedTuple):
+    """A column of a table."""
+
+    field: pa.Field
+    values: pa.Array
+
+
+Columns = dict[str, FlatColumn]
+"""Of one length, by name, in order."""
 
 OWN_NAMES = {
     "time": "timestamp",
@@ -38,10 +48,10 @@ OWN_NAMES = {
 }
 """A peer's own columns here. ``timestamp`` is Unix seconds, the others are as they were."""
 
-OWN_PREFIXES = (*OWN_NAMES.values(), "rollbackEvents", "isFocused")
-"""First parts of the names of columns that rightly differ between peers."""
+ROLLBACK_EVENTS = "rollbackEvents"
 
-INFO_TYPES = {"bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
+OWN_PREFIXES = (*OWN_NAMES.values(), ROLLBACK_EVENTS, "isFocused")
+"""First parts of the names of columns that rightly differ between peers."""
 
 
 def facts(layout: Layout, table: pa.Table) -> Columns:
@@ -51,40 +61,41 @@ def facts(layout: Layout, table: pa.Table) -> Columns:
     """
     assert layout.canonical is not None
     header, frames = layout.header, layout.header.frames
-    columns: Columns = {
-        "match": pa.array([header.match], pa.string()).take(pa.array(np.zeros(frames, np.int64))),
-        "episode_num": pa.array(np.full(frames, header.episode, np.int64)),
-        "t": pa.array(np.arange(frames, dtype=np.int64)),
-    }
+    columns: Columns = {}
+
+    def put(name: str, values: pa.Array) -> None:
+        _put(columns, pa.field(name, values.type), values)
+
+    put("match", pa.array([header.match], pa.string()).take(pa.array(np.zeros(frames, np.int64))))
+    put("episode_num", pa.array(np.full(frames, header.episode, np.int64)))
+    put("t", pa.array(np.arange(frames, dtype=np.int64)))
     for index, agent in enumerate(header.game.agents):
         if f"actions/{agent}" in layout.canonical.columns:
-            columns.update(_actions(layout, table, index))
-    for name, title in (("rewards", "rewards"), ("terminations", "terminateds"), ("truncations", "truncateds")):
-        columns.update(_by_agent(layout, table, name, title))
-    columns.update(_infos(layout, table))
-    columns.update(_by_agent(layout, table, "input_source", "inputSource"))
-    for name, values in _states(layout, table):
-        columns[name] = pa.array(values[:frames])
+            for name, values in _actions(layout, table, index):
+                put(name, values)
+    for stored, title in (("rewards", "rewards"), ("terminations", "terminateds"), ("truncations", "truncateds")):
+        for name, values in _by_agent(layout, table, stored, title):
+            put(name, values)
+    for field, values in info_columns(layout, table):
+        _put(columns, field, values)
+    for name, values in _by_agent(layout, table, "input_source", "inputSource"):
+        put(name, values)
+    for name, states in _states(layout, table):
+        put(name, pa.array(states[:frames]))
     return columns
+
+
+def _put(columns: Columns, field: pa.Field, values: pa.Array) -> None:
+    if field.name in columns:
+        raise ValueError(f"two columns of the name {field.name}")
+    columns[field.name] = FlatColumn(field, values)
 
 
 def beside(layout: Layout, table: pa.Table) -> dict[str, Any]:
     """What has no row: ``final``, the observations and digest after the last step by column name, and
     ``reset_infos`` by agent and key. Plain values."""
-    assert layout.canonical is not None
     final = {name: values[-1].item() for name, values in _states(layout, table)}
-    infos: dict[str, dict[str, Any]] = {agent: {} for agent in layout.header.game.agents}
-    for info in layout.canonical.infos:
-        first = table.column(info.column)[0]
-        if first.is_valid:
-            value = first.as_py()
-            infos[layout.header.game.agents[info.agent]][info.key] = (
-                unpack_value(value) if info.type == "packed" else value
-            )
-    for row, agent, key, value in _listed(layout, table):
-        if row == 0:
-            infos[layout.header.game.agents[agent]][key] = unpack_value(value)
-    return {"final": final, "reset_infos": infos}
+    return {"final": final, "reset_infos": reset_infos(layout, table)}
 
 
 def own_part(layout: Layout, table: pa.Table, frames: int, *, named: bool) -> Columns:
@@ -100,16 +111,21 @@ def own_part(layout: Layout, table: pa.Table, frames: int, *, named: bool) -> Co
         values = _array(table, own.columns[name])
         if name == "time":
             values = values + own.started_at
-        columns[f"{title}.{agent}" if named or name != "time" else title] = _padded(values, frames)
-    title = f"rollbackEvents.{agent}" if named else "rollbackEvents"
-    columns[title] = _rollback_events(layout.header, own, table, frames)
+        full = joined([title, agent], ".") if named or name != "time" else title
+        padded = _padded(values, frames)
+        _put(columns, pa.field(full, padded.type), padded)
+    title = joined([ROLLBACK_EVENTS, agent], ".") if named else ROLLBACK_EVENTS
+    _put(columns, json_field(title), _rollback_events(layout.header, own, table, frames))
     return columns
 
 
-def own_types(agent: str) -> dict[str, pa.DataType]:
+def own_fields(agent: str) -> list[pa.Field]:
     """The columns of :func:`own_part` of this agent's player, when ``named``."""
-    types = {f"{title}.{agent}": pa.from_numpy_dtype(np.dtype(OWN_COLUMNS[name])) for name, title in OWN_NAMES.items()}
-    return {**types, f"rollbackEvents.{agent}": pa.string()}
+    fields = [
+        pa.field(joined([title, agent], "."), pa.from_numpy_dtype(np.dtype(OWN_COLUMNS[name])))
+        for name, title in OWN_NAMES.items()
+    ]
+    return [*fields, json_field(joined([ROLLBACK_EVENTS, agent], "."))]
 
 
 def rollback_events(header: Header, own: OwnLayout, table: pa.Table) -> list[dict[str, Any]]:
@@ -135,15 +151,19 @@ def _by_agent(layout: Layout, table: pa.Table, name: str, title: str) -> Iterato
     assert layout.canonical is not None
     values = _array(table, layout.canonical.columns[name])
     for index, agent in enumerate(layout.header.game.agents):
-        yield f"{title}.{agent}", pa.array(np.ascontiguousarray(values[:, index]))
+        yield joined([title, agent], "."), pa.array(np.ascontiguousarray(values[:, index]))
 
 
 def _states(layout: Layout, table: pa.Table) -> Iterator[tuple[str, NDArray[Any]]]:
     """Observations and digests, ``T + 1`` values each."""
     assert layout.canonical is not None
-    for name, place in layout.canonical.columns.items():
-        if name.startswith("observations/"):
-            yield from elements(name.replace("/", "."), _array(table, place))
+    columns, game = layout.canonical.columns, layout.header.game
+    for agent, description in zip(game.agents, game.observation_spaces, strict=True):
+        space = space_of(description)
+        names = observed_columns(space, agent, columns)
+        for leaf in leaves(space):
+            title = joined(["observations", agent, *leaf.keys], ".")
+            yield from elements(title, _array(table, columns[names[leaf.path]]))
     yield "stateDigest", _array(table, layout.canonical.columns["state_digest"])
 
 
@@ -171,55 +191,9 @@ def _actions(layout: Layout, table: pa.Table, agent: int) -> Iterator[tuple[str,
     decoded = [flatten(codec.decode(key.tobytes())) for key in distinct]
     for index, leaf in enumerate(parts):
         values = np.array([row[index] for row in decoded], leaf.dtype).reshape(len(decoded), *leaf.shape)[which]
-        title = ".".join(("actions", name, *filter(None, leaf.path.split("/"))))
+        title = joined(["actions", name, *leaf.keys], ".")
         for full, column in elements(title, values):
             yield full, pa.array(column)
-
-
-def _infos(layout: Layout, table: pa.Table) -> Iterator[tuple[str, pa.Array]]:
-    """An info that came with row ``t + 1`` is what the step of frame ``t`` gave."""
-    assert layout.canonical is not None
-    agents, frames = layout.header.game.agents, layout.header.frames
-    for info in layout.canonical.infos:
-        yield (
-            info_name(agents[info.agent], info.key),
-            typed_info(info, table.column(info.column).combine_chunks().slice(1)),
-        )
-    if layout.canonical.info_list is None:
-        return
-    rows: list[list[dict[str, Any] | None]] = [[None] * frames for _ in agents]
-    for row, index, key, value in _listed(layout, table):
-        if row > 0:
-            held = rows[index][row - 1]
-            if held is None:
-                held = rows[index][row - 1] = {}
-            held[key] = unpack_value(value)
-    for agent, values in zip(agents, rows, strict=True):
-        texts = [None if value is None else to_json(value) for value in values]
-        yield info_name(agent, None), pa.array(texts, pa.string())
-
-
-def info_name(agent: str, key: str | None) -> str:
-    """The column of an info key; without a key that of all keys of the agent, if they share one."""
-    return f"infos.{agent}" if key is None else f"infos.{agent}.{key}"
-
-
-def typed_info(info: StoredInfo, values: pa.Array) -> pa.Array:
-    """An info column as its plain type. If it has none: text as it is, everything else as JSON text."""
-    if info.type != "packed":
-        return values.cast(INFO_TYPES[info.type])
-    encoded = values.dictionary_encode()
-    plain_values = [unpack_value(value) for value in encoded.dictionary.to_pylist()]
-    texts = [value if isinstance(value, str) else to_json(value) for value in plain_values]
-    return pa.array(texts, pa.string()).take(encoded.indices)
-
-
-def _listed(layout: Layout, table: pa.Table) -> Iterator[tuple[int, int, str, bytes]]:
-    assert layout.canonical is not None
-    if layout.canonical.info_list is None:
-        return
-    for item in table.column(layout.canonical.info_list).combine_chunks().slice(0, 1).flatten().to_pylist():
-        yield item["row"], item["agent"], item["key"], item["value"]
 
 
 def _padded(values: NDArray[Any], frames: int) -> pa.Array:
@@ -268,10 +242,3 @@ def in_order(columns: dict[str, T]) -> dict[str, T]:
     """The same, in the order of a table."""
     ranks = {name: rank for rank, name in enumerate(ORDER)}
     return dict(sorted(columns.items(), key=lambda item: ranks.get(item[0].split(".", 1)[0], len(ranks))))
-
-
-def as_type(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """A column as another type: the same, or text (JSON) where episodes differ in it."""
-    if values.type == kind:
-        return values
-    return pa.array([None if value is None else to_json(value) for value in values.to_pylist()], kind)

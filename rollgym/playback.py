@@ -28,6 +28,7 @@ from rollgym.protocol.episode import Canonical, Header, Own, RollbackEvent
 from rollgym.protocol.messages import GameIdentity, first_difference
 from rollgym.protocol.parquet import read_episode
 from rollgym.sources import Source, sources
+from rollgym.stored_spaces import observed_columns
 
 V = TypeVar("V")
 
@@ -278,8 +279,8 @@ class _Seen:
         parts = leaves(space)
         self._types = [leaf.dtype.newbyteorder("<") for leaf in parts]
         self._flatten = flattener(space)
-        prefix = f"seen/{spec.agents[self.agent]}"
-        columns = [own.columns[f"{prefix}/{leaf.path}" if leaf.path else prefix].array() for leaf in parts]
+        names = observed_columns(space, spec.agents[self.agent], own.columns, "seen")
+        columns = [own.columns[names[leaf.path]].array() for leaf in parts]
         self.frames = {
             int(frame): tuple(column[row].tobytes() for column in columns)
             for row, frame in enumerate(own.columns["seen_frame"].array())

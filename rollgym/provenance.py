@@ -44,16 +44,3 @@ def _plain(key: str, text: str) -> Any:
     if key in JSON_KEYS:
         return json.loads(text) if text else None
     return text
-
-
-def to_json(value: Any, *, indent: int | None = None) -> str:
-    """JSON text. NaN and infinities as Python and most readers write them; bytes, which JSON has not, as hex."""
-    return json.dumps(value, indent=indent, ensure_ascii=False, default=_other)
-
-
-def _other(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if hasattr(value, "tolist"):  # numpy arrays and scalars
-        return value.tolist()
-    raise TypeError(f"value of type {type(value).__name__}: expected plain data")

@@ -3,12 +3,18 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+
+from rollgym.games.spaces import children, leaves
+from rollgym.protocol.messages import GameIdentity
+from rollgym.protocol.names import joined
+
+T = TypeVar("T")
 
 
 def space_of(description: Mapping[str, Any]) -> spaces.Space[Any]:
@@ -54,10 +60,44 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
 
-def gather(space: spaces.Space[Any], column: Callable[[str], NDArray[Any]], path: str) -> Any:
-    """The columns of a space put together: an array, or for Dict and Tuple a dict or tuple of what their parts give."""
+def observed_columns(
+    space: spaces.Space[Any], agent: str, columns: Collection[str], prefix: str = "observations"
+) -> dict[str, str]:
+    """Which of a file's columns has which leaf of an agent's observations, by the leaf's path.
+
+    Raises ``KeyError`` for one that is not there.
+    """
+    found = {}
+    for leaf in leaves(space):
+        name = joined([prefix, agent, *leaf.keys], "/")
+        if name not in columns:
+            # Files from before names were escaped.
+            name = "/".join((prefix, agent, *filter(None, leaf.keys)))
+        if name not in columns:
+            raise KeyError(f"no column {joined([prefix, agent, *leaf.keys], '/')}")
+        found[leaf.path] = name
+    return found
+
+
+def renamed(game: GameIdentity, columns: Mapping[str, T]) -> dict[str, T]:
+    """The columns of an episode under the names that they get today, in today's order where all keep theirs."""
+    now = {}
+    for agent, description in zip(game.agents, game.observation_spaces, strict=True):
+        top = joined(["observations", agent], "/")
+        for path, name in observed_columns(space_of(description), agent, columns).items():
+            now[name] = f"{top}/{path}" if path else top
+    return {now.get(name, name): column for name, column in columns.items()}
+
+
+def gather(space: spaces.Space[Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
+    """The arrays of a space's leaves, by their paths, put together: an array, or for Dict and Tuple a dict or tuple of
+    what their parts give."""
+    return _gather(space, iter([arrays[leaf.path] for leaf in leaves(space)]))
+
+
+def _gather(space: spaces.Space[Any], arrays: Iterator[NDArray[Any]]) -> Any:
     if isinstance(space, spaces.Dict):
-        return {key: gather(part, column, f"{path}/{key}") for key, part in sorted(space.spaces.items())}
+        return {key: _gather(part, arrays) for key, part in children(space)}
     if isinstance(space, spaces.Tuple):
-        return tuple(gather(part, column, f"{path}/{index}") for index, part in enumerate(space.spaces))
-    return column(path)
+        return tuple([_gather(part, arrays) for _, part in children(space)])
+    return next(arrays)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rollgym.flat import INFO_TYPES, Columns, as_type, beside, facts, in_order, own_part
+from rollgym.flat import Columns, beside, facts, in_order, own_part
+from rollgym.flat_infos import as_field
 from rollgym.games.codec import CodecError
 from rollgym.games.errors import GameError
+from rollgym.json_text import to_json
 from rollgym.protocol.episode import ExportError
 from rollgym.protocol.parquet import EpisodeFileError, Layout, OwnLayout, read_layout, read_table
 from rollgym.protocol.values import ValueFormatError
-from rollgym.provenance import provenance, to_json
+from rollgym.provenance import provenance
 from rollgym.sources import Source
 
 METADATA = b"rollgym.provenance"
 """Key of a flat table's schema metadata: JSON of the provenance, with ``final`` and ``reset_infos``."""
+
+
+def metadata_json(text: bytes | None) -> dict[str, Any] | None:
+    """The provenance in these bytes, if there is any. Raises ``ValueError`` for what is no JSON."""
+    found = None if text is None else json.loads(text)
+    return found if isinstance(found, dict) else None
+
 
 BAD_COLUMNS = (
     *(pa.ArrowException, CodecError, ExportError, GameError, LookupError, TypeError, ValueError, ValueFormatError),
@@ -41,24 +51,23 @@ class EpisodeTables(NamedTuple):
     about: dict[str, Any]
     """Provenance, and what has no row."""
 
-    def table(self, player: int | None = None, columns: Mapping[str, pa.DataType] | None = None) -> pa.Table:
+    def table(self, player: int | None = None, fields: Mapping[str, pa.Field] | None = None) -> pa.Table:
         """One row per frame. With a ``player`` in the form of that player's own export, else with all own parts.
 
-        ``columns``: make it these columns, with nulls in those that the episode has not.
+        ``fields``: make it these columns, with nulls in those that the episode has not.
         """
         frames = self.source.layout.header.frames
         found = dict(self.facts)
         for number, own in self.own.items():
             if player is None or player == number:
                 found.update(own_part(own.layout, own.table, frames, named=player is None))
-        if columns is None:
-            found = in_order(found)
-        else:
-            found = {
-                name: as_type(found[name], kind) if name in found else pa.nulls(frames, kind)
-                for name, kind in columns.items()
-            }
-        return pa.table(found).replace_schema_metadata({METADATA: to_json(self.about).encode()})
+        if fields is None:
+            fields = {name: column.field for name, column in in_order(found).items()}
+        arrays = [
+            as_field(found[name].values, found[name].field, field) if name in found else pa.nulls(frames, field.type)
+            for name, field in fields.items()
+        ]
+        return pa.table(arrays, pa.schema(fields.values(), {METADATA: to_json(self.about).encode()}))
 
 
 def read_tables(source: Source) -> EpisodeTables:
@@ -90,22 +99,3 @@ def own_layouts(source: Source) -> Iterator[OwnLayout]:
         layout = source.layout if path == source.path else read_layout(path)
         if layout.own is not None:
             yield layout.own
-
-
-def info_types(layouts: Iterable[Layout]) -> dict[tuple[str, str | None], pa.DataType]:
-    """By agent and key, the type that all these episodes' infos fit into, by their metadata alone.
-
-    Types that disagree give text (JSON). Key None: an episode with so many keys that they share one column.
-    """
-    merged: dict[tuple[str, str | None], pa.DataType] = {}
-    for layout in layouts:
-        assert layout.canonical is not None
-        agents = layout.header.game.agents
-        found: dict[tuple[str, str | None], pa.DataType] = {
-            (agents[info.agent], info.key): INFO_TYPES.get(info.type, pa.string()) for info in layout.canonical.infos
-        }
-        if layout.canonical.info_list is not None:
-            found |= {(agent, None): pa.string() for agent in agents}
-        for name, kind in found.items():
-            merged[name] = kind if merged.get(name, kind) == kind else pa.string()
-    return dict(sorted(merged.items(), key=lambda item: (item[0][0], item[0][1] or "")))

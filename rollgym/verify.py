@@ -75,6 +75,7 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
     from rollgym.protocol.episode import Export, Own, content_digest
     from rollgym.protocol.parquet import read_episode
     from rollgym.server.judge import audit
+    from rollgym.stored_spaces import renamed
 
     name = os.fspath(path)
     try:
@@ -104,6 +105,7 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
                 return altered or Verified(name, False, frames, _changed(header.game, here), checked=False)
             header = structs.replace(header, game=structs.replace(header.game, version=here.version))
         own = stored.own or Own(0, {}, [], None, {}, {}, {}, 0.0, 0.0)
+        canonical = structs.replace(canonical, columns=renamed(header.game, canonical.columns))
         mismatch = audit(Export(header, canonical, own, digest), made)
     except Exception as error:  # noqa: BLE001 - the same, while it plays
         reason = f"replay differs: {header.game.id} raised {type(error).__name__}: {error}"

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from rollgym.compare.cells import Cells, read_cells
+from rollgym.compare.text_files import is_text_file, read_text_file, stem_of
 from rollgym.flat import OWN_PREFIXES, beside, facts
+from rollgym.flat_infos import is_json
+from rollgym.json_text import to_json
+from rollgym.protocol.names import split
 from rollgym.protocol.parquet import EpisodeFileError, read_layout, read_table
-from rollgym.provenance import provenance, to_json
-from rollgym.tables import BAD_COLUMNS, METADATA
+from rollgym.provenance import provenance
+from rollgym.tables import BAD_COLUMNS, METADATA, metadata_json
 
 FRAME, EPISODE, MATCH = "t", "episode_num", "match"
 HEADER = (*("match", "episode", "match_seed", "seed", "game", "settings", "participants", "status", "schema"),)
@@ -37,7 +42,7 @@ class Flat(Struct):
     """Per row, ascending: the frame, and above it the episode if the file has several."""
     several: bool
     """Whether the file has several episodes."""
-    columns: dict[str, pa.Array]
+    columns: dict[str, Cells]
     about: dict[str, Any] | None
     """Provenance and what has no row, as far as the file says. None: of several episodes."""
 
@@ -46,7 +51,7 @@ def form_of(path: Path) -> str:
     """``csv``, ``episode`` or ``flat``. Raises :class:`~rollgym.protocol.parquet.EpisodeFileError`."""
     if not path.is_file():
         raise EpisodeFileError(path, "no such file")
-    if path.suffix.lower() == ".csv":
+    if is_text_file(path):
         return "csv"
     try:
         schema = pq.read_schema(os.fspath(path), memory_map=False)
@@ -63,75 +68,149 @@ def read_flat(path: Path, form: str) -> Flat:
     """A file as a flat table. Raises :class:`~rollgym.protocol.parquet.EpisodeFileError`, also if it has no frame."""
     try:
         if form == "csv":
-            columns, about = _csv(path), _sidecar(path)
+            columns, about = _csv(path)
         elif form == "flat":
             columns, about = _parquet(path)
         else:
             columns, about = _episode(path)
         keys, several = _keys(columns)
+        if not len(keys):
+            raise ValueError("holds no frame")
+        order = np.argsort(keys, kind="stable")
+        if (order[1:] < order[:-1]).any():  # somebody has sorted the rows by something else
+            keys, columns = keys[order], {name: column.taken(order) for name, column in columns.items()}
+        twice = np.flatnonzero(keys[1:] == keys[:-1])
+        if twice.size:
+            raise ValueError(f"column {FRAME}: two rows of frame {keys[twice[0]] % _KEY}")
     except (*BAD_COLUMNS, OSError) as error:
-        raise EpisodeFileError(path, f"not a readable episode: {_line(error)}") from error
-    if not len(keys):
-        raise EpisodeFileError(path, "holds no frame")
-    kept = {n: values for n, values in columns.items() if n.split(".", 1)[0] not in (*OWN_PREFIXES, FRAME)}
+        raise EpisodeFileError(path, _line(error)) from error
+    kept = {
+        name: column
+        for name, column in columns.items()
+        if split(name, ".")[0] not in (*OWN_PREFIXES, FRAME) and not _is_row_number(name, column)
+    }
     return Flat(form, os.fspath(path), keys, several, kept, about if several else _named(kept, about or {}))
 
 
-def _named(columns: dict[str, pa.Array], about: dict[str, Any]) -> dict[str, Any]:
+def _is_row_number(name: str, column: Cells) -> bool:
+    """The index that pandas writes beside the columns: 0 to the number of rows, in any order."""
+    if name != "__index_level_0__" and re.fullmatch(r"(Unnamed: \d+)?", name) is None:
+        return False
+    try:
+        rows = np.sort(_integers(column, name))
+    except (pa.ArrowException, ValueError):
+        return False
+    return bool(np.array_equal(rows, np.arange(len(rows))))
+
+
+def _named(columns: dict[str, Cells], about: dict[str, Any]) -> dict[str, Any]:
     """Take what says in every row whose rows these are out of the columns, and put it to the provenance."""
-    said = {}
+    said: dict[str, Any] = {}
     if MATCH in columns:
-        said["match"] = columns.pop(MATCH)[0].as_py()
+        said["match"] = str(columns.pop(MATCH).values[0].as_py())
     if EPISODE in columns:
         said["episode"] = int(_integers(columns.pop(EPISODE), EPISODE)[0])
     return {**about, **said}
 
 
-def _csv(path: Path) -> dict[str, pa.Array]:
-    """All cells as text; an empty one is null. A quoted empty one is text."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file), [])
-    if len(set(names)) != len(names) or not names:
-        raise ValueError("no header" if not names else "two columns of one name")
-    table = pyarrow.csv.read_csv(
-        path,
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            null_values=[""],
-        ),
-    )
-    return {name: table.column(index).combine_chunks() for index, name in enumerate(table.column_names)}
+_TYPES = {
+    "rewards": pa.float64(),
+    "terminateds": pa.bool_(),
+    "truncateds": pa.bool_(),
+    "inputSource": pa.uint8(),
+    "stateDigest": pa.uint64(),
+}
+"""By the first part of its name, the type that a column has in every file."""
 
 
-def _sidecar(path: Path) -> dict[str, Any] | None:
-    """The JSON file that ``rollgym export`` puts beside a CSV file."""
-    beside_it = path.with_suffix(".json")
+def _csv(path: Path) -> tuple[dict[str, Cells], dict[str, Any] | None]:
+    """Texts, and what the file that ``rollgym export`` puts beside a CSV file says of their types."""
+    about = sidecar_provenance(path)
+    types = (about or {}).get("columns")
+    found = {}
+    for name, values in read_text_file(path, FRAME).items():
+        said = types.get(name) if isinstance(types, dict) else None
+        found[name] = Cells(values, "json") if said == "json" else _as_type(name, Cells(values, "text"), said)
+    return found, about
+
+
+def _as_type(name: str, cells: Cells, said: Any) -> Cells:
+    """A column of text as the type that it was written with, if one is known and every cell can be read as it."""
+    first = split(name, ".")[0]
+    try:
+        kind = _TYPES.get(first) if said is None else pa.type_for_alias(str(said))
+    except ValueError:
+        return cells
+    if kind is None:
+        return cells
+    read = read_cells(cells.values, kind)
+    if read.null_count != cells.values.null_count:
+        return cells
+    if pa.types.is_floating(kind) and first != "infos":
+        # Only infos may lack a value: others take NaN for none.
+        read = pc.fill_null(read, pa.scalar(math.nan).cast(kind))
+    return Cells(read)
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where ``rollgym export`` puts the JSON file of a CSV file."""
+    return path.with_name(f"{stem_of(path)}.json")
+
+
+def sidecar_provenance(path: Path) -> dict[str, Any] | None:
+    """What that file says, if there is one. Raises :class:`~rollgym.protocol.parquet.EpisodeFileError`."""
+    beside_it = sidecar_of(path)
     if not beside_it.is_file():
         return None
-    found = json.loads(beside_it.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else None
+    try:
+        return metadata_json(beside_it.read_bytes())
+    except ValueError as error:
+        raise EpisodeFileError(beside_it, f"no JSON: {error}") from error
 
 
-def _parquet(path: Path) -> tuple[dict[str, pa.Array], dict[str, Any] | None]:
+def _parquet(path: Path) -> tuple[dict[str, Cells], dict[str, Any] | None]:
     table = pq.read_table(os.fspath(path), memory_map=False)
-    text = (table.schema.metadata or {}).get(METADATA)
-    about = json.loads(text) if text is not None else None
-    return {name: table.column(name).combine_chunks() for name in table.column_names}, about
+    metadata = table.schema.metadata or {}
+    about = metadata_json(metadata.get(METADATA))
+    ours = METADATA in metadata and b"pandas" not in metadata
+    return {f.name: _cells(f, table.column(f.name).combine_chunks(), ours) for f in table.schema}, about
 
 
-def _episode(path: Path) -> tuple[dict[str, pa.Array], dict[str, Any]]:
+def _cells(field: pa.Field, values: pa.Array, ours: bool) -> Cells:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
+        values = values.cast(pa.string())
+    if is_json(field):
+        return Cells(values, "json")
+    if ours:
+        return Cells(values)
+    text = Cells(values, "text" if pa.types.is_string(values.type) else "numbers")
+    if pa.types.is_null(values.type):
+        text = Cells(values.cast(pa.string()), "text")
+    return _as_type(field.name, text, None) if text.form == "text" else _without_gaps(field.name, text)
+
+
+def _without_gaps(name: str, cells: Cells) -> Cells:
+    kind = cells.values.type
+    if pa.types.is_floating(kind) and split(name, ".")[0] != "infos":
+        return cells._replace(values=pc.fill_null(cells.values, pa.scalar(math.nan).cast(kind)))
+    return cells
+
+
+def _episode(path: Path) -> tuple[dict[str, Cells], dict[str, Any]]:
     if read_layout(path).canonical is None:
-        raise EpisodeFileError(path, "holds one peer's own part only, no canonical frames")
+        raise ValueError("holds one peer's own part only, no canonical frames")
     layout, table = read_table(path)
     # By way of JSON, as the other forms have it: tuples are lists, bytes are hex.
     about: dict[str, Any] = json.loads(to_json({**provenance(layout), **beside(layout, table)}))
-    return facts(layout, table), about
+    columns = facts(layout, table)
+    return {
+        n: Cells(column.values, "json" if is_json(column.field) else "known") for n, column in columns.items()
+    }, about
 
 
-def _keys(columns: dict[str, pa.Array]) -> tuple[NDArray[np.int64], bool]:
+def _keys(columns: dict[str, Cells]) -> tuple[NDArray[np.int64], bool]:
     if FRAME not in columns:
         raise ValueError(f"no column {FRAME}, which numbers the frames")
     keys = _integers(columns[FRAME], FRAME)
@@ -145,19 +224,19 @@ def _keys(columns: dict[str, pa.Array]) -> tuple[NDArray[np.int64], bool]:
             if not 0 <= episodes.min() <= episodes.max() < 1 << 22:
                 raise ValueError(f"column {EPISODE}: expected episodes from 0")
             keys = episodes * _KEY + keys
-    wrong = np.flatnonzero(keys[1:] <= keys[:-1])
-    if wrong.size:
-        raise ValueError(
-            f"column {FRAME}: {keys[wrong[0] + 1] % _KEY} in row {wrong[0] + 1}: expected ascending frames"
-        )
     return keys, several
 
 
-def _integers(values: pa.Array, name: str) -> NDArray[np.int64]:
+def _integers(cells: Cells, name: str) -> NDArray[np.int64]:
+    values = cells.values
     if values.null_count:
         raise ValueError(f"column {name}: a value is missing")
-    if pa.types.is_string(values.type):  # some write 3 as 3.0
-        values = pc.replace_substring_regex(values, r"\.0+$", "")
+    if pa.types.is_string(values.type):
+        read = read_cells(values, pa.int64())
+        if read.null_count:
+            wrong = values.filter(read.is_null())[0].as_py()
+            raise ValueError(f"column {name}: {wrong!r}: expected whole numbers")
+        values = read
     found: NDArray[np.int64] = values.cast(pa.int64()).to_numpy(zero_copy_only=False)
     return found
 

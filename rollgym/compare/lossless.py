@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rollgym.compare.result import Comparison, Difference, conclude, missing_row, short
 from rollgym.protocol.episode import Header
-from rollgym.protocol.parquet import EpisodeFileError, Layout, StoredInfo, read_table, stored_values
+from rollgym.protocol.names import joined
+from rollgym.protocol.parquet import EpisodeFileError, Layout, StoredInfo, info_type, read_table, stored_values
 from rollgym.protocol.values import pack_value, unpack_value
 
 _Mask = NDArray[np.bool_]
@@ -100,7 +101,7 @@ def _columns(layout: Layout, table: pa.Table) -> dict[str, _Column]:
             values = stored_values(table, place).view(np.dtype(place.dtype)).reshape(place.shape)
         columns[name] = _Column(f"{place.dtype} rows of shape {place.shape[1:]}", values)
     for info in layout.canonical.infos:
-        name = f"infos/{layout.header.game.agents[info.agent]}/{info.key}"
+        name = joined(["infos", layout.header.game.agents[info.agent], info.key], "/")
         columns[name] = _Column(info.type, _info_values(table, info), is_info=True)
     if layout.canonical.info_list is not None:
         values = _listed_infos(table, layout.canonical.info_list)
@@ -109,9 +110,7 @@ def _columns(layout: Layout, table: pa.Table) -> dict[str, _Column]:
 
 
 def _info_values(table: pa.Table, info: StoredInfo) -> pa.Array:
-    values = table.column(info.column).combine_chunks()
-    wanted = {"bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
-    return values.cast(wanted.get(info.type, pa.binary()))
+    return table.column(info.column).combine_chunks().cast(info_type(info.type))
 
 
 def _listed_infos(table: pa.Table, column: str) -> pa.Array:
@@ -136,8 +135,10 @@ def _differing_rows(left: _Column, right: _Column) -> _Mask:
         plain = [[None if v is None else pack_value(v) for v in _plain(side, rows)] for side in (left, right)]
         return np.array([a != b for a, b in zip(*plain, strict=True)], dtype=bool)
     there = [side.is_valid().to_numpy(zero_copy_only=False) for side in (one, two)]
-    if left.kind == "float64":  # Arrow says that NaN differs from NaN and -0.0 does not from 0.0: compare bits
-        one, two = (pc.fill_null(side, 0.0).to_numpy(zero_copy_only=False).view(np.int64) for side in (one, two))
+    if pa.types.is_floating(one.type):  # Arrow says that NaN differs from NaN and -0.0 does not from 0.0: compare bits
+        zero = pa.scalar(0.0).cast(one.type)
+        bits = f"u{one.type.bit_width // 8}"
+        one, two = (pc.fill_null(side, zero).to_numpy(zero_copy_only=False).view(bits) for side in (one, two))
         unequal = one != two
     else:
         unequal = pc.not_equal(one, two).fill_null(False).to_numpy(zero_copy_only=False)

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rollgym.cells import csv_lines, header_line
-from rollgym.provenance import to_json
+from rollgym.flat_infos import is_json
+from rollgym.json_text import to_json
 from rollgym.tables import EpisodeTables
 
 ROWS_AT_ONCE = 100_000
@@ -38,9 +39,11 @@ def write_csv(path: Path, table: pa.Table) -> None:
     _whole(path, write)
 
 
-def write_about(path: Path, tables: EpisodeTables) -> None:
-    """What a CSV file can not hold: provenance, the final observation, the infos of reset. JSON."""
-    _whole(path, lambda temporary: _text(temporary, to_json(tables.about, indent=1) + "\n"))
+def write_about(path: Path, tables: EpisodeTables, table: pa.Table) -> None:
+    """What a CSV file can not hold: provenance, the final observation, the infos of reset, the columns' types. JSON."""
+    columns = {field.name: "json" if is_json(field) else str(field.type) for field in table.schema}
+    about = {**tables.about, "columns": columns}
+    _whole(path, lambda temporary: _text(temporary, to_json(about, indent=1) + "\n"))
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

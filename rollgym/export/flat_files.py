@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from rollgym.export.files import episode_stem, write_about, write_csv, write_parquet
 from rollgym.export.plan import NothingToExportError, Plan, by_columns
-from rollgym.flat import OWN_PREFIXES, in_order, info_name, own_types
+from rollgym.flat import OWN_PREFIXES, in_order, own_fields
+from rollgym.flat_infos import info_fields
 from rollgym.sources import Source
-from rollgym.tables import info_types, read_tables
+from rollgym.tables import read_tables
 
 
 class _File(NamedTuple):
@@ -21,7 +22,7 @@ class _File(NamedTuple):
     source: Source
     stem: str
     """Its name without an ending, relative to the folder."""
-    infos: dict[str, pa.DataType]
+    infos: dict[str, pa.Field]
     """Info columns: those of all files of its game."""
     players: list[int]
     """Whose own parts some file of its game has."""
@@ -41,8 +42,9 @@ def export_csv(found: Plan, out: Path, *, observations: bool) -> Iterator[list[P
             name = file.stem if player is None or file.source.writer is not None else f"{file.stem}.player_{player}"
             path = out / f"{name}.csv"
             table = tables.table(player, in_order(_fixed(tables.table(player)) | file.infos))
-            write_csv(path, table if observations else without_observations(table))
-            write_about(path.with_suffix(".json"), tables)
+            table = table if observations else without_observations(table)
+            write_csv(path, table)
+            write_about(path.with_suffix(".json"), tables, table)
             written += [path, path.with_suffix(".json")]
         yield written
 
@@ -55,8 +57,8 @@ def export_parquet(found: Plan, out: Path, *, observations: bool) -> Iterator[li
     for file in _files(found):
         tables = read_tables(file.source)
         agents = file.source.layout.header.game.players
-        own = {name: kind for player in file.players for name, kind in own_types(agents[player]).items()}
-        fixed = {name: kind for name, kind in _fixed(tables.table()).items() if _first(name) not in OWN_PREFIXES}
+        own = {field.name: field for player in file.players for field in own_fields(agents[player])}
+        fixed = {name: field for name, field in _fixed(tables.table()).items() if _first(name) not in OWN_PREFIXES}
         table = tables.table(None, in_order(fixed | own | file.infos))
         path = out / f"{file.stem}.parquet"
         write_parquet(path, table if observations else without_observations(table))
@@ -66,8 +68,7 @@ def export_parquet(found: Plan, out: Path, *, observations: bool) -> Iterator[li
 def _files(found: Plan) -> list[_File]:
     files: dict[str, _File] = {}
     for game, group in by_columns(found).items():
-        types = info_types(source.layout for source in group)
-        infos = {info_name(*place): kind for place, kind in types.items()}
+        infos = {field.name: field for field in info_fields(source.layout for source in group).values()}
         players = sorted({player for source in group for player in source.own})
         for source in group:
             header = source.layout.header
@@ -80,9 +81,9 @@ def _files(found: Plan) -> list[_File]:
     return list(files.values())
 
 
-def _fixed(table: pa.Table) -> dict[str, pa.DataType]:
+def _fixed(table: pa.Table) -> dict[str, pa.Field]:
     """The columns of a table that every episode of its game has."""
-    return {field.name: field.type for field in table.schema if _first(field.name) != "infos"}
+    return {field.name: field for field in table.schema if _first(field.name) != "infos"}
 
 
 def _first(name: str) -> str:

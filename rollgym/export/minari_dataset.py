@@ -21,13 +21,14 @@ from gymnasium import spaces
 
 from rollgym.dataset import Episode, load_sources
 from rollgym.export.plan import NothingToExportError, Plan, by_spaces
+from rollgym.flat_infos import info_fields, info_json, is_json
+from rollgym.json_text import to_json
 from rollgym.protocol.messages import GameIdentity
-from rollgym.provenance import to_json
+from rollgym.protocol.names import joined
 from rollgym.sources import Source
 from rollgym.stored_spaces import space_of
-from rollgym.tables import info_types
 
-_ABSENT: dict[pa.DataType, Any] = {pa.bool_(): False, pa.int64(): 0, pa.float64(): 0.0, pa.string(): ""}
+Fields = Mapping[tuple[str, str | None], pa.Field]
 
 EXTRA = "Minari is not installed: pip install 'rollgym[minari]'"
 
@@ -55,7 +56,7 @@ def _write(dataset_id: str, group: list[Source], out: Path, on_episode: Callable
     import minari
 
     game = group[0].layout.header.game
-    types = info_types(source.layout for source in group)
+    fields = info_fields(source.layout for source in group)
     bots: set[str] = set()
     about: list[dict[str, Any]] = []
 
@@ -64,7 +65,7 @@ def _write(dataset_id: str, group: list[Source], out: Path, on_episode: Callable
             origin = episode.provenance
             bots.update(str(part["policy"].get("name", "?")) for part in origin["players"].values())
             about.append({"rollgym": to_json(origin)})
-            yield _buffer(episode, types)
+            yield _buffer(episode, fields)
             on_episode()
 
     try:
@@ -91,7 +92,7 @@ def _by_agent(game: GameIdentity, descriptions: tuple[dict[str, Any], ...]) -> s
     return spaces.Dict({agent: space_of(text) for agent, text in zip(game.agents, descriptions, strict=True)})
 
 
-def _buffer(episode: Episode, types: Mapping[tuple[str, str | None], pa.DataType]) -> Any:
+def _buffer(episode: Episode, fields: Fields) -> Any:
     from minari.data_collector import EpisodeBuffer
 
     game = episode.header.game
@@ -107,7 +108,7 @@ def _buffer(episode: Episode, types: Mapping[tuple[str, str | None], pa.DataType
         rewards=rewards.sum(axis=1),
         terminations=terminated.all(axis=1),
         truncations=over & ~terminated.all(axis=1),
-        infos=_infos(episode, types),
+        infos=_infos(episode, fields),
     )
 
 
@@ -120,27 +121,36 @@ def _stacked(space: spaces.Space[Any], values: Any) -> Any:
     return np.array(values, dtype=space.dtype).reshape(len(values), *(space.shape or ()))
 
 
-def _infos(episode: Episode, types: Mapping[tuple[str, str | None], pa.DataType]) -> dict[str, list[Any]]:
+def _infos(episode: Episode, fields: Fields) -> dict[str, list[Any]]:
     """Flat, lists, and of equal keys and types in all episodes: Minari reads nothing else back as it was."""
     infos: dict[str, list[Any]] = {}
     for index, agent in enumerate(episode.agents):
-        infos[f"reward/{agent}"] = [0.0, *episode.rewards[agent].tolist()]
-        infos[f"terminated/{agent}"] = [False, *episode.terminations[agent].tolist()]
-        infos[f"truncated/{agent}"] = [False, *episode.truncations[agent].tolist()]
+        infos[joined(["reward", agent], "/")] = [0.0, *episode.rewards[agent].tolist()]
+        infos[joined(["terminated", agent], "/")] = [False, *episode.terminations[agent].tolist()]
+        infos[joined(["truncated", agent], "/")] = [False, *episode.truncations[agent].tolist()]
         sources = episode.input_source[:, index].tolist()
-        infos[f"input_source/{agent}"] = [*sources[:1], *sources]
-    for (agent, key), kind in types.items():
+        infos[joined(["input_source", agent], "/")] = [*sources[:1], *sources]
+    for (agent, key), field in fields.items():
         rows = episode.infos[agent]
         if key is None:
-            infos[f"info/{agent}"] = [to_json(row) for row in rows]
+            infos[joined(["info", agent], "/")] = [info_json(row) for row in rows]
             continue
-        infos[f"info/{agent}/{key}"] = [_cell(row[key], kind) if key in row else _ABSENT[kind] for row in rows]
-        infos[f"present/{agent}/{key}"] = [key in row for row in rows]
+        values = [_cell(row[key], field) if key in row else _absent(field.type) for row in rows]
+        infos[joined(["info", agent, key], "/")] = values
+        infos[joined(["present", agent, key], "/")] = [key in row for row in rows]
     return infos
 
 
-def _cell(value: Any, kind: pa.DataType) -> Any:
-    return value if kind != pa.string() or isinstance(value, str) else to_json(value)
+def _cell(value: Any, field: pa.Field) -> Any:
+    if is_json(field):
+        return info_json(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _absent(kind: pa.DataType) -> Any:
+    if pa.types.is_string(kind):
+        return ""
+    return False if pa.types.is_boolean(kind) else 0.0 if pa.types.is_floating(kind) else 0
 
 
 @contextlib.contextmanager

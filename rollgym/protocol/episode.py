@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rollgym.protocol.export_bounds import MAX_INFO_STRUCTURE_BYTES, BoundsError, bounded_value, check_bounds
 from rollgym.protocol.messages import GameIdentity, Name, PlaySettings
+from rollgym.protocol.names import joined
 from rollgym.protocol.values import ValueFormatError, pack_value, unpack_value
 from rollgym.protocol.version import EPISODE_SCHEMA
 
@@ -189,7 +190,7 @@ def canonical_layout(header: Header) -> dict[str, tuple[str | None, int, tuple[i
     """The required canonical columns: name -> (dtype or None for any, rows, row shape or None for any).
 
     Observation columns come on top: ``observations/<agent>`` or ``observations/<agent>/<leaf path>``, any plain
-    dtype, ``T + 1`` rows.
+    dtype, ``T + 1`` rows; names as in :mod:`rollgym.protocol.names`.
     """
     rows, agents = header.frames, len(header.game.agents)
     layout: dict[str, tuple[str | None, int, tuple[int, ...] | None]] = {
@@ -282,7 +283,7 @@ def _check_canonical(header: Header, canonical: Canonical) -> None:
         if name not in canonical.columns:
             raise ExportError(f"canonical.columns.{name}", "missing")
         _check_column(f"canonical.columns.{name}", canonical.columns[name], dtype, rows, shape)
-    observed = {f"observations/{agent}" for agent in header.game.agents}
+    observed = {joined(["observations", agent], "/") for agent in header.game.agents}
     for name, column in canonical.columns.items():
         if name in layout:
             continue

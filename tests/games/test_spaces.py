@@ -149,10 +149,8 @@ def test_spaces_without_a_fixed_shape_are_refused(space: spaces.Space[Any]) -> N
         flattener(nest)
 
 
-def test_keys_that_would_make_one_path_of_two_are_refused() -> None:
-    space = spaces.Dict({"a/b": spaces.Discrete(2), "a": spaces.Dict(b=spaces.Discrete(2))})
-    with pytest.raises(GameError, match="space path = 'a/b'"):
-        leaves(space)
-    numbered: spaces.Dict = spaces.Dict({3: spaces.Discrete(2)})  # type: ignore[dict-item]
-    with pytest.raises(GameError, match="space key = 3: expected a string"):
-        leaves(numbered)
+def test_keys_that_have_no_place_in_a_file_are_refused() -> None:
+    for key in (3, "caf\udce9"):
+        space: spaces.Dict = spaces.Dict({key: spaces.Discrete(2)})  # type: ignore[dict-item]
+        with pytest.raises(GameError, match=r"space key = .*: expected a string"):
+            leaves(space)

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollgym.protocol.episode import Canonical, Column, Export, Info, check_export, content_digest
-from rollgym.protocol.parquet import MAX_INFO_COLUMNS, EpisodeFileError, read_episode, read_layout, write_episode
+from rollgym.protocol.parquet import EpisodeFileError, read_episode, read_layout, write_episode
+from rollgym.protocol.parquet_infos import MAX_INFO_COLUMNS
 from rollgym.protocol.values import pack_value, unpack_value
 from tests.protocol.episodes import exports, small_episode
 

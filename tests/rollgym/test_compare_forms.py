@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 from rollgym.cells import texts
 from rollgym.cli import app
 from rollgym.compare import Comparison, FolderComparison, compare_files, compare_paths
-from rollgym.compare.cells import differing
+from rollgym.compare.cells import Cells, differing
 from rollgym.exports import write_export
-from rollgym.protocol.parquet import EpisodeFileError
-from tests.rollgym.stored import MATCH, OTHER, altered, play
+from rollgym.protocol.parquet import EpisodeFileError, write_episode
+from tests.rollgym.stored import MATCH, OTHER, altered, changed, play
 
 FORMS = ("episode", "flat", "csv")
 
@@ -206,11 +206,11 @@ def test_the_final_observation_counts(forms: dict[tuple[str, str], Path], tmp_pa
         ("", "no header"),
         ("t,x\n", "holds no frame"),
         ("a,b\n1,2\n", "no column t"),
-        ("t,x\n0,1\n0,2\n", "expected ascending frames"),
+        ("t,x\n0,1\n0,2\n", "two rows of frame 0"),
         ("t,x\n0,1\n,2\n", "a value is missing"),
         ("t,x\n0,1\n1\n", "CSV parse error"),
         ("t,x,x\n0,1,1\n", "two columns of one name"),
-        ("t,x\none,1\n", "not a readable episode"),
+        ("t,x\none,1\n", "expected whole numbers"),
         ("t,x\n-1,1\n", "expected frames from 0"),
     ],
 )
@@ -288,67 +288,129 @@ def test_what_has_no_counterpart_is_a_difference(forms: dict[tuple[str, str], Pa
 def test_folders_with_nothing_in_common_are_an_error(forms: dict[tuple[str, str], Path], tmp_path: Path) -> None:
     with pytest.raises(EpisodeFileError, match="no episodes in it"):
         compare_paths(forms["episode", "same"], tmp_path)
-    source = file_of(forms["episode", "same"], 0)
-    (tmp_path / "episode_007.player_0.parquet").write_bytes(source.read_bytes())
-    with pytest.raises(EpisodeFileError, match="belongs to one of"):
+    first = play(frames=20)[0]
+    write_export(tmp_path, changed(first[0], episode=7))
+    with pytest.raises(
+        EpisodeFileError, match=r"belongs to one of .*: 1 match with episode 0, 1 there, .* episode 7 here"
+    ):
         compare_paths(forms["episode", "same"], tmp_path)
     folders = [tmp_path / "episode_000000", tmp_path / "episode_000001"]
-    for folder in folders:
+    for number, folder in enumerate(folders):
         folder.mkdir()
-        (folder / "canonical.parquet").write_bytes(source.read_bytes())
+        export = changed(first[0], episode=number)
+        write_episode(folder / "canonical.parquet", export.header, export.canonical, None, {})
     with pytest.raises(EpisodeFileError, match=r"different episodes .*; name the two files"):
         compare_paths(folders[0], folders[1])
 
 
 # --- values -----------------------------------------------------------------------------------------------------
 
-numbers = st.integers(-(2**63), 2**63 - 1) | st.floats()
+
+def text(*cells: str | None) -> Cells:
+    return Cells(pa.array(cells, pa.string()), "text")
+
+
+def known(*values: Any, of: pa.DataType | None = None) -> Cells:
+    return Cells(pa.array(values, of))
+
+
+def as_json(*cells: str | None) -> Cells:
+    return text(*cells)._replace(form="json")
+
+
+def numbers(*values: Any) -> Cells:
+    return known(*values)._replace(form="numbers")
 
 
 @given(st.lists(st.none() | st.floats(), max_size=6), st.data())
 def test_a_column_equals_its_own_text(values: list[float | None], data: st.DataObject) -> None:
-    column = pa.array(values, pa.float64())
-    assert not differing(column, texts(column), exact=False).any()
-    assert not differing(texts(column), column, exact=False).any()
+    column = known(*values, of=pa.float64())
+    assert not differing(column, Cells(texts(column.values), "text")).any()
+    assert not differing(Cells(texts(column.values), "text"), column).any()
     if values:
         at = data.draw(st.integers(0, len(values) - 1))
         other = data.draw(st.none() | st.floats())
         changed = pa.array([*values[:at], other, *values[at + 1 :]], pa.float64())
-        old = values[at]
-        same = repr(old) == repr(other)
-        assert differing(column, texts(changed), exact=False).tolist() == [
-            i == at and not same for i in range(len(values))
-        ]
+        same = repr(values[at]) == repr(other)
+        found = differing(column, Cells(texts(changed), "text")).tolist()
+        assert found == [i == at and not same for i in range(len(values))]
 
 
-@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=6))
-def test_integers_and_floats_are_compared_exactly(pairs: list[tuple[Any, Any]]) -> None:
-    left = pa.array([repr(one) for one, _ in pairs])
-    right = pa.array([repr(two) for _, two in pairs])
-    found = differing(left, right, exact=False).tolist()
-    assert found == [not (one == two or (one != one and two != two)) for one, two in pairs]
+whole_or_not = st.integers(-(2**63), 2**63 - 1) | st.floats()
+
+
+@given(st.lists(st.tuples(whole_or_not, whole_or_not), min_size=1, max_size=6))
+def test_numbers_of_other_programs_are_compared_exactly(pairs: list[tuple[Any, Any]]) -> None:
+    for one, two in pairs:
+        same = one == two or (one != one and two != two)
+        signs = [str(value).startswith("-") for value in (one, two)]
+        if not one:  # zero: the sign is all there is
+            same = same and (signs[0] == signs[1])
+        assert differing(known(one), numbers(two)).tolist() == [not same]
+        assert differing(numbers(two), known(one)).tolist() == [not same]
 
 
 @pytest.mark.parametrize(
     ("left", "right", "same"),
     [
-        (pa.array([1]), pa.array(["1.0"]), True),
-        (pa.array([1]), pa.array(["true"]), False),
-        (pa.array([True]), pa.array(["True"]), True),
-        (pa.array([True]), pa.array(["1"]), False),
-        (pa.array([2**53 + 1]), pa.array(["9007199254740992.0"]), False),
-        (pa.array([2**63], pa.uint64()), pa.array(["9223372036854775808"]), True),
-        (pa.array([0.1], pa.float32()), pa.array(["0.10000000149011612"]), True),
-        (pa.array([-0.0]), pa.array(["0.0"]), False),
-        (pa.array([None], pa.float64()), pa.array([None], pa.string()), True),
-        (pa.array([None], pa.float64()), pa.array(["NaN"]), False),
-        (pa.array(["[1, 2]"]), pa.array(["[1.0,2.0]"]), True),
-        (pa.array(['{"a": NaN}']), pa.array(['{"a":NaN}']), True),
-        (pa.array(["hit"]), pa.array(["hat"]), False),
-        (pa.array([1]), pa.array([1.0]), True),
-        (pa.array([np.nan]), pa.array(["nan"]), True),
+        # Types decide where they are known.
+        (known("1"), text("1.0"), False),
+        (known("true"), text("TRUE"), False),
+        (known("nan"), text("NaN"), False),
+        (known("1"), text("1"), True),
+        (known(""), text(None), False),
+        (known(1), known(1.0), False),
+        (known(True), known(1), False),
+        (known(1, of=pa.int32()), known(1), False),
+        (known(np.nan), known(np.nan), True),
+        (known(-0.0), known(0.0), False),
+        # Other programs spell and type the same value otherwise.
+        (known(1), text("1.0"), True),
+        (known(1.0), text("1"), True),
+        (known(1), text("1.5"), False),
+        (known(1000), text("1e3"), True),
+        (known(1), text("true"), False),
+        (known(True), text("True"), True),
+        (known(False), text("FALSE"), True),
+        (known(True), text("1"), False),
+        (known(2**53 + 1), text("9007199254740992.0"), False),
+        (known(2**63, of=pa.uint64()), text("9223372036854775808"), True),
+        (known(0, of=pa.uint8()), text("256"), False),
+        (known(0.1, of=pa.float32()), text("0.10000000149011612"), True),
+        (known(0.1, of=pa.float32()), text("0.1"), True),
+        (known(np.float16(0.1), of=pa.float16()), text("0.1"), True),
+        (known(-0.0), text("0.0"), False),
+        (known(0), text("-0.0"), False),
+        (known(np.nan), text("nan"), True),
+        (known(np.inf), text("Infinity"), True),
+        (known(None, of=pa.float64()), text(None), True),
+        (known(None, of=pa.float64()), text("NaN"), False),
+        (known(1), numbers(1.0), True),
+        (known(0), numbers(-0.0), False),
+        (known(True), numbers(1), False),
+        # Of two texts every character counts.
+        (text("hit"), text("hat"), False),
+        (text("1"), text("1.0"), False),
+        (text("true"), text("True"), False),
+        (text("nan"), text("NaN"), False),
+        # JSON has types of its own.
+        (as_json("[1, 2]"), as_json("[1,2]"), True),
+        (as_json("[1, 2]"), as_json("[1.0,2]"), False),
+        (as_json("[-0.0]"), as_json("[0.0]"), False),
+        (as_json("[true]"), as_json("[1]"), False),
+        (as_json('{"a": NaN, "b": 1}'), as_json('{"b":1,"a":NaN}'), True),
+        (as_json('"1"'), as_json("1"), False),
+        (as_json("null"), as_json(None), False),
+        (as_json("1"), known(1), True),
+        (as_json("1"), known(1.0), False),
+        (as_json('"a"'), known("a"), True),
+        (as_json("a"), known("a"), False),
+        (as_json("1.0"), known(1.0), True),
+        (as_json("1"), text("1.0"), True),
+        (as_json('"a"'), text('"a"'), True),
+        (as_json('"a"'), text("a"), False),
     ],
 )
-def test_values_of_different_forms(left: pa.Array, right: pa.Array, same: bool) -> None:
-    assert differing(left, right, exact=False).tolist() == [not same]
-    assert differing(right, left, exact=False).tolist() == [not same]
+def test_values_of_different_forms(left: Cells, right: Cells, same: bool) -> None:
+    assert differing(left, right).tolist() == [not same]
+    assert differing(right, left).tolist() == [not same]

@@ -269,8 +269,8 @@ def test_infos_of_any_type(tmp_path: Path) -> None:
     write_small(tmp_path / "in" / "b.parquet", 1, [Info(1, 1, "share", pack_value(2))])
     done(tmp_path / "in", "--format", "csv", "--out", tmp_path / "out")
     one, two = (rows(tmp_path / "out" / "toy" / "m" / f"episode_00000{n}.csv") for n in (0, 1))
-    assert [row["infos.a.mixed"] for row in one] == ["1", "1.0", "text", ""]
-    assert json.loads(one[2]["infos.a.nested"]) == {"seen": [[1, 2], [3, 4]], "who": "01"}
+    assert [row["infos.a.mixed"] for row in one] == ["1", "1.0", '"text"', ""]
+    assert json.loads(one[2]["infos.a.nested"]) == {"seen": [[1, 2], [3, 4]], "who": {"%bytes": "01"}}
     assert [row["infos.b.share"] for row in one] == ["", "", "", "0.1"]
     assert [row["infos.b.share"] for row in two] == ["2", "", "", ""]  # an integer beside the other file's float
     assert [row["infos.a.start"] for row in one] == [""] * 4
