@@ -156,7 +156,12 @@ class ServerSettings(_Section):
     ping_timeout: float = Field(default=0.9, gt=0, le=60)
     """Seconds without an answer after which the peer is dead. 1 + 0.9: noticed within two seconds."""
     workers: int = Field(default=1, ge=1, le=64)
-    """Processes that check uploads and re-simulate episodes."""
+    """Processes that re-simulate episodes, and as many others that check uploads."""
+    worker_memory: float | None = Field(default=None, gt=0, le=1 << 20)
+    """GiB of memory that each of these processes may take (on Linux). None: as much as the machine or its container
+    has."""
+    judge_seconds: float = Field(default=60.0, gt=0, le=86_400)
+    """Seconds that an episode's re-simulation may take, beyond twice the time that its frames took to be played."""
     grace: float = Field(default=1.0, ge=0, le=60)
     """Seconds that running requests and verdicts get when the server is told to stop."""
     exit_when_done: bool = False
