@@ -18,7 +18,9 @@ from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.catalogue import Catalogue
 from rollgym.server.control import Control, ControlServer
 from rollgym.server.errors import RefusedError, ServerError
+from rollgym.server.health import Parts, record_status
 from rollgym.server.ingest import Ingest
+from rollgym.server.judging import Judging
 from rollgym.server.matches import RELAY_PATH, Matches
 from rollgym.server.metrics import CONTENT_TYPE, Metrics
 from rollgym.server.reception import Reception
@@ -28,7 +30,7 @@ from rollgym.server.series import Series
 from rollgym.server.settings import ServerSettings
 from rollgym.server.store import Store
 from rollgym.server.tickets import presented
-from rollgym.server.workers import Workers
+from rollgym.server.workers import Workers, machine_memory
 
 _GOODBYE = 0.3
 # Seconds in which a client can read that the server goes.
@@ -50,7 +52,10 @@ class Server:
         self._once = once
         self.metrics = Metrics()
         self.store = Store(settings.data)
-        self.workers = Workers(settings.workers)
+        memory = settings.worker_memory or machine_memory()
+        # Two pools: however many episodes cannot be judged, uploads are checked.
+        self.workers = Workers(settings.workers, seconds=settings.limits.upload_seconds, memory=memory)
+        self.judges = Workers(settings.workers, seconds=settings.judge_seconds, memory=memory)
         self.sio = ControlServer(settings, self.metrics)
         self.control = Control(self.sio, self.metrics)
         self.orphans: list[Orphan] = []
@@ -75,7 +80,7 @@ class Server:
         clock = asyncio.get_running_loop().time
         await asyncio.to_thread(self.store.open, limits.free_bytes)
         self.catalogue = await asyncio.to_thread(Catalogue, self.store.catalogue)
-        await self.workers.start()
+        await asyncio.gather(self.workers.start(), self.judges.start())
         self.relay = Relay(
             self.metrics,
             packets_per_second=limits.relay_packets_per_second,
@@ -87,9 +92,16 @@ class Server:
             self.game,
             self.play,
             await self._series(),
-            store=self.store,
             catalogue=self.catalogue,
-            workers=self.workers,
+            judging=Judging(
+                store=self.store,
+                catalogue=self.catalogue,
+                workers=self.judges,
+                metrics=self.metrics,
+                own_game=settings.experiment.game.id,
+                seconds=settings.judge_seconds,
+                clock=clock,
+            ),
             relay=self.relay,
             metrics=self.metrics,
             tell=self.control.tell,
@@ -155,10 +167,14 @@ class Server:
 
     async def stop(self) -> None:
         """Close what is on disk. Everything acknowledged is durable already."""
-        self.workers.close()
+        await asyncio.gather(asyncio.to_thread(self.workers.close), asyncio.to_thread(self.judges.close))
         if hasattr(self, "catalogue"):
             await asyncio.to_thread(self.catalogue.close)
         self.store.close()
+
+    def parts(self) -> Parts:
+        """What it can not do without."""
+        return Parts(self.store, self.catalogue, self.workers, self.judges, self.settings.limits.free_bytes)
 
     async def status(self) -> dict[str, Any]:
         """What ``GET /status`` shows. No tickets, no addresses."""
@@ -187,7 +203,10 @@ class Server:
                 }
                 for match in self.matches.live[:100]
             ],
-            "verdicts": await self.catalogue.counts(),
+            **await record_status(self.catalogue),
+            "unrecorded": [
+                {"match": match, "reason": reason} for match, reason in list(self.matches.unrecorded.items())[:100]
+            ],
             "orphans": [{"kind": o.kind, "place": o.place, "detail": o.detail} for o in self.orphans[:100]],
             "data": str(self.settings.data),
             "free_bytes": await asyncio.to_thread(self.store.free_bytes),
@@ -206,6 +225,7 @@ def create_app(
     app[SERVER] = server
     server.sio.attach(app)
     app.router.add_get("/health", _health)
+    app.router.add_get("/ready", _ready)
     app.router.add_get("/status", _status)
     app.router.add_get("/metrics", _metrics)
     app.router.add_get(RELAY_PATH, _relay)
@@ -240,8 +260,22 @@ async def _goodbye(app: web.Application) -> None:
 
 
 async def _health(request: web.Request) -> web.Response:
+    """Whether the process is worth keeping: nothing that only a restart mends."""
+    return _well(request.app[SERVER], request.app[SERVER].parts().lasting())
+
+
+async def _ready(request: web.Request) -> web.Response:
+    """Whether a match that began now could be played and recorded."""
     server = request.app[SERVER]
-    return web.json_response({"ok": not server.stopping}, status=503 if server.stopping else 200)
+    return _well(server, await server.parts().present())
+
+
+def _well(server: Server, found: dict[str, str]) -> web.Response:
+    if server.stopping:
+        found = {"server": "it is stopping", **found}
+    if not found:
+        return web.json_response({"ok": True})
+    return web.json_response({"ok": False, "troubles": found}, status=503)
 
 
 async def _status(request: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ from rollgym.server.rows import (
 )
 
 __all__ = [
+    "AnnulledError",
     "Catalogue",
     "EpisodeRow",
     "Holder",
@@ -29,6 +30,10 @@ __all__ = [
     "UnjudgedRow",
     "UploadRow",
 ]
+
+
+class AnnulledError(Exception):
+    """The match was undone while something of it was on its way. It never was."""
 
 
 class Catalogue(Database):
@@ -74,13 +79,16 @@ class Catalogue(Database):
 
         await self.call(work)
 
-    async def annul_match(self, match: str, at: float, reason: str) -> None:
-        """Record that a match was undone before play began. Its tickets open nothing any more, its number is free."""
+    async def annul_match(self, match: str, at: float, reason: str) -> bool:
+        """Record that a match was undone before play began. Its tickets open nothing any more, its number is free.
 
-        def work(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE match SET ended = ?, reason = ?, annulled = 1 WHERE id = ?", (at, reason, match))
-
-        await self.call(work)
+        False, and nothing was done, if something of it was uploaded after all.
+        """
+        statement = (
+            "UPDATE match SET ended = ?, reason = ?, annulled = 1"
+            " WHERE id = ? AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.match = match.id)"
+        )
+        return await self.call(lambda db: db.execute(statement, (at, reason, match)).rowcount > 0)
 
     async def progress(self, experiment: str, condition: str) -> Progress:
         """How far an experiment's condition is, over all runs: what a restarted server goes on from."""
@@ -125,14 +133,15 @@ class Catalogue(Database):
         return await self.call(work)
 
     async def add_upload(self, row: UploadRow) -> None:
-        """Record an upload that is durable on disk."""
-        await self.call(
-            lambda db: (
-                db.execute(
-                    "INSERT INTO upload VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(row)
-                ).rowcount
-            )
-        )
+        """Record an upload that is durable on disk. Raises :class:`AnnulledError`."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if db.execute("SELECT 1 FROM match WHERE id = ? AND annulled", (row.match,)).fetchone():
+                raise AnnulledError
+            values = msgspec.structs.astuple(row)
+            db.execute("INSERT INTO upload VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+        await self.call(work)
 
     async def drop_upload(self, match: str, episode: int, player: int) -> None:
         """Forget an upload whose file is gone, so that it can be sent again."""

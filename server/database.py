@@ -128,6 +128,11 @@ class Database:
         self._thread.start()
 
     @property
+    def alive(self) -> bool:
+        """Whether the thread is there, however the file is."""
+        return not self._gone
+
+    @property
     def healthy(self) -> bool:
         """Whether the thread is there and its last commit succeeded."""
         return not self._gone and not self._closed and self._trouble is None

@@ -19,7 +19,7 @@ import structlog
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from rollgym.server.catalogue import Catalogue, Holder, MatchRow, Stopped, UploadRow
+from rollgym.server.catalogue import AnnulledError, Catalogue, Holder, MatchRow, Stopped, UploadRow
 from rollgym.server.checks import Checked, Expected, check_upload
 from rollgym.server.errors import RefusedError
 from rollgym.server.matches import Matches
@@ -127,7 +127,7 @@ class Ingest:
         live = self._matches.get(match_id)
         row = live.row if live is not None else await self._catalogue.match(match_id)
         if row is None:  # its ticket was found, so it was annulled a moment ago
-            raise RefusedError(404, "no_such_match", "the match was annulled", field="match")
+            raise _annulled()
         return row
 
     def _expected(self, request: web.Request, row: MatchRow, holder: Holder, episode: int) -> Expected:
@@ -254,7 +254,11 @@ class Ingest:
             checked.status,
             time.time(),
         )
-        await self._catalogue.add_upload(row)
+        try:
+            await self._catalogue.add_upload(row)
+        except AnnulledError as error:
+            await asyncio.to_thread(self._store.discard_inbox, match, episode, [player])
+            raise _annulled() from error
         self._metrics.upload_bytes.inc(checked.bytes)
         log.info("upload_stored", match=match, episode=episode, player=player, frames=checked.frames)
         if not self._matches.uploaded(match, episode, player):
@@ -269,6 +273,10 @@ def _finish(file: Any, rest: bytes) -> None:
 
 def _too_large(limit: int, size: int) -> RefusedError:
     return RefusedError(413, "too_large", f"more than {limit} bytes", field="body", expected=limit, actual=size)
+
+
+def _annulled() -> RefusedError:
+    return RefusedError(404, "no_such_match", "the match was annulled", field="match")
 
 
 def _no_room(reason: str) -> RefusedError:

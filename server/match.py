@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from rollgym.protocol.messages import Verdict
-from rollgym.server.catalogue import MatchRow
+from rollgym.server.catalogue import MatchRow, UnjudgedRow
 from rollgym.server.lobby import Group
 
 LAST_UPLOADS = 2.0
@@ -87,8 +87,8 @@ class Match:
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     running: set[int] = field(default_factory=set)
     """Episodes that are being judged."""
-    given_up: set[int] = field(default_factory=set)
-    """Episodes whose judgement failed again and again. Their uploads stay in the inbox for the next start."""
+    unjudged: dict[int, UnjudgedRow] = field(default_factory=dict)
+    """Episodes that could not be judged, and why. Their uploads stay in the inbox for the next start."""
     ended: bool = False
     annulled: bool = False
     """It was undone before play began."""
@@ -127,7 +127,7 @@ class Match:
             episode
             for episode, players in sorted(self.uploads.items())
             if episode not in self.running
-            and episode not in self.given_up
+            and episode not in self.unjudged
             and players - self.judged.get(episode, frozenset())
             and len(players | absent) == len(self.seats)
         ]
@@ -155,6 +155,7 @@ class Match:
         wanted = self.row.settings.episodes
         if len(self.verdicts) == wanted and all(v.verdict == "verified" for v in self.verdicts.values()):
             return "complete"
-        if self.given_up:
-            return f"incomplete: episodes {sorted(self.given_up)} could not be judged"
+        if self.unjudged:
+            reasons = "; ".join(f"episode {n} was not judged: {row.reason}" for n, row in sorted(self.unjudged.items()))
+            return f"incomplete: {reasons}"[:1024]
         return f"incomplete: {len(self.verdicts)} of {wanted} episodes received"

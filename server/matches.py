@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -13,18 +14,18 @@ from msgspec import Struct
 
 from rollgym.protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, PlaySettings, Resume, Verdict
 from rollgym.protocol.seeds import SEED_LIMIT, match_seed
-from rollgym.server.catalogue import Catalogue, EpisodeRow, Holder, MatchRow
-from rollgym.server.judge import Job, judge_episode
+from rollgym.server.catalogue import Catalogue, EpisodeRow, Holder, MatchRow, Stopped, UnjudgedRow
+from rollgym.server.judging import Judging
 from rollgym.server.lobby import Group
 from rollgym.server.match import Match, Phase, Seat
 from rollgym.server.metrics import Metrics
+from rollgym.server.persistence import insist
 from rollgym.server.relay import Relay
 from rollgym.server.returning import Returning
 from rollgym.server.series import Series
 from rollgym.server.settings import Experiment
-from rollgym.server.store import Store, new_match_id
+from rollgym.server.store import new_match_id
 from rollgym.server.tickets import new_ticket, ticket_hash
-from rollgym.server.workers import Workers
 
 RELAY_PATH = "/relay"
 UPLOAD_PATH = "/matches/{match}/episodes/{episode}"
@@ -37,10 +38,6 @@ _START_MARGIN = 5.0
 
 GOODBYE = "client disconnect"
 """Socket.IO's reason for a connection that its client has ended, and not an accident."""
-
-_JUDGE_TRIES = 3
-_JUDGE_PAUSE = 0.5
-# Seconds after the first failure; four times as long after the next.
 
 log = structlog.get_logger("rollgym.server.matches")
 
@@ -66,9 +63,8 @@ class Matches:
         play: PlaySettings,
         series: Series,
         *,
-        store: Store,
         catalogue: Catalogue,
-        workers: Workers,
+        judging: Judging,
         relay: Relay,
         metrics: Metrics,
         tell: Tell,
@@ -79,9 +75,8 @@ class Matches:
         self._game = game
         self._play = play
         self.series = series
-        self._store = store
         self._catalogue = catalogue
-        self._workers = workers
+        self._judging = judging
         self._relay = relay
         self._metrics = metrics
         self._tell = tell
@@ -91,8 +86,10 @@ class Matches:
         self._tickets: dict[bytes, Holder] = {}
         self._of_client: dict[str, set[str]] = {}
         self._returning = Returning(metrics=metrics, tell=tell, clock=clock)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[object]] = set()
         self._stopping = False
+        self.unrecorded: dict[str, str] = {}
+        """Matches of this run of which the catalogue would not take something, and what."""
         self.done = asyncio.Event()
         """All matches that the experiment asks for are over."""
         self.released: Callable[[str, Group], None] = lambda client, group: None
@@ -199,8 +196,8 @@ class Matches:
 
     async def withdraw(self, match: Match) -> None:
         """Forget a recorded match that nobody was told of."""
-        await self._catalogue.drop_match(match.row.id)
-        self._give_back(match)
+        if await self._write("drop_match", match, partial(self._catalogue.drop_match, match.row.id)):
+            self._give_back(match)
         self._metrics.matches.labels("withdrawn").inc()
 
     def _give_back(self, match: Match) -> None:
@@ -299,11 +296,9 @@ class Matches:
         for other, seat in enumerate(match.seats):
             if other != player and seat.left_at is None:
                 await self._returning.say(match, other, PeerLeft(match.row.id, player, reason[:1024]))
-        self._background(self._catalogue_left(match, player, reason))
+        left = partial(self._catalogue.player_left, match.row.id, player, time.time(), reason[:1024])
+        self._background(self._write("player_left", match, left))
         self._check(match)
-
-    async def _catalogue_left(self, match: Match, player: int, reason: str) -> None:
-        await self._catalogue.player_left(match.row.id, player, time.time(), reason[:1024])
 
     async def _annul(self, match: Match) -> bool:
         """A player was lost before everyone had opened the relay: as if they had never been paired.
@@ -331,8 +326,14 @@ class Matches:
         return True
 
     async def _catalogue_annulled(self, match: Match) -> None:
-        await self._catalogue.annul_match(match.row.id, time.time(), ANNULLED)
-        self._give_back(match)  # and not before: a kill in between would leave two matches of one number
+        undone = False
+
+        async def annul() -> None:
+            nonlocal undone
+            undone = await self._catalogue.annul_match(match.row.id, time.time(), ANNULLED)
+
+        if await self._write("annul_match", match, annul) and undone:
+            self._give_back(match)  # and not before: a kill in between would leave two matches of one number
 
     # --- uploads and verdicts -----------------------------------------------------------------------------------
 
@@ -385,51 +386,25 @@ class Matches:
             asyncio.get_running_loop().call_later(at - now + 0.001, self._check, match)
 
     async def _judge(self, match: Match, episode: int) -> None:
-        started = self._clock()
-        for attempt in range(_JUDGE_TRIES):
-            try:
-                row, considered = await self._judge_once(match, episode)
-                break
-            except Exception:
-                # Whatever a game, a worker or the disk throws: the uploads stay in the inbox, others play on.
-                log.exception("judge_failed", match=match.row.id, episode=episode, attempt=attempt)
-                self._metrics.verdicts.labels("failed").inc()
-                await asyncio.sleep(_JUDGE_PAUSE * 4**attempt)
-        else:
-            match.given_up.add(episode)
-            match.running.discard(episode)
-            self._check(match)
-            return
-        self._metrics.judge_seconds.observe(self._clock() - started)
-        self._metrics.verdicts.labels(row.verdict).inc()
-        log.info("verdict", match=row.match, episode=episode, verdict=row.verdict, frames=row.frames, detail=row.detail)
-        match.judged[episode] = considered
-        match.verdicts[episode] = _message(row)
+        try:
+            row, considered = await self._judging.judge(match.row, episode)
+        except Stopped:
+            return  # the next start goes on
         match.running.discard(episode)
-        for player in range(len(match.seats)):
-            await self._returning.say(match, player, match.verdicts[episode])
+        if isinstance(row, UnjudgedRow):
+            match.unjudged[episode] = row
+        else:
+            match.judged[episode] = considered
+            match.verdicts[episode] = _message(row)
+            match.unjudged.pop(episode, None)
+            for player in range(len(match.seats)):
+                await self._returning.say(match, player, match.verdicts[episode])
         self._check(match)
-
-    async def _judge_once(self, match: Match, episode: int) -> tuple[EpisodeRow, frozenset[int]]:
-        """The verdict, and whose uploads were looked at: more than it is about if one had to be set aside."""
-        uploads = tuple(await self._catalogue.uploads(match.row.id, episode))
-        before = await self._catalogue.verdict(match.row.id, episode)
-        job = Job(self._store.root, match.row, uploads, self._experiment.game.id)
-        row = await self._workers.run(judge_episode, job)
-        await self._catalogue.set_verdict(row)
-        await asyncio.to_thread(self._tidy, row, before)
-        return row, frozenset(upload.player for upload in uploads)
-
-    def _tidy(self, row: EpisodeRow, before: EpisodeRow | None) -> None:
-        """Remove what the dataset now has in another place: the inbox files, and an earlier verdict's versions."""
-        self._store.discard_inbox(row.match, row.episode, row.players)
-        folder = self._store.episode_folder(row.match, row.episode)
-        for name in set(before.files if before is not None else ()) - set(row.files):
-            (folder / name).unlink(missing_ok=True)
 
     async def _end(self, match: Match) -> None:
         reason = match.outcome()
-        await self._catalogue.end_match(match.row.id, time.time(), reason)
+        # Whatever the catalogue says, the match is over: nobody is kept waiting, and the next start ends it there.
+        await self._write("end_match", match, lambda: self._catalogue.end_match(match.row.id, time.time(), reason))
         if not match.over(self._clock()):
             match.ended = False  # an upload came in the meantime: it is judged first
             self._check(match)
@@ -469,12 +444,24 @@ class Matches:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def _background(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    async def _write(self, what: str, match: Match, work: Callable[[], Awaitable[object]]) -> bool:
+        """Put something into the catalogue, if need be with several attempts. False if it refused: that is said."""
+        try:
+            await insist(what, work)
+        except (sqlite3.Error, Stopped) as error:
+            reason = str(error) or "the catalogue is closed"
+            log.error("not_recorded", what=what, match=match.row.id, error=reason)
+            self.unrecorded[match.row.id] = f"{what}: {reason}"
+            return False
+        self.unrecorded.pop(match.row.id, None)
+        return True
+
+    def _background(self, work: Awaitable[object]) -> None:
+        task: asyncio.Future[object] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
 
-    def _task_done(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Future[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("match_task_failed", exc_info=task.exception())

@@ -83,6 +83,9 @@ class Recovery:
         if match is None:
             self._report("unusable_upload", file.path, "its match is not in the catalogue")
             return None
+        if match.annulled:
+            self._report("unusable_upload", file.path, "its match was annulled")
+            return None
         try:
             expected = Expected(match, file.episode, file.player, self._limits.episode_frames)
             checked = await self._workers.run(check_upload, file.path, expected, self._store.new_temporary())

@@ -21,7 +21,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from rollgym.server.errors import ServerError
 
@@ -31,6 +31,10 @@ _EPISODE = re.compile(r"episode_(\d{6,7})")
 
 # What the operating system says when there is no room: full disk, quota, file size limit.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+# What network file systems say to a lock on a folder.
+_NO_FOLDER_LOCKS = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP})
 
 
 def new_match_id() -> str:
@@ -61,10 +65,17 @@ class Store:
         self.episodes = root / "episodes"
         self.temporary = root / "tmp"
         self.catalogue = root / "catalogue.sqlite"
-        self._lock: IO[bytes] | None = None
+        self._locks: list[int] = []
 
     def open(self, free_bytes: int) -> None:
         """Make the folders, lock them and try a durable write. Raises :class:`ServerError` with the reason."""
+        try:
+            self._open(free_bytes)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, free_bytes: int) -> None:
         try:
             for folder in (self.root, self.inbox, self.episodes, self.temporary):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -78,30 +89,42 @@ class Store:
             write_durably(probe, b"probe")
             probe.unlink()
         except OSError as error:
-            self.close()
             raise ServerError(f"data folder {self.root}: not writable: {error.strerror or error}") from error
         free = self.free_bytes()
         if free < free_bytes:
-            self.close()
             raise ServerError(f"data folder {self.root}: {free} bytes free, expected at least {free_bytes}")
 
     def _take_lock(self) -> None:
-        lock = (self.root / ".lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise ServerError(f"data folder {self.root}: in use by another server") from None
-        except OSError:
-            lock.close()
-            raise
-        self._lock = lock
+        """Lock the folder itself, which nobody can delete while it has files; and a file in it, as the only thing that
+        network file systems can lock, and that earlier versions of the server look at."""
+        self._locks.append(os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666))
+        self._locks.append(os.open(self.root, os.O_RDONLY | os.O_DIRECTORY))
+        for lock in self._locks:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ServerError(f"data folder {self.root}: in use by another server") from None
+            except OSError as error:
+                if lock != self._locks[-1] or error.errno not in _NO_FOLDER_LOCKS:
+                    raise
 
     def close(self) -> None:
         """Release the lock."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def health(self, free_bytes: int) -> str | None:
+        """None if files can be written, else why not."""
+        try:
+            if self._locks and not os.path.samestat(os.fstat(self._locks[-1]), self.root.stat()):
+                return f"{self.root} is not the folder that this server opened"
+            for folder in (self.inbox, self.episodes, self.temporary):
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    return f"{folder} can not be written"
+            free = self.free_bytes()
+        except OSError as error:
+            return f"{self.root}: {error.strerror or error}"
+        return None if free >= free_bytes else f"{free} bytes free, expected at least {free_bytes}"
 
     def free_bytes(self) -> int:
         """Free space on the folder's disk."""

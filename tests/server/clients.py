@@ -90,15 +90,17 @@ class KeptWorkers(Workers):
 
 
 WORKERS = KeptWorkers(1)
-atexit.register(WORKERS.end)
+JUDGES = KeptWorkers(1)
+for _kept in (WORKERS, JUDGES):
+    atexit.register(_kept.end)
 
 
 @asynccontextmanager
 async def running(settings: ServerSettings) -> AsyncIterator[Running]:
     """Start a server, stop it at the end."""
     app = create_app(settings)
-    app[SERVER].workers = WORKERS
-    WORKERS.deaths = 0
+    app[SERVER].workers, app[SERVER].judges = WORKERS, JUDGES
+    WORKERS.deaths = JUDGES.deaths = 0
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:

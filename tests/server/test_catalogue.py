@@ -14,7 +14,7 @@ import pytest
 from rollgym.games.drift import Drift
 from rollgym.games.identity import identity
 from rollgym.server import queries, schema
-from rollgym.server.catalogue import Catalogue, MatchRow, Progress, Stopped, UnjudgedRow
+from rollgym.server.catalogue import AnnulledError, Catalogue, MatchRow, Progress, Stopped, UnjudgedRow, UploadRow
 from rollgym.server.database import CatalogueGoneError, DamagedError
 from rollgym.server.errors import ServerError
 from tests.patience import PATIENCE
@@ -140,6 +140,20 @@ async def test_an_annulled_match_is_kept_and_its_tickets_open_nothing(tmp_path: 
         assert row is not None
         assert (row.annulled, row.reason, row.ended) == (True, "annulled", 3.0)
         assert [row.id for row in await catalogue.open_matches()] == [match(1).id]
+
+
+async def test_of_an_upload_and_an_annulment_that_cross_the_first_counts(tmp_path: Path) -> None:
+    """Or two matches of one number, and so of one seed, could both have data."""
+    async with opened(tmp_path / "c") as catalogue:
+        await add(catalogue, match(0), match(1))
+        uploads = [UploadRow(match(n).id, 0, 0, b"", b"", 1, 1, "complete", 0.0) for n in range(2)]
+        await catalogue.add_upload(uploads[0])
+        assert not await catalogue.annul_match(match(0).id, 1.0, "annulled")
+        assert await catalogue.annul_match(match(1).id, 1.0, "annulled")
+        with pytest.raises(AnnulledError):
+            await catalogue.add_upload(uploads[1])
+        assert await catalogue.all_uploads() == [uploads[0]]
+        assert (await catalogue.progress("e", "c")).begun == 1
 
 
 async def test_refusals_are_one_row_for_each_reason_and_reasons_go_with_the_verdict(tmp_path: Path) -> None:

@@ -157,11 +157,8 @@ async def test_who_never_opens_the_relay_loses_its_seat(tmp_path: Path, monkeypa
         await line.close()
 
 
-async def test_a_match_with_an_acknowledged_upload_is_not_annulled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rollgym.server.matches._START_MARGIN", 0.0)
-    play = Play(episodes=1, frame_limit=40, start_timeout=0.3)
+async def test_a_match_with_an_acknowledged_upload_is_not_annulled(tmp_path: Path) -> None:
+    play = Play(episodes=1, frame_limit=40)
     async with running(make_settings(tmp_path, play=play)) as server, AsyncExitStack() as stack:
         one, stuck = [await stack.enter_async_context(Client(server.url)) for _ in range(2)]
         await one.join(name="one")
@@ -169,6 +166,9 @@ async def test_a_match_with_an_acknowledged_upload_is_not_annulled(
         start = await one.start()
         line = await one.relay(start)
         await one.upload(start, make_export(start, frames=0, status="aborted"))
+        match = server.server.matches.get(start.match)
+        assert match is not None
+        server.server.matches._start_is_due(match)
         assert (await stuck.over()).reason == "removed: the relay was not opened in time"
         assert (await one.peer_left()).player == 1
         await one.call("finished", {"episodes": 1})

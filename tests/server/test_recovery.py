@@ -21,7 +21,6 @@ from rollgym.server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
 from rollgym.server.checks import check_upload
 from rollgym.server.errors import ServerError
 from rollgym.server.judge import GameChangedError, Job, judge_episode
-from rollgym.server.matches import Matches
 from rollgym.server.settings import GameSettings, ServerSettings
 from rollgym.server.store import Store
 from rollgym.server.workers import WorkerDiedError, Workers
@@ -119,7 +118,7 @@ async def test_finished_files_without_a_verdict_are_written_again(tmp_path: Path
         match = server.server.matches.get(a.match)
         assert match is not None
         with pytest.raises(KilledError):
-            await server.server.matches._judge_once(match, 0)
+            await server.server.matches._judging.judge(match.row, 0)
     folder = tmp_path / "episodes" / a.match / "episode_000000"
     assert (folder / "canonical.parquet").exists()
     (folder / "canonical.parquet").write_bytes(b"half of a fi")
@@ -147,7 +146,7 @@ async def test_files_of_an_earlier_verdict_are_removed(tmp_path: Path) -> None:
         for client in (one, two):
             await client.call("finished", {"episodes": 1})
         await one.over()
-        server.server.matches._tidy = lambda *_: None  # type: ignore[method-assign]
+        server.server.matches._judging.tidy = lambda *_: None  # type: ignore[method-assign]
         await two.upload(b, altered(make_export(b), "rewards", 2))
         assert (await judged(server, a.match)).verdict == "diverged"
     place = tmp_path / "episodes" / a.match / "episode_000000"
@@ -258,29 +257,6 @@ def test_a_data_folder_does_not_say_which_code_is_run(tmp_path: Path) -> None:
     match = MatchRow("m" + "0" * 24, "e", "c", "", 5, foreign, PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(GameChangedError, match="neither built in nor the configured 'pong'"):
         judge_episode(Job(tmp_path, match, (), "pong"))
-
-
-async def test_a_judgement_that_fails_is_tried_again_and_then_at_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempts = []
-
-    async def fails(self: Matches, *_: Any) -> EpisodeRow:
-        attempts.append(1)
-        raise sqlite3.OperationalError("disk I/O error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Matches, "_judge_once", fails)
-        patch.setattr("rollgym.server.matches._JUDGE_PAUSE", 0.0)
-        async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, b)):
-            await one.upload(a, make_export(a))
-            await two.upload(b, make_export(b))
-            for client in (one, two):
-                await client.call("finished", {"episodes": 1})
-            assert (await one.over()).reason == "incomplete: episodes [0] could not be judged"
-    assert len(attempts) == 3
-    async with running(make_settings(tmp_path)) as server:
-        assert (await judged(server, a.match)).verdict == "verified"
 
 
 async def test_a_late_conflicting_upload_is_not_taken_after_a_restart_either(tmp_path: Path) -> None:

@@ -144,7 +144,8 @@ async def test_a_killed_server_takes_its_workers_along_and_loses_nothing(tmp_pat
 
 
 def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Of all its threads: the workers are started by one of them."""
+    return [child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
 
 
 def _alive(pid: int) -> bool:

@@ -125,7 +125,8 @@ async def test_one_export_alone_is_single_when_both_are_through(tmp_path: Path) 
         await one.upload(a, make_export(a))
         await finish(one, two)
         verdict = await two.verdict()
-        assert (verdict.verdict, verdict.detail) == ("single", "nothing from player 1")
+        detail = f"nothing from player 1; player 0 has the complete episode, {FRAMES} frames"
+        assert (verdict.verdict, verdict.detail) == ("single", detail)
         assert names(folder(tmp_path, a.match)) == ["canonical.parquet", "player_0.parquet"]
         assert (await one.over()).reason == "incomplete: 1 of 3 episodes received"
 
@@ -199,7 +200,9 @@ async def test_an_export_that_can_not_be_stored_does_not_cost_the_partner_its_ve
         assert server.server.matches.uploaded(a.match, 0, 1)
         verdict = await one.verdict()
         assert verdict.verdict == "single"
-        assert verdict.detail.startswith("nothing from player 1; the upload of player 1 is set aside: ")
+        parts = verdict.detail.split("; ")
+        assert parts[:2] == ["nothing from player 1", f"player 0 has the complete episode, {FRAMES} frames"]
+        assert parts[2].startswith("the upload of player 1 is set aside: ")
         assert names(folder(tmp_path, a.match)) == ["canonical.parquet", "player_0.parquet"]
         assert inbox.exists()
         await finish(one, two)
@@ -225,7 +228,7 @@ async def test_an_export_that_no_file_takes_is_set_aside_when_it_is_written(
             raise EpisodeFileError(path, "no place for it")
         write_episode(path, header, canonical, own, {})
 
-    monkeypatch.setattr("rollgym.server.judge.write_episode", refuse)
+    monkeypatch.setattr("rollgym.server.episode_files.write_episode", refuse)
     match = MatchRow(rows[0].match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
     found = judge_episode(Job(tmp_path, match, tuple(rows), "drift"))
     assert (found.verdict, found.players) == ("single", (1,))
@@ -242,7 +245,9 @@ async def test_the_survivors_prefix_is_kept_when_the_partner_dies(tmp_path: Path
         await one.peer_left()
         await one.upload(a, make_export(a, frames=11, status="partner_left"))
         await finish(one)
-        assert (await one.verdict()).verdict == "single"
+        verdict = await one.verdict()
+        assert verdict.verdict == "single"
+        assert verdict.detail == "nothing from player 1; player 0 has a prefix, 11 frames: partner_left"
         stored = read_episode(folder(tmp_path, a.match) / "canonical.parquet")
         assert (stored.header.frames, stored.header.status) == (11, "partner_left")
 
@@ -271,7 +276,7 @@ async def test_a_whole_match_is_complete(tmp_path: Path) -> None:
 
 async def test_the_audit_survives_the_death_of_its_worker(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, b)):
-        workers = server.server.workers
+        workers = server.server.judges
         (worker,) = await asyncio.gather(workers.run(os.getpid))
         assert worker != os.getpid()
         await one.upload(a, make_export(a))
