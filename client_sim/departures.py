@@ -43,6 +43,16 @@ class Departures:
         self.flags = (False,) * players
         """Per player, whether he is gone."""
 
+    def excuse(self, gap: float, now: float) -> None:
+        """For ``gap`` seconds nobody listened here: that was no silence of anybody's."""
+        for link in self._links:
+            link.last_heard = min(now, link.last_heard + gap)
+        self.waiting_since = now
+
+    def longest_silence(self, now: float) -> float:
+        """Seconds since the player who is there and was heard of least recently was heard."""
+        return now - min([link.last_heard for link in self._links if link.gone is None], default=now)
+
     def suspect(self, link: Link, reason: str, status: Status, at: float) -> None:
         """From ``at`` on, ``link``'s player is gone, unless an earlier moment was named before."""
         if link.gone is None and (link.leaves is None or at < link.leaves[0]):
@@ -89,6 +99,24 @@ class Departures:
             if any([other.holds_gone[one.player] != (one.gone is not None) for one in self._links if one is not other]):
                 return None
         return known
+
+    def carry_out(self, session: Session, *, go_on: bool) -> None:
+        """What agreements on the last inputs of the gone mean for the episode: it ends there, or goes on."""
+        for link in self._links:
+            if link.gone is None or link.parted:
+                continue
+            last = self.agreed(link, session)
+            if last is None:
+                continue
+            link.parted = True
+            if not go_on:
+                session.end_after(last)
+                continue
+            session.disconnect(link.player, last)
+            for other in self._links:
+                if other.gone is not None:
+                    # It may have known inputs of this one that no survivor has, and reached other states with them.
+                    session.checksums.forget(other.player)
 
     def hand_on(self, session: Session, episode: int, now: float) -> Iterator[tuple[int, Forward]]:
         """What survivors lack of the inputs of the gone, as (survivor, packet)."""

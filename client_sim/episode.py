@@ -1,20 +1,76 @@
-"""One episode at one peer: the session, its recorder, the local policy, and the inputs others still lack."""
+"""One episode at one peer, as a state machine: the only holder of its session, its recorder and its export.
+
+====================  ==========================  ==============================================================
+state                 allowed                     goes to
+====================  ==========================  ==============================================================
+playing               settle, step, register      playing, terminal, over, failed, aborted
+terminal              settle                      the same: a rollback may take a guessed end away
+over                                              failed (the last rows can not be recorded)
+failed                                            nowhere
+aborted                                           failed (as above)
+====================  ==========================  ==============================================================
+
+In every state inputs of others may be taken in, local ones handed out (:meth:`Episode.inputs_after`), and
+:meth:`Episode.export` gives what is canonical *and stored*: it never asks the game.
+
+*Failed*: the game, the input source or the recorder raised. The live game may be halfway through anything, so the
+session is never settled again; ``settle`` and ``step`` raise what it failed with.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 
 from rollgym.client_sim.events import DesyncFound
-from rollgym.client_sim.record.export import make_export
+from rollgym.client_sim.input_source import InputSource
+from rollgym.client_sim.record.export import make_export, make_tail
 from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.errors import InvariantViolation
 from rollgym.client_sim.rollback.input_queue import IDLE
+from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
 from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
 from rollgym.games.contract import Game
-from rollgym.games.policies import Policy
-from rollgym.protocol.episode import Export, Header, Status
+from rollgym.protocol.episode import Export, Header, Status, Tail
 from rollgym.protocol.messages import GameIdentity, MatchStart
 from rollgym.protocol.packets import idle_bitmap
 from rollgym.protocol.seeds import episode_seed
+
+
+class State(Enum):
+    """Where an episode stands."""
+
+    PLAYING = "playing"
+    TERMINAL = "terminal, but speculative"
+    """The newest frame ended it, for all that is known; not canonical yet."""
+    OVER = "over"
+    """The last frame is canonical: the terminal one, or the last one that survivors of a departure agreed on."""
+    FAILED = "failed"
+    """The game, the input source or the recorder raised."""
+    ABORTED = "aborted"
+    """It was ended before its time."""
+
+
+# A member looked up in its Enum costs three times a name (before Python 3.12).
+_PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED = State
+_OPEN = (_PLAYING, _TERMINAL)
+_READY, _STALLED, _WAITING, _DONE = Progress
+
+TRANSITIONS: Mapping[State, tuple[State, ...]] = {
+    _PLAYING: (_PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED),
+    _TERMINAL: (_PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED),
+    _OVER: (_FAILED,),
+    _FAILED: (),
+    _ABORTED: (_FAILED,),
+}
+
+RecorderFactory = Callable[[Game, tuple[Mapping[str, Any], ...], int], EpisodeRecorder]
+"""(game in its first state, infos of ``reset``, local player) -> recorder."""
+
+
+class EpisodeClosed(InvariantViolation):
+    """A call that the episode's state does not allow: a defect of the caller. Nothing has changed."""
 
 
 def session_settings(start: MatchStart) -> SessionSettings:
@@ -24,10 +80,22 @@ def session_settings(start: MatchStart) -> SessionSettings:
 
 
 class Episode:
-    """Plays one episode for the local player. No clock, no packets: see ``rollgym.client_sim.peer``."""
+    """Plays one episode for the local player. No clock, no packets: see ``rollgym.client_sim.peer``.
+
+    What ``reset`` of the game or the input source raises comes out of the constructor: there is no episode then.
+    """
 
     def __init__(
-        self, start: MatchStart, game: Game, game_identity: GameIdentity, policy: Policy, number: int, now: float
+        self,
+        start: MatchStart,
+        game: Game,
+        game_identity: GameIdentity,
+        inputs: InputSource,
+        number: int,
+        now: float,
+        *,
+        predictor: Predictor = repeat_last,
+        recorder: RecorderFactory = EpisodeRecorder,
     ) -> None:
         self.number = number
         self.seed = episode_seed(start.seed, number)
@@ -36,16 +104,24 @@ class Episode:
         self.stalls = 0
         self.desyncs: list[DesyncFound] = []
         """Differences of states that were found in this episode."""
+        self._untold: list[DesyncFound] = []
+        self.state = _PLAYING
+        self.failure: BaseException | None = None
+        """What it failed with."""
+        self.exported = False
         self._start = start
         self._identity = game_identity
-        self._game = game
-        self._policy = policy
-        self._encode = game.spec.input_codecs[start.player].encode
+        self._decide = inputs.decide
         infos = game.reset(self.seed)
-        policy.reset(self.seed)
-        self.recorder = EpisodeRecorder(game, infos, start.player)
+        inputs.reset(self.seed)
+        self.recorder = recorder(game, infos, start.player)
         self.session = Session(
-            game, game.spec.default_inputs, (start.player,), session_settings(start), recorder=self.recorder
+            game,
+            game.spec.default_inputs,
+            (start.player,),
+            session_settings(start),
+            recorder=self.recorder,
+            predictor=predictor,
         )
         self._queue = self.session.queues[start.player]
         self._idle = (game.spec.default_inputs[start.player],)
@@ -56,12 +132,57 @@ class Episode:
         self._filled: set[int] = set()
         """Unsent frames whose input was filled in while the local player was away."""
 
+    # -- states --------------------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more is played."""
+        return self.state not in _OPEN
+
+    def fail(self, error: BaseException) -> None:
+        """Something around it raised ``error``: nothing is simulated any more. Stays what it is if it has ended."""
+        if not self.ended:
+            self._enter(_FAILED)
+            self.failure = error
+
+    def _enter(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise EpisodeClosed(f"the episode is {self.state.value}: it can not become {state.value}")
+        self.state = state
+
+    def _refuse(self, call: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        raise EpisodeClosed(f"{call} in an episode that is {self.state.value}")
+
     # -- play ----------------------------------------------------------------------------------------------------
 
     def settle(self, now: float) -> Progress:
-        """Act on what has arrived."""
+        """Act on everything that arrived; what is confirmed becomes canonical."""
+        if self.state not in _OPEN:
+            self._refuse("settle")
         self.recorder.clock(now - self.began)
-        return self.session.settle()
+        try:
+            progress = self.session.settle()
+        except BaseException as error:
+            self._break(error)
+            raise
+        for one in self.session.take_desyncs():
+            found = DesyncFound(self.number, one.frame, one.player, f"{one.local:016x}", f"{one.remote:016x}")
+            self.desyncs.append(found)
+            self._untold.append(found)
+        if progress is _READY or progress is _STALLED:
+            self.state = _PLAYING
+        else:
+            self._enter(_OVER if progress is _DONE else _TERMINAL)
+        return progress
+
+    def take_desyncs(self) -> list[DesyncFound]:
+        """Differences of states found since the last call."""
+        if not self._untold:
+            return []
+        found, self._untold = self._untold, []
+        return found
 
     @property
     def complete(self) -> bool:
@@ -70,31 +191,47 @@ class Episode:
         return last is not None and self.session.canonical > last
 
     def step(self, now: float, rtt: float, advantage: float, *, away: bool = False) -> None:
-        """Ask the policy and simulate the present frame. The session must be ready.
+        """Ask for the local input and simulate the present frame. The session must be ready.
 
         ``away``: the frame belongs to a time when the local player was not there; it idles, and that is recorded.
         """
+        if self.state is not _PLAYING:
+            self._refuse("step")
         self.recorder.tick(now - self.began, rtt, advantage)
-        if away:
-            self.session.step(self._idle, IDLE)
-        else:
-            self.session.step((self._decide(),) if self._undecided() else self._idle)
+        try:
+            if away:
+                self.session.step(self._idle, IDLE)
+            else:
+                self.session.step((self._decided(),) if self._undecided() else self._idle)
+        except BaseException as error:
+            self._break(error)
+            raise
         self._take_sent()
 
     def register(self) -> None:
         """Lockstep: fix the input of a frame that can not be simulated before the others' inputs are here."""
+        if self.state is not _PLAYING:
+            self._refuse("register")
         if self._undecided():
-            self.session.register((self._decide(),))
+            try:
+                self.session.register((self._decided(),))
+            except BaseException as error:
+                self._break(error)
+                raise
             self._take_sent()
+
+    def _break(self, error: BaseException) -> None:
+        self._enter(_FAILED)
+        self.failure = error
 
     def _undecided(self) -> bool:
         """No input was decided at the present frame yet: not in lockstep, not before a rollback came back to it."""
         session = self.session
         return self._queue.next <= session.current + session.delays[self._start.player]
 
-    def _decide(self) -> bytes:
+    def _decided(self) -> bytes:
         frame = self.session.current
-        return self._encode(self._policy.act(self.recorder.observe(frame), frame))
+        return self._decide(self.recorder.observe(frame), frame)
 
     def _take_sent(self) -> None:
         queue = self._queue
@@ -129,7 +266,25 @@ class Episode:
     def export(
         self, status: Status, now: float, wall: float, policy: dict[str, Any], software: dict[str, str]
     ) -> Export:
-        """The export of what is canonical now. ``wall``: Unix seconds at ``now``."""
+        """The export of what is canonical and stored. ``wall``: Unix seconds at ``now``. Ends the episode.
+
+        If rows turn out to be none of the game's spaces, the episode has failed, and ends before the first of them.
+        An episode that has failed has status ``error``, whatever ``status`` says.
+        """
+        if not self.ended:
+            self._enter(_ABORTED)
+        tail: Tail | None = None
+        try:
+            self.recorder.seal()
+            tail = make_tail(self.recorder, self.session)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is kept, and raised by the peer's driver
+            if self.failure is None:
+                self._break(error)
+            else:
+                self.failure.add_note(f"the episode's last rows could not be recorded: {error!r}")
+        if self.state is _FAILED:
+            status = "error"
+        self.exported = True
         frames = self.recorder.canonical.frames
         header = Header(
             match=self._start.match,
@@ -145,7 +300,7 @@ class Episode:
         return make_export(
             header,
             self.recorder,
-            self.session,
+            tail,
             stats=self.statistics(now),
             policy=policy,
             software=software,

@@ -7,6 +7,10 @@ returns.
 Phases: *meeting* (hello until everybody was heard) -> for each episode *playing* -> *ending* (the terminal frame is
 canonical here; the end is re-sent until acknowledged, and inputs are re-sent as ever, because redundancy in later
 packets can not protect the last ones) -> *leaving* (bye, and still answering for a moment) -> done.
+
+The parts: :mod:`~rollgym.client_sim.intake` checks and takes in what arrives, :mod:`~rollgym.client_sim.pacing` says
+when frames are due, :mod:`~rollgym.client_sim.episode` plays and records, :mod:`~rollgym.client_sim.departures` says
+who is gone, ``meeting``, ``ending`` and ``farewell`` are what is said before, after and between episodes.
 """
 
 from __future__ import annotations
@@ -17,11 +21,16 @@ from typing import Any
 from rollgym.client_sim.departures import Departures
 from rollgym.client_sim.ending import Ending
 from rollgym.client_sim.episode import Episode
-from rollgym.client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
+from rollgym.client_sim.events import EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
+from rollgym.client_sim.farewell import Farewell
+from rollgym.client_sim.input_source import PolicyInputs
+from rollgym.client_sim.intake import LEAVE_GRACE, Intake
 from rollgym.client_sim.link import Link
-from rollgym.client_sim.rollback.errors import RollbackError
-from rollgym.client_sim.rollback.session import MAX_AHEAD, Progress
-from rollgym.client_sim.rollback.time_sync import stretch
+from rollgym.client_sim.meeting import Meeting
+from rollgym.client_sim.pacing import AWAY_AFTER, NEVER, Pacing
+from rollgym.client_sim.playing import Playing
+from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
+from rollgym.client_sim.rollback.session import Progress
 from rollgym.client_sim.sending import InputSender
 from rollgym.games.contract import Game
 from rollgym.games.identity import identity
@@ -29,44 +38,7 @@ from rollgym.games.limits import limited
 from rollgym.games.policies import Policy
 from rollgym.protocol.episode import Export, Status
 from rollgym.protocol.messages import MatchStart
-from rollgym.protocol.packets import (
-    BYE_REASONS,
-    Bye,
-    End,
-    EndAck,
-    Forward,
-    Hello,
-    Input,
-    Packet,
-    PacketError,
-    decode,
-    encode,
-    idle_flags,
-)
-
-HELLO_INTERVAL = 0.1
-"""Seconds between hellos and byes that wait for an answer: a few per round trip of a slow link."""
-
-LEAVE_GRACE = 0.5
-"""Seconds of play after a partner's connection ended: packets it sent before may still be on their way."""
-
-LINGER = 1.5
-"""Seconds to keep answering after our own match is over, and after the last packet of a partner who has not said
-goodbye, so that one who lost our last packets gets them."""
-
-CATCH_UP_AFTER = 4
-"""Known frames of everybody else, beyond what the input delay explains, that show this peer is behind: it then steps
-without waiting for its clock."""
-
-AWAY_AFTER = 0.3
-"""Seconds without a packet, or without being scheduled, after which a player counts as away: longer than a burst of
-losses or a TCP retransmission, shorter than anybody would wait in a game."""
-
-CATCH_UP_BATCH = 32
-"""Frames caught up in one poll, so that packets and signals are looked at in between."""
-
-CLOCK_DEBT = 4
-"""Frame periods of lateness that are made up for. A longer gap was a pause, and the clock starts anew."""
+from rollgym.protocol.packets import Packet, encode
 
 
 class Phase(Enum):
@@ -86,8 +58,9 @@ _MEETING, _PLAYING, _ENDING, _LEAVING, _DONE = Phase
 class Peer:
     """One player's peer for one match.
 
-    ``now`` is monotonic seconds everywhere, ``wall`` Unix seconds at construction. Errors of the policy or the game
-    come out of :meth:`poll`; what other peers send never raises.
+    ``now`` is monotonic seconds everywhere, ``wall`` Unix seconds at construction. What other peers send never raises.
+    What the game or the policy raises ends the match here, as :attr:`failure`: what is canonical is exported with
+    status ``error``, the others are told, and whoever drives the peer raises it when the peer is done.
     """
 
     def __init__(
@@ -100,36 +73,33 @@ class Peer:
         software: dict[str, str],
         now: float,
         wall: float,
+        predictor: Predictor = repeat_last,
     ) -> None:
-        # 29 attributes: with one more, CPython 3.11 reads all of them a quarter slower (docs/performance.md).
+        # With more than 29 attributes, CPython 3.11 reads all of them a quarter slower (docs/performance.md).
         self.start = start
         self.player = start.player
         players = len(start.participants)
         self.links = {p: Link(p, players, now) for p in range(players) if p != start.player}
         self._others = tuple(self.links.values())
         self.phase = _MEETING
+        self.failure: BaseException | None = None
+        """What the game or the policy raised. The driver raises it once the peer is done."""
         self.packets_sent = 0
         self.bytes_sent = 0
         self._game_identity = identity(game.spec)
         self._game = limited(game, start.settings.frame_limit)
-        self._policy = policy
+        self._inputs = PolicyInputs(policy, game.spec.input_codecs[start.player])
+        self._predictor = predictor
         self._policy_info = policy_info
         self._software = software
         self._epoch = wall - now
-        self._period = 1.0 / start.settings.fps
-        self._catch_up_after = CATCH_UP_AFTER + start.settings.input_delay
-        self._next_tick = now
-        self._polled = now
-        self._away_until = now
-        """The local player was away: until then, frames that the others have played already are idle ones of his."""
-        self._extra_at = float("inf")
-        """When to send the inputs once more between two ticks: a second chance where packets are being lost. Streams
-        lose nothing, and more packets there would only mean more that a late one holds up."""
-        self._next_hello = now
-        self._deadline = now + start.settings.start_timeout
+        self._pacing = Pacing(start.settings, now)
         self._departures = Departures(self._others, players, start.settings.silence)
+        self._intake = Intake(start, self.links, self._departures)
+        self._playing = Playing(start.settings, self._pacing, self._others)
+        self._meeting = Meeting(self._others, start.settings.start_timeout, now)
         self._ending: Ending | None = None
-        self._reason = ""
+        self._farewell: Farewell | None = None
         self._number = 0
         self._episode: Episode | None = None
         self._exports: list[Export] = []
@@ -151,7 +121,7 @@ class Peer:
     @property
     def stats(self) -> dict[str, Any]:
         """Present totals: finished episodes, and the counters of the running one."""
-        running = self._episode.statistics(self._next_tick) if self._episode is not None else {}
+        running = self._episode.statistics(self._pacing.next_tick) if self._episode is not None else {}
         rtts = [link.rtt for link in self._others]
         return {
             "episode": self._number,
@@ -167,13 +137,16 @@ class Peer:
 
     def next_wakeup(self, now: float) -> float:
         """When :meth:`poll` is next due; infinity when done."""
-        if self.phase is _DONE:
-            return float("inf")
+        if self.phase is _PLAYING:
+            pacing, episode = self._pacing, self._episode
+            if episode is not None and pacing.behind(episode.session):
+                return now
+            return min(pacing.next_tick, pacing.extra_at)
         if self.phase is _MEETING:
-            return now if self._all_met() else self._next_hello
-        if self.phase is _PLAYING and self._behind():
-            return now
-        return min(self._next_tick, self._extra_at)
+            return now if self._meeting.complete else self._meeting.next_hello
+        if self.phase is _LEAVING and self._farewell is not None:
+            return self._farewell.next
+        return NEVER if self.phase is _DONE else self._pacing.next_tick
 
     def take_exports(self) -> list[Export]:
         """Exports of episodes that ended since the last call."""
@@ -193,127 +166,43 @@ class Peer:
 
     def stop(self, now: float) -> None:
         """End the match here and now: the canonical prefix is exported, partners are told."""
-        if self.phase in (_MEETING, _PLAYING):
-            self._finish("aborted", "left", now)
-        elif self.phase is _ENDING:
+        if self.phase is _ENDING:
             self._leave("left", now)
-
-    # -- what arrives --------------------------------------------------------------------------------------------
+        elif self.phase in (_MEETING, _PLAYING):
+            try:
+                self._finish("aborted", "left", now)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
+                self._fail(error, now)
 
     def receive(self, source: int, data: bytes, now: float) -> None:
-        """A packet from player ``source``, who the transport vouches for. Never raises for what is in it."""
-        link = self.links.get(source)
-        if link is None or self.phase is _DONE:
-            return
-        try:
-            packet = decode(data)
-        except PacketError as error:
-            link.refuse(error.reason)
-            return
-        link.last_heard = now
-        link.met = True
-        if type(packet) is Input:
-            self._hear_input(link, packet, now)
-        elif type(packet) is End:
-            self._hear_end(link, packet)
-        elif type(packet) is EndAck:
-            if packet.episode == self._number:
-                link.end_acked = True
-                link.progress_at = now
-        elif type(packet) is Bye:
-            self._hear_bye(link, packet, now)
-        elif type(packet) is Forward:
-            self._hear_forward(link, packet)
-
-    def _hear_input(self, link: Link, packet: Input, now: float) -> None:
-        episode = self._episode
-        if packet.episode != self._number or episode is None or self.phase not in (_PLAYING, _ENDING):
-            self._hear_of_next(link, packet.episode)
-            return
-        if link.gone is not None:
-            return  # its inputs count only as far as the survivors agree
-        session = episode.session
-        if len(packet.known) != len(self.start.participants):
-            link.refuse(f"status of {len(packet.known)} players: expected {len(self.start.participants)}")
-            return
-        acked = packet.known[self.player]
-        if acked > episode.last_input:
-            link.refuse(f"acknowledges frame {acked}: inputs end at {episode.last_input}")
-            return
-        try:
-            sources = idle_flags(packet.idle, len(packet.inputs)) if packet.idle else None
-            if session.add_inputs(link.player, packet.start, packet.inputs, sources):
-                link.progress_at = now
-        except RollbackError as error:
-            link.refuse(str(error))
-            return
-        link.acked = max(link.acked, acked)
-        link.hear(packet, now, session.current)
-        if 0 <= packet.checksum_frame <= session.current + MAX_AHEAD:
-            session.checksums.theirs(link.player, packet.checksum_frame, packet.checksum)
-        if True in packet.gone:
-            self._hear_gone(link, packet.gone, now)
-
-    def _hear_gone(self, link: Link, gone: tuple[bool, ...], now: float) -> None:
-        for player, flag in enumerate(gone):
-            if flag and player in self.links and player != link.player:
-                self._departures.suspect(self.links[player], f"gone for player {link.player}", "partner_silent", now)
-        if gone[self.player]:
-            # They play on without us; what we play from here on, nobody else does.
-            self._departures.suspect(link, "holds us for gone", "partner_silent", now)
-
-    def _hear_forward(self, link: Link, packet: Forward) -> None:
-        source = self.links.get(packet.player)
-        if self._episode is None or packet.episode != self._number or source is None:
-            return
-        if source.gone is None or link.gone is not None:
-            return  # a player who is here speaks for himself
-        try:
-            sources = idle_flags(packet.idle, len(packet.inputs)) if packet.idle else None
-            self._episode.session.add_inputs(packet.player, packet.start, packet.inputs, sources)
-        except RollbackError as error:
-            link.refuse(str(error))
-
-    def _hear_end(self, link: Link, packet: End) -> None:
-        if packet.episode == self._number and self.phase in (_PLAYING, _ENDING):
-            link.end = packet
-        else:
-            self._hear_of_next(link, packet.episode)
-
-    def _hear_of_next(self, link: Link, episode: int) -> None:
-        """Whoever plays the next episode has our end of this one, and our word that we have its own."""
-        if episode == self._number + 1 and link.end is not None:
-            link.end_acked = True
-
-    def _hear_bye(self, link: Link, packet: Bye, now: float) -> None:
-        link.said_bye = True
-        reason = BYE_REASONS[packet.reason]
-        if reason == "finished":
-            link.end_acked = True
-            if self._number + 1 >= self.start.settings.episodes and self.phase is not _PLAYING:
-                return
-        status: Status = "desync" if reason == "desync" else "partner_left"
-        self._departures.suspect(link, reason, status, now + LEAVE_GRACE)
+        """A packet from player ``source``, for whom the transport vouches. Never raises for what is in it."""
+        if self.phase is not _DONE:
+            self._intake.receive(source, data, now)
 
     # -- time passes ---------------------------------------------------------------------------------------------
 
     def poll(self, now: float) -> list[tuple[int, bytes]]:
         """Do what is due at ``now``; the packets to send, as (player, bytes)."""
         out: list[tuple[int, bytes]] = []
-        if now - self._polled > AWAY_AFTER:
+        gap = now - self._pacing.polled
+        self._pacing.polled = now
+        if gap > AWAY_AFTER:
             # Not scheduled for a while: others were not silent in a time in which nobody listened.
-            for link in self._others:
-                link.last_heard = min(now, link.last_heard + now - self._polled)
-            self._departures.waiting_since = now
-        self._polled = now
-        if self.phase is _MEETING:
-            self._meet(now, out)
-        if self.phase is _PLAYING:
-            self._play(now, out)
-        if self.phase is _ENDING:
-            self._end(now, out)
-        if self.phase is _LEAVING:
-            self._farewell(now, out)
+            self._departures.excuse(gap, now)
+        try:
+            if self.phase is _MEETING:
+                self._meet(now, out)
+            if self.phase is _PLAYING:
+                self._play(now, out)
+            if self.phase is _ENDING:
+                self._end(now, out)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
+            self._fail(error, now)
+        if self.phase is _LEAVING and self._farewell is not None:
+            for player, packet in self._farewell.packets(now):
+                self._send(out, player, packet)
+            if self._farewell.done:
+                self.phase = _DONE
         return out
 
     def _send(self, out: list[tuple[int, bytes]], player: int, packet: Packet) -> None:
@@ -323,29 +212,29 @@ class Peer:
         out.append((player, data))
 
     def _meet(self, now: float, out: list[tuple[int, bytes]]) -> None:
-        if self._all_met():
-            for link in self._others:
-                self._send(out, link.player, Hello(0, True))
+        meeting = self._meeting
+        if not meeting.complete:
+            if now >= meeting.deadline:
+                self._finish("partner_silent", "timeout", now)
+                return
+            if self._note_departures(now):
+                self._finish(self._departures.status, "left", now)
+                return
+        for player, packet in meeting.packets(now):
+            self._send(out, player, packet)
+        if meeting.complete:
             self._begin(0, now)
-        elif now >= self._deadline:
-            self._finish("partner_silent", "timeout", now)
-        elif self._note_departures(now):
-            self._finish(self._departures.status, "left", now)
-        elif now >= self._next_hello:
-            for link in self._others:
-                self._send(out, link.player, Hello(0, link.met))
-            self._next_hello = now + HELLO_INTERVAL
-
-    def _all_met(self) -> bool:
-        return all(link.met for link in self._others)
 
     def _begin(self, number: int, now: float) -> None:
         self._number = number
         for link in self._others:
             link.start_episode()
             link.last_heard = now
-        self._episode = Episode(self.start, self._game, self._game_identity, self._policy, number, now)
-        self._next_tick = now
+        self._episode = Episode(
+            self.start, self._game, self._game_identity, self._inputs, number, now, predictor=self._predictor
+        )
+        self._intake.begin(number, self._episode)
+        self._pacing.start(now)
         self._departures.waiting_since = now
         self.phase = _PLAYING
         self._events.append(EpisodeStarted(number, self._episode.seed))
@@ -353,102 +242,45 @@ class Peer:
     # -- playing -------------------------------------------------------------------------------------------------
 
     def _play(self, now: float, out: list[tuple[int, bytes]]) -> None:
-        episode = self._present()
-        if now < self._next_tick and not self._behind():
-            if now >= self._extra_at:
-                self._extra_at = float("inf")
+        episode, pacing = self._present(), self._pacing
+        session = episode.session
+        if episode.failure is not None:  # an interrupt in the middle of a frame, which went through to the driver
+            self._fail(episode.failure, now)
+            return
+        if now < pacing.next_tick and not pacing.behind(session):
+            if now >= pacing.extra_at:
+                pacing.extra_at = NEVER
                 self._send_inputs(episode, now, out)
             return
-        if now - self._next_tick > CLOCK_DEBT * self._period:
-            # Not scheduled for a while. Frames that the others have played in the meantime are idle ones of ours.
-            if self.start.settings.away == "play_on" and now - self._next_tick > AWAY_AFTER:
-                self._away_until = now + AWAY_AFTER
-            self._next_tick = now
-        if self.start.settings.away == "play_on":
-            self._widen(episode, now)
-        budget = CATCH_UP_BATCH
-        progress = self._settle(episode, now)
-        while self.phase is _PLAYING and (now >= self._next_tick or (budget > 0 and self._behind())):
-            if now >= self._next_tick:
-                episode.ticks += 1
-                self._next_tick += self._period * stretch(self._ahead())
-            budget -= 1
-            if progress is Progress.READY:
-                episode.step(now, self._rtt(), float(self._advantage(episode)), away=self._catching_up(now))
-            elif progress is Progress.STALLED:
-                episode.stalls += 1
-                if self.start.settings.max_prediction == 0:
-                    episode.register()
-            elif progress is Progress.OVER:
-                break
-            if episode.session.terminal_frame is None and now < self._next_tick and not self._behind():
-                break
-            progress = self._settle(episode, now)
-        if self.phase is not _PLAYING:
+        pacing.due(now)
+        if pacing.plays_on:
+            pacing.widen(session, self._departures.longest_silence(now))
+        progress = self._playing.advance(episode, now)
+        if episode.desyncs and self._desynced(episode):
+            self._finish("desync", "desync", now)
             return
         if progress is Progress.OVER:
             self._over(episode, now)
             return
         self._send_inputs(episode, now, out)
         lossy = any([link.reported_loss for link in self._others])
-        self._extra_at = now + self._period / 2 if lossy else float("inf")
+        pacing.extra_at = now + pacing.period / 2 if lossy else NEVER
         if progress is Progress.READY:
             self._departures.waiting_since = now
         else:
             self._departures.wait(now)
         self._part(episode, now, out)
 
-    def _catching_up(self, now: float) -> bool:
-        if now >= self._away_until or not self._behind():
-            return False
-        # What the others sent meanwhile comes in bit by bit.
-        self._away_until = now + AWAY_AFTER
-        return True
-
-    def _widen(self, episode: Episode, now: float) -> None:
-        """Play on without those who are away: the window grows as far as ``away_limit`` allows, and closes again."""
-        silence = now - min([link.last_heard for link in self._others if link.gone is None], default=now)
-        play = self.start.settings
-        away = silence > AWAY_AFTER
-        episode.session.window = (
-            max(play.max_prediction, int(play.away_limit * play.fps)) if away else play.max_prediction
-        )
-
     def _present(self) -> Episode:
-        assert self._episode is not None
-        return self._episode
-
-    def _settle(self, episode: Episode, now: float) -> Progress:
-        progress = episode.settle(now)
-        for one in episode.session.take_desyncs():
-            found = DesyncFound(episode.number, one.frame, one.player, f"{one.local:016x}", f"{one.remote:016x}")
-            episode.desyncs.append(found)
-            self._events.append(found)
-            if self.start.settings.on_desync == "stop":
-                self._finish("desync", "desync", now)
-        return progress
-
-    def _behind(self) -> bool:
-        """Everybody else's inputs are known well beyond our present frame."""
         episode = self._episode
-        if episode is None:
-            return False
-        session = episode.session
-        ahead = session.remote_known - session.current
-        # Those who are gone are known for ever: without anybody else there is nobody to be behind of.
-        if ahead < self._catch_up_after or ahead > MAX_AHEAD:
-            return False
-        return session.terminal_frame is None
+        assert episode is not None
+        return episode
 
-    def _ahead(self) -> float:
-        return max([link.sync.ahead for link in self._others]) if self._others else 0.0
-
-    def _advantage(self, episode: Episode) -> int:
-        # The largest lead is the one over whom we have heard the least of.
-        return episode.session.current - min([link.current for link in self._others]) if self._others else 0
-
-    def _rtt(self) -> float:
-        return max([link.rtt for link in self._others]) if self._others else float("nan")
+    def _desynced(self, episode: Episode) -> bool:
+        """Tell of states that differ; whether that ends the match."""
+        for found in episode.take_desyncs():
+            self._events.append(found)
+        return bool(episode.desyncs) and self.start.settings.on_desync == "stop"
 
     def _send_inputs(self, episode: Episode, now: float, out: list[tuple[int, bytes]]) -> None:
         session = episode.session
@@ -479,21 +311,7 @@ class Peer:
             return
         for player, packet in self._departures.hand_on(episode.session, episode.number, now):
             self._send(out, player, packet)
-        for link in self._others:
-            if link.gone is None or link.parted:
-                continue
-            last = self._departures.agreed(link, episode.session)
-            if last is None:
-                continue
-            link.parted = True
-            if self.start.settings.on_disconnect == "continue":
-                episode.session.disconnect(link.player, last)
-                for other in self._others:
-                    if other.gone is not None:
-                        # It may have known inputs of this one that no survivor has, and reached other states with them.
-                        episode.session.checksums.forget(other.player)
-            else:
-                episode.session.end_after(last)
+        self._departures.carry_out(episode.session, go_on=self.start.settings.on_disconnect == "continue")
 
     # -- the end of an episode and of the match ------------------------------------------------------------------
 
@@ -503,8 +321,12 @@ class Peer:
         tail = export.own.tail
         unconfirmed = len(tail.inputs) if tail is not None else 0
         self._events.append(
-            EpisodeEnded(episode.number, status, export.header.frames, unconfirmed, dict(export.own.stats))
+            EpisodeEnded(
+                episode.number, export.header.status, export.header.frames, unconfirmed, dict(export.own.stats)
+            )
         )
+        if episode.failure is not None and self.failure is None:
+            raise episode.failure
         return export
 
     def _over(self, episode: Episode, now: float) -> None:
@@ -516,14 +338,13 @@ class Peer:
         self._ending = Ending(episode.number, export.header.frames, export.digest, self._others, now)
         self.phase = _ENDING
         self._departures.waiting_since = now
-        self._extra_at = float("inf")
-        self._next_tick = now
+        self._pacing.start(now)
 
     def _end(self, now: float, out: list[tuple[int, bytes]]) -> None:
         episode, ending = self._present(), self._ending
         assert ending is not None
-        if now >= self._next_tick:
-            self._next_tick = now + self._period
+        if now >= self._pacing.next_tick:
+            self._pacing.next_tick = now + self._pacing.period
             # The partner may still lack our last inputs.
             self._send_inputs(episode, now, out)
         for player, packet in ending.packets(now):
@@ -554,40 +375,36 @@ class Peer:
     def _finish(self, status: Status, reason: str, now: float) -> None:
         """The match ends before its time: export what is canonical, and go."""
         episode = self._episode
-        if episode is not None and self._playing():
-            # What arrived since the last tick counts: it may confirm frames, and even the last one.
-            self._settle(episode, now)
-            if not self._playing():
-                return  # states differ, which ended the match there
-            if status != "desync" and episode.complete:
+        if episode is not None and self.phase is _PLAYING:
+            if episode.failure is not None:
+                self._fail(episode.failure, now)
+                return
+            if not episode.ended:
+                # What arrived since the last tick counts: it may confirm frames, and even the last one.
+                episode.settle(now)
+            if self._desynced(episode):
+                status = reason = "desync"
+            elif episode.complete:
                 status = "complete"
             self._export(episode, status, now)
         self._leave(reason, now)
 
-    def _playing(self) -> bool:
-        return self.phase is _PLAYING
+    def _fail(self, error: BaseException, now: float) -> None:
+        """The game or the policy raised. Whatever the phase: what is canonical is exported, and the match ends here."""
+        if self.failure is None:
+            self.failure = error
+        episode = self._episode
+        if episode is not None and not episode.exported:
+            episode.fail(error)
+            self._export(episode, "error", now)
+        if self.phase is not _LEAVING:
+            self._leave("error", now)
 
     def _leave(self, reason: str, now: float) -> None:
         if self._episode is not None:
             self._episode.recorder.clear()
+        self._intake.close()
         self.phase = _LEAVING
-        self._extra_at = float("inf")
-        self._reason = reason
-        self._deadline = now + LINGER
-        self._next_tick = now
+        self._pacing.start(now)
+        self._farewell = Farewell(reason, self._number, self._others, self.start.settings.disconnect_timeout, now)
         self._events.append(MatchEnded(reason))
-
-    def _farewell(self, now: float, out: list[tuple[int, bytes]]) -> None:
-        if now < self._next_tick:
-            return
-        self._next_tick = now + HELLO_INTERVAL
-        code = BYE_REASONS.index(self._reason)
-        for link in self._others:
-            self._send(out, link.player, Bye(self._number, code))
-        waiting = [link for link in self._others if not link.said_bye and link.gone is None]
-        # A partner who still talks may have lost every bye so far, and would wait for us in vain.
-        talking = now < self._deadline + self.start.settings.disconnect_timeout and any(
-            now - link.last_heard < LINGER for link in waiting
-        )
-        if not waiting or (now >= self._deadline and not talking):
-            self.phase = _DONE

@@ -43,6 +43,9 @@ class WirePeer(Protocol):
     @property
     def stats(self) -> dict[str, Any]: ...
 
+    @property
+    def failure(self) -> BaseException | None: ...
+
     def receive(self, source: int, data: bytes, now: float) -> None: ...
 
     def poll(self, now: float) -> Sequence[tuple[int, bytes]]: ...
@@ -132,6 +135,7 @@ class Runtime:
         """Play until the peer is done. Raises ``TransportError`` if the transport does not open.
 
         When it is cancelled, or the transport fails, the peer is stopped and its partial export still handed over.
+        What the game or the policy raised is raised at the end, after exports and events have been handed over.
         """
         self._ended = asyncio.get_running_loop().create_future()
         try:
@@ -139,6 +143,8 @@ class Runtime:
             self._started = self._clock()
             self._guard(self._tick, self._started)
             await self._ended
+            if self._peer.failure is not None:
+                raise self._peer.failure
         except BaseException:
             self.stop()
             raise

@@ -139,7 +139,10 @@ class Simulator:
     # -- running -------------------------------------------------------------------------------------------------
 
     def run(self) -> SimulationResult:
-        """Play until every peer that lives is done. Raises :class:`SimulationStuck` if that takes too long."""
+        """Play until every peer that lives is done. Raises :class:`SimulationStuck` if that takes too long.
+
+        What a game or a policy raised is raised when all have come to their ends; :attr:`results` has what they had.
+        """
         scenario = self.scenario
         for player in range(len(self.peers)):
             start = scenario.starts[player] if player < len(scenario.starts) else 0.0
@@ -167,6 +170,9 @@ class Simulator:
                 self.results[player].refusals = [link.refusal for link in peer.links.values() if link.refusal]
                 self.results[player].packets_sent = peer.packets_sent
                 self.results[player].bytes_sent = peer.bytes_sent
+        for peer in self.peers:
+            if peer is not None and peer.failure is not None:
+                raise peer.failure
         return SimulationResult(self.results, self.now, self._trace.hexdigest(), self._handled)
 
     def _time_limit(self) -> float:

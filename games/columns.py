@@ -21,33 +21,45 @@ from rollgym.protocol.episode import INPUT_NPC, Canonical, Column, Info
 from rollgym.protocol.names import joined
 from rollgym.protocol.values import pack_value
 
+CHUNK = 256
+"""Rows that are converted at once: enough to make the cost of a column small beside that of its values, and so few that
+converting them is no hitch and the end of an episode costs little."""
+
 
 class CanonicalBuilder:
     """Append-only and contiguous: :meth:`start` once, then :meth:`append` per frame in order.
 
-    Values are kept by reference until :meth:`build`; nobody may change them after handing them over.
+    Values are kept by reference for at most :data:`CHUNK` rows, and as the bytes of their columns from then on; nobody
+    may change them after handing them over. A row that has no place in the game's spaces makes the call raise that
+    comes to convert it (:meth:`append`, :meth:`seal` or :meth:`build`); what is kept ends before that row for good.
     """
 
     def __init__(self, spec: GameSpec) -> None:
         self._spec = spec
         self.frames = 0
         """How many frames have been appended: the next frame's number."""
+        self.newest_observations: tuple[Observation, ...] = ()
+        """The observations of the newest row."""
+        self._columns: dict[str, _Growing] = {}
+        self._entries: list[Info] = []
+        self._converted = 0
+        """Rows that are converted; row 0 is what ``reset`` gave."""
+        self._broken: Exception | None = None
         self._inputs: list[JointInput] = []
         self._sources: list[Sequence[int]] = []
         self._outcomes: list[Outcome] = []
         self._observations: list[tuple[Observation, ...]] = []
-        self.newest_observations: tuple[Observation, ...] = ()
-        """The observations of the newest row."""
         self._digests: list[int] = []
         self._infos: list[tuple[Mapping[str, Any], ...]] = []
 
     def start(self, infos: tuple[Mapping[str, Any], ...], observations: tuple[Observation, ...], digest: int) -> None:
-        """What ``reset`` gave: the row before frame 0."""
-        if self._infos:
+        """What ``reset`` gave: the row before frame 0. It is converted at once, so that there is something to keep."""
+        if self._converted:
             raise ValueError("the episode was started already")
         self._infos.append(infos)
         self._observe(observations)
         self._digests.append(digest)
+        self._convert()
 
     def append(
         self,
@@ -61,8 +73,10 @@ class CanonicalBuilder:
 
         ``inputs`` and ``sources`` are per player; what NPCs did is in the outcome.
         """
-        if not self._infos:
+        if not self._converted:
             raise ValueError("the episode was not started")
+        if self._broken is not None:
+            raise self._broken
         self._inputs.append(inputs)
         self._sources.append(sources)
         self._outcomes.append(outcome)
@@ -70,50 +84,123 @@ class CanonicalBuilder:
         self._digests.append(digest)
         self._infos.append(outcome.infos)
         self.frames += 1
+        if len(self._digests) >= CHUNK:
+            self._convert()
 
     def _observe(self, observations: tuple[Observation, ...]) -> None:
         self.newest_observations = observations
         # Of a row with views the row is enough; the views are seven times its size.
         self._observations.append(tuple([o.row if type(o) is RowObservation else o for o in observations]))
 
+    def seal(self) -> None:
+        """Convert what has not been yet."""
+        if self._broken is not None:
+            raise self._broken
+        if self._digests:
+            self._convert()
+
     def build(self) -> Canonical:
         """All rows as columns. May be called at any time after :meth:`start`."""
-        rows = len(self._outcomes)
+        if self._digests:
+            self._convert()
+        return Canonical(
+            {"frame": Column.of(np.arange(self.frames, dtype=np.uint32))}
+            | {name: column.whole() for name, column in self._columns.items()},
+            list(self._entries),
+        )
+
+    def _convert(self) -> None:
+        """The kept rows become bytes; if one can not, those before it do, and it is the end."""
+        rows = len(self._digests)
+        try:
+            self._take(rows)
+        except Exception as error:
+            self._broken = error
+            self._take_sound(rows)
+            self.frames = max(0, self._converted - 1)
+            self._forget(len(self._digests))
+            raise
+
+    def _take_sound(self, rows: int) -> None:
+        for sound in range(rows - 1, 0, -1):
+            try:
+                return self._take(sound)
+            except Exception:  # noqa: S112, BLE001 - the same row again, whose error is being raised
+                continue
+        return None
+
+    def _take(self, rows: int) -> None:
+        columns, entries = self._columns_of(rows), self._entries_of(rows)
+        for name, column in columns.items():
+            self._columns.setdefault(name, _Growing(column)).add(column)
+        self._entries += entries
+        self._converted += rows
+        self._forget(rows)
+
+    def _forget(self, rows: int) -> None:
+        del self._inputs[:rows], self._sources[:rows], self._outcomes[:rows]
+        del self._observations[:rows], self._digests[:rows], self._infos[:rows]
+
+    def _columns_of(self, rows: int) -> dict[str, Column]:
+        """The first ``rows`` kept rows as columns. Of ``reset`` there is no joint input and no outcome."""
+        outcomes, inputs = self._outcomes[:rows], self._inputs[:rows]
         columns = {
-            "frame": Column.of(np.arange(rows, dtype=np.uint32)),
-            "rewards": self._per_agent([o.rewards for o in self._outcomes], np.float64),
-            "terminations": self._per_agent([o.terminated for o in self._outcomes], np.bool_),
-            "truncations": self._per_agent([o.truncated for o in self._outcomes], np.bool_),
-            "input_source": self._input_source(),
-            "state_digest": Column.of(np.array(self._digests, dtype=np.uint64)),
+            "rewards": self._per_agent([o.rewards for o in outcomes], np.float64),
+            "terminations": self._per_agent([o.terminated for o in outcomes], np.bool_),
+            "truncations": self._per_agent([o.truncated for o in outcomes], np.bool_),
+            "input_source": self._input_source(self._sources[:rows]),
+            "state_digest": Column.of(np.array(self._digests[:rows], dtype=np.uint64)),
         }
         for player, agent in enumerate(self._spec.seats):
-            self._put_actions(columns, agent, [inputs[player] for inputs in self._inputs])
+            self._put_actions(columns, agent, [joint[player] for joint in inputs])
         for npc, agent in enumerate(self._spec.npcs):
-            self._put_actions(columns, agent, [outcome.npc_actions[npc] for outcome in self._outcomes])
-        columns.update(observation_columns(self._spec, self._observations))
-        return Canonical(columns, self._info_entries())
+            self._put_actions(columns, agent, [outcome.npc_actions[npc] for outcome in outcomes])
+        columns.update(observation_columns(self._spec, self._observations[:rows]))
+        return columns
 
     def _put_actions(self, columns: dict[str, Column], agent: int, actions: list[bytes]) -> None:
         shape = (len(actions), self._spec.codecs[agent].width)
         columns[f"actions/{self._spec.agents[agent]}"] = Column("|u1", shape, b"".join(actions))
 
-    def _input_source(self) -> Column:
-        spec, rows = self._spec, len(self._sources)
+    def _input_source(self, sources: list[Sequence[int]]) -> Column:
+        spec, rows = self._spec, len(sources)
         values = np.full((rows, len(spec.agents)), INPUT_NPC, dtype=np.uint8)
-        values[:, spec.seats] = np.array(self._sources, dtype=np.uint8).reshape(rows, spec.players)
+        values[:, spec.seats] = np.array(sources, dtype=np.uint8).reshape(rows, spec.players)
         return Column.of(values)
 
     def _per_agent(self, values: list[tuple[Any, ...]], dtype: type) -> Column:
         return Column.of(np.array(values, dtype=dtype).reshape(len(values), len(self._spec.agents)))
 
-    def _info_entries(self) -> list[Info]:
+    def _entries_of(self, rows: int) -> list[Info]:
         entries: list[Info] = []
-        for row, infos in enumerate(self._infos):
+        for row, infos in enumerate(self._infos[:rows], self._converted):
             for agent, info in enumerate(infos):
                 if info:
                     entries.extend(Info(row, agent, key, pack_value(info[key])) for key in sorted(info))
         return entries
+
+
+class _Growing:
+    """A column that is put together from chunks of the same type and row shape."""
+
+    __slots__ = ("_dtype", "_parts", "_row", "_rows")
+
+    def __init__(self, like: Column) -> None:
+        self._dtype = like.dtype
+        self._row = like.shape[1:]
+        self._rows = 0
+        self._parts: list[bytes] = []
+
+    def add(self, column: Column) -> None:
+        if (column.dtype, column.shape[1:]) != (self._dtype, self._row):
+            raise GameError("column", (column.dtype, column.shape[1:]), f"{self._dtype} rows of shape {self._row}")
+        self._rows += column.shape[0]
+        self._parts.append(column.data)
+
+    def whole(self) -> Column:
+        data = b"".join(self._parts)
+        self._parts = [data]
+        return Column(self._dtype, (self._rows, *self._row), data)
 
 
 def observation_columns(

@@ -50,14 +50,18 @@ class SpeculativeBuffer:
             self._rows.pop()
             self.end -= 1
 
-    def take_first(self, frame: int) -> Row:
-        """Remove and return the row of the lowest frame, which must be ``frame``."""
+    def lowest(self, frame: int) -> Row:
+        """The row of the lowest frame, which must be ``frame``."""
         if frame != self.first or not self._rows:
             raise InvariantViolation(
                 f"frame {frame} promoted, but the speculative rows are {self.first}..{self.end - 1}"
             )
+        return self._rows[0]
+
+    def drop_lowest(self) -> None:
+        """The lowest frame has become canonical."""
         self.first += 1
-        return self._rows.popleft()
+        self._rows.popleft()
 
     def row(self, frame: int) -> Row:
         """The row of a frame that is in the buffer."""
@@ -110,6 +114,10 @@ class CanonicalBuffer:
     def newest_observations(self) -> tuple[Observation, ...]:
         """What frame ``frames - 1`` led to, or what ``reset`` gave."""
         return self._builder.newest_observations
+
+    def seal(self) -> None:
+        """Turn what has not been yet into columns: what can not be is found now, see ``CanonicalBuilder``."""
+        self._builder.seal()
 
     def build(self) -> Canonical:
         """All rows as columns."""

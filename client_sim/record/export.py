@@ -28,7 +28,7 @@ def make_tail(recorder: EpisodeRecorder, session: Session) -> Tail | None:
 def make_export(
     header: Header,
     recorder: EpisodeRecorder,
-    session: Session,
+    tail: Tail | None,
     *,
     stats: dict[str, Any],
     policy: dict[str, Any],
@@ -42,7 +42,7 @@ def make_export(
         player=recorder.player,
         columns=recorder.own_columns(),
         rollbacks=list(recorder.rollbacks),
-        tail=make_tail(recorder, session),
+        tail=tail,
         stats=stats,
         policy=policy,
         software=software,

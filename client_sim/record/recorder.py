@@ -107,11 +107,12 @@ class EpisodeRecorder:
         self, frame: int, inputs: JointInput, sources: tuple[int, ...], snapshot: Any | None, digest: int
     ) -> None:
         newest = frame == self.speculative.end - 1
-        row = self.speculative.take_first(frame)
+        row = self.speculative.lowest(frame)
         observations = row.observations
         if observations is None:
             observations = self._game.observe() if newest else self._game.observe_at(snapshot)
         self.canonical.append(frame, row, inputs, sources, observations, digest)
+        self.speculative.drop_lowest()
         seen = self._seen.pop(frame + 1, None)
         if seen is not None and seen is not observations[self._agent]:
             self._compare_seen(frame + 1, seen, observations[self._agent])
@@ -145,6 +146,10 @@ class EpisodeRecorder:
             # A frame can be observed again after a rollback took a terminal frame away; its input was decided first.
             self._seen.setdefault(frame, observations[self._agent])
         return observations[self._agent]
+
+    def seal(self) -> None:
+        """Nothing more comes: what is canonical is all in its final form, or what can not be is found now."""
+        self.canonical.seal()
 
     def build(self) -> Canonical:
         """The canonical part of the export. Reads the canonical buffer and nothing else."""

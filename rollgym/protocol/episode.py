@@ -24,9 +24,10 @@ from rollgym.protocol.names import joined
 from rollgym.protocol.values import ValueFormatError, pack_value, unpack_value
 from rollgym.protocol.version import EPISODE_SCHEMA
 
-Status = Literal["complete", "partner_left", "partner_silent", "desync", "aborted"]
+Status = Literal["complete", "partner_left", "partner_silent", "desync", "aborted", "error"]
 """Why an episode ended. ``complete``: the terminal frame is canonical. Otherwise the canonical part is a prefix:
-the partner said goodbye, the partner fell silent, states differed, or this peer was stopped."""
+the partner said goodbye, the partner fell silent, states differed, this peer was stopped, or its game or policy
+raised."""
 
 INPUT_REAL = 0
 INPUT_IDLE = 1

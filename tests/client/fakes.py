@@ -74,6 +74,10 @@ class TickingPeer:
         """Never done after a stop."""
 
     @property
+    def failure(self) -> BaseException | None:
+        return None
+
+    @property
     def done(self) -> bool:
         return not self.lingers and (self.stopped_at is not None or self.frame >= self.frames)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from rollgym.client_sim.events import PlayerGone
-from rollgym.client_sim.peer import LEAVE_GRACE
+from rollgym.client_sim.intake import LEAVE_GRACE
 from rollgym.client_sim.simulator import EPOCH, Kill, Partition, Pause, Scenario
 from rollgym.games.policies import make_policy
 from rollgym.protocol.messages import PlaySettings

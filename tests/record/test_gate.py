@@ -186,10 +186,11 @@ def test_rec_05_speculative_rows_have_no_gaps_and_leave_in_order() -> None:
         with pytest.raises(InvariantViolation, match="where frame 1 was due"):
             buffer.add(frame, row)
     with pytest.raises(InvariantViolation, match=r"frame 1 promoted, but the speculative rows are 0\.\.0"):
-        buffer.take_first(1)
-    assert buffer.take_first(0) is row
+        buffer.lowest(1)
+    assert buffer.lowest(0) is row
+    buffer.drop_lowest()
     with pytest.raises(InvariantViolation, match="promoted"):
-        buffer.take_first(1)
+        buffer.lowest(1)
 
 
 def test_rollback_beyond_the_window_is_refused_with_nothing_lost() -> None:

@@ -10,10 +10,11 @@ import pytest
 
 import rollgym.client_sim.episode
 import rollgym.client_sim.peer
-import rollgym.client_sim.record.export
 import rollgym.games.columns
 from rollgym.client_sim.ending import Ending
 from rollgym.client_sim.episode import Episode
+from rollgym.client_sim.intake import Intake
+from rollgym.client_sim.pacing import Pacing
 from rollgym.client_sim.peer import Peer, Phase
 from rollgym.client_sim.record.buffers import CanonicalBuffer, SpeculativeBuffer
 from rollgym.client_sim.record.recorder import EpisodeRecorder
@@ -223,8 +224,8 @@ def first_thought(original: Any, self: Any, state: Any) -> bytes:
     return action
 
 
-def infos_at_row_0(original: Any, self: Any) -> Any:
-    entries = [type(info)(0, info.agent, info.key, info.value) for info in original(self)]
+def infos_at_row_0(original: Any, self: Any, rows: int) -> Any:
+    entries = [type(info)(0, info.agent, info.key, info.value) for info in original(self, rows)]
     return sorted({(info.agent, info.key): info for info in entries}.values(), key=lambda i: (i.agent, i.key))
 
 
@@ -388,7 +389,7 @@ MUTATIONS = [
     ),
     Mutation("REC-06 nobody clears", put(recorded, "clear", nothing), empty_after_export),
     Mutation("EDGE-01 frames of a batch are not recorded", after(Episode, "step", fast_forward_unrecorded), pause),
-    Mutation("EDGE-01 nobody catches up", put(Peer, "_behind", lambda self: False), pause),
+    Mutation("EDGE-01 nobody catches up", put(Pacing, "behind", lambda self, session: False), pause),
     Mutation(
         "EDGE-01 snapshots that a rollback needs are discarded",
         after(SnapshotStore, "discard", discard_too_much),
@@ -409,7 +410,7 @@ MUTATIONS = [
         put(rollgym.client_sim.episode, "idle_bitmap", lambda flags: b""),
         lambda: test_pause.test_edge_01_the_partner_plays_on_and_missed_frames_are_idle_for_both(1.0, LATENCY),
     ),
-    Mutation("EDGE-02 the tail is dropped", put(rollgym.client_sim.record.export, "make_tail", nothing), blocked),
+    Mutation("EDGE-02 the tail is dropped", put(rollgym.client_sim.episode, "make_tail", nothing), blocked),
     Mutation("EDGE-02 the tail is promoted", after(Episode, "export", promote_tail_at_export), blocked),
     Mutation("EDGE-02 the reason is not told", after(Episode, "export", complete_whatever_happened), blocked),
     Mutation(
@@ -446,12 +447,12 @@ MUTATIONS = [
     ),
     Mutation(
         "BOUND-01 an end of any episode counts",
-        after(Peer, "_hear_end", any_episode),
+        after(Intake, "_hear_end", any_episode),
         test_boundary.test_bound_01_late_end_packets_of_an_old_episode_do_not_touch_the_next,
     ),
     Mutation(
         "BOUND-01 inputs of any episode count",
-        after(Peer, "_hear_input", any_episode),
+        after(Intake, "_hear_input", any_episode),
         test_boundary.test_bound_01_inputs_held_over_the_boundary_and_delayed_past_it_do_not_leak,
     ),
     Mutation("BOUND-01 an end is sent once", after(Ending, "packets", ends_once), ends_lost),
@@ -478,7 +479,7 @@ MUTATIONS = [
     Mutation("seen is never kept", put(recorded, "_compare_seen", nothing), seen),
     Mutation("seen is kept everywhere", put(recorded, "_compare_seen", seen_everywhere), seen_dull),
     Mutation(
-        "infos move to row 0", after(rollgym.games.columns.CanonicalBuilder, "_info_entries", infos_at_row_0), infos
+        "infos move to row 0", after(rollgym.games.columns.CanonicalBuilder, "_entries_of", infos_at_row_0), infos
     ),
     Mutation("1 becomes 1.0", floats_for_integers, infos),
     Mutation(

@@ -140,7 +140,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         (EpisodeRecorder, "simulated"),
         (EpisodeRecorder, "promoted"),
         (SpeculativeBuffer, "add"),
-        (SpeculativeBuffer, "take_first"),
+        (SpeculativeBuffer, "drop_lowest"),
         (CanonicalBuffer, "append"),
     ):
         original = getattr(owner, name)
@@ -163,7 +163,7 @@ def test_edge_01_fast_forward_records_through_the_same_gate_as_play(monkeypatch:
         "EpisodeRecorder.simulated": steps,
         "SpeculativeBuffer.add": steps,
         "EpisodeRecorder.promoted": 2 * 420,
-        "SpeculativeBuffer.take_first": 2 * 420,
+        "SpeculativeBuffer.drop_lowest": 2 * 420,
         "CanonicalBuffer.append": 2 * 420,
     }
 

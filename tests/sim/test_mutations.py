@@ -11,6 +11,7 @@ import pytest
 from rollgym.client_sim.departures import Departures
 from rollgym.client_sim.ending import Ending
 from rollgym.client_sim.episode import Episode
+from rollgym.client_sim.intake import Intake
 from rollgym.client_sim.link import Link
 from rollgym.client_sim.network import Channel
 from rollgym.client_sim.network import Link as NetworkLink
@@ -100,14 +101,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation("10", "packets of the last episode count for this one")
 def _(patch: pytest.MonkeyPatch) -> None:
-    original = Peer._hear_input
+    original = Intake._hear_input
 
-    def hear(self: Peer, link: Link, packet: Input, now: float) -> None:
+    def hear(self: Intake, link: Link, packet: Input, now: float) -> None:
         if packet.episode == self._number - 1:
             packet = packet._replace(episode=self._number, known=(-1,) * len(packet.known), start=0)
         original(self, link, packet, now)
 
-    patch.setattr(Peer, "_hear_input", hear)
+    patch.setattr(Intake, "_hear_input", hear)
 
 
 @mutation("11", "inputs are sent once and never again")
@@ -175,10 +176,10 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation("raised", "a packet that the decoder lets through makes a peer raise")
 def _(patch: pytest.MonkeyPatch) -> None:
-    def hear(self: Peer, link: Link, packet: Input, now: float) -> None:
+    def hear(self: Intake, link: Link, packet: Input, now: float) -> None:
         raise LookupError("deep inside")
 
-    patch.setattr(Peer, "_hear_input", hear)
+    patch.setattr(Intake, "_hear_input", hear)
 
 
 def noticed(problem: str) -> bool:
