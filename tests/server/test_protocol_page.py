@@ -10,7 +10,7 @@ import msgpack
 import pytest
 from msgspec import Struct
 
-from rollgym.client_sim import peer, resuming
+from rollgym.client_sim import farewell, intake, meeting, pacing, resuming
 from rollgym.client_sim.departures import FORWARD_INTERVAL
 from rollgym.client_sim.ending import END_INTERVAL
 from rollgym.client_sim.rollback.time_sync import DEAD_ZONE, FASTEST, GAIN, SLOWEST, SMOOTHING
@@ -218,14 +218,14 @@ CLAIMS = {
     "held": f"The relay holds the last {HELD} packets",
     "relay codes": f"| {REPLACED} | a newer connection of the same player took over |"
     f" | {MATCH_OVER} | the match is over",
-    "hello interval": f"every {_ms(peer.HELLO_INTERVAL)} until every other player was heard",
+    "hello interval": f"every {_ms(meeting.HELLO_INTERVAL)} until every other player was heard",
     "end interval": f"and then every {_ms(END_INTERVAL)} until",
     "end again": f"instead of it), every {_ms(END_INTERVAL)}",
-    "bye interval": f"at once and every {_ms(peer.HELLO_INTERVAL)}, until every other player said *bye*"
-    f" or {peer.LINGER:g} s have passed",
-    "linger": f"was heard within the last {peer.LINGER:g} s",
-    "grace": f"after the last episode), {peer.LEAVE_GRACE:g} s later,"
-    f" {peer.LEAVE_GRACE:g} s after the server's `peer_left`",
+    "bye interval": f"at once and every {_ms(meeting.HELLO_INTERVAL)}, until every other player said *bye*"
+    f" or {farewell.LINGER:g} s have passed",
+    "linger": f"was heard within the last {farewell.LINGER:g} s",
+    "grace": f"after the last episode), {intake.LEAVE_GRACE:g} s later,"
+    f" {intake.LEAVE_GRACE:g} s after the server's `peer_left`",
     "forward": f"the missing inputs, every {_ms(FORWARD_INTERVAL)}",
     "packets per tick": f"and up to {PACKETS_PER_TICK - 1} further packets",
     "smoothing": f"local += {SMOOTHING:g} * ((own current now - packet current) - local)"
@@ -233,8 +233,8 @@ CLAIMS = {
     "advantage": f"`advantage` is `{ADVANTAGE_UNIT} * local`, rounded",
     "stretch": f"`1 + {GAIN:g} * ahead`, kept within {FASTEST:.2f}..{SLOWEST:.2f}; 1 while `ahead` is between"
     f" -{DEAD_ZONE:g} and {DEAD_ZONE:g}",
-    "catch up": f"are known for `{peer.CATCH_UP_AFTER} + input_delay` frames beyond",
-    "clock debt": f"If its clock is more than {peer.CLOCK_DEBT} frames late",
+    "catch up": f"are known for `{pacing.CATCH_UP_AFTER} + input_delay` frames beyond",
+    "clock debt": f"If its clock is more than {pacing.CLOCK_DEBT} frames late",
     "echo age": f"{NO_ECHO - 1}: that long or longer; {NO_ECHO}: no packet yet",
     "last uploads": f"the server waits {LAST_UPLOADS:g} s for what is still missing",
     "seeds": f"modulo 2^{(SEED_LIMIT - 1).bit_length()}",

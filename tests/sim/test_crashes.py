@@ -61,10 +61,12 @@ class Explosive(Game):
         raise self.error or Boom(name)
 
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
-        return self._do("reset", lambda: self.game.reset(seed))
+        infos: tuple[Mapping[str, Any], ...] = self._do("reset", lambda: self.game.reset(seed))
+        return infos
 
     def step(self, inputs: JointInput) -> Outcome:
-        return self._do("step", lambda: self.game.step(inputs))
+        outcome: Outcome = self._do("step", lambda: self.game.step(inputs))
+        return outcome
 
     def save(self) -> Any:
         return self._do("save", self.game.save)
@@ -73,13 +75,16 @@ class Explosive(Game):
         self._do("load", lambda: self.game.load(snapshot))
 
     def observe(self) -> tuple[Observation, ...]:
-        return self._do("observe", self.game.observe)
+        seen: tuple[Observation, ...] = self._do("observe", self.game.observe)
+        return seen
 
     def observe_at(self, snapshot: Any) -> tuple[Observation, ...]:
-        return self._do("observe_at", lambda: self.game.observe_at(snapshot))
+        seen: tuple[Observation, ...] = self._do("observe_at", lambda: self.game.observe_at(snapshot))
+        return seen
 
     def state_bytes(self, snapshot: Any) -> bytes:
-        return self._do("state_bytes", lambda: self.game.state_bytes(snapshot))
+        data: bytes = self._do("state_bytes", lambda: self.game.state_bytes(snapshot))
+        return data
 
 
 class ExplosivePolicy(ToyPolicy):
