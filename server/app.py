@@ -28,6 +28,7 @@ from rollgym.server.recovery import Orphan, Recovery
 from rollgym.server.relay import Relay
 from rollgym.server.series import Series
 from rollgym.server.settings import ServerSettings
+from rollgym.server.signs import Signs
 from rollgym.server.store import Store
 from rollgym.server.tickets import presented
 from rollgym.server.workers import Workers, machine_memory
@@ -92,6 +93,7 @@ class Server:
             self.game,
             self.play,
             await self._series(),
+            max_frames=min(self.play.frame_limit or limits.episode_frames, limits.episode_frames),
             catalogue=self.catalogue,
             judging=Judging(
                 store=self.store,
@@ -287,7 +289,28 @@ async def _metrics(request: web.Request) -> web.Response:
 
 
 async def _upload(request: web.Request) -> web.Response:
-    return await request.app[SERVER].ingest.put(request)
+    server = request.app[SERVER]
+    signs = _signs(server, request)
+    if signs is None:
+        return await server.ingest.put(request)
+    stored = False
+    signs.upload_begins()
+    try:
+        response = await server.ingest.put(request)
+        stored = response.status == 200
+        return response
+    finally:
+        signs.upload_ends(asyncio.get_running_loop().time(), stored=stored)
+
+
+def _signs(server: Server, request: web.Request) -> Signs | None:
+    """Where it is noted what is heard of the player whose upload it is; None if he plays no match now."""
+    try:
+        holder = server.matches.holder(presented(request))
+    except RefusedError:
+        return None  # which is said by whoever takes the upload in
+    match = None if holder is None else server.matches.get(holder.match)
+    return None if holder is None or match is None else match.seats[holder.player].signs
 
 
 async def _relay(request: web.Request) -> web.StreamResponse:
@@ -307,5 +330,6 @@ async def _relay(request: web.Request) -> web.StreamResponse:
         holder.match,
         holder.player,
         players=len(match.seats),
+        signs=match.seats[holder.player].signs,
         opened=lambda: server.matches.relay_opened(holder.match, holder.player),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ import socketio
 import structlog
 from aiohttp import WSMsgType, web
 from engineio.async_drivers import aiohttp as aiohttp_driver
+from engineio.packet import OPEN
 from msgspec import Struct
 
 from rollgym.protocol.messages import (
@@ -45,6 +47,13 @@ _CONNECT_WITHIN = 10.0
 _LOOK = 0.1
 # Seconds between two looks at who has not answered his ping: with the default pings, dead is noticed within 2 s.
 
+_LIBRARY_TIMEOUT = 60.0
+# The library's own ping timeout. It takes a stall of this process for the silence of all its clients, so we look
+# ourselves, and it only has to be longer than anything that we wait for.
+
+_LAST_WORD = 1.0
+# Seconds in which a client that answered no ping can still read that it was given up.
+
 _EVENT_OF = {kind: name for name, kind in SERVER_EVENTS.items()}
 
 # The libraries log every malformed frame with a traceback; we log it ourselves, in one line.
@@ -55,9 +64,10 @@ _QUIET.setLevel(logging.CRITICAL)
 class Mailbox(asyncio.Queue[Any]):
     """The packets that one client has not been sent yet. One too many, and the client is cut off."""
 
-    def __init__(self, limit: int, overflowed: Callable[[], None]) -> None:
+    def __init__(self, limit: int, ping_timeout: float, overflowed: Callable[[], None]) -> None:
         super().__init__()
         self._limit = limit
+        self._ping_timeout = ping_timeout
         self._overflowed = overflowed
         self.request: web.Request | None = None
         """The connection it is for."""
@@ -75,6 +85,8 @@ class Mailbox(asyncio.Queue[Any]):
             self._overflowed()
             self.cut()
             return
+        if item is not None and item.packet_type == OPEN:  # the library would announce its own
+            item.data["pingTimeout"] = int(self._ping_timeout * 1000)
         self.put_nowait(item)
 
 
@@ -97,6 +109,8 @@ class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     """Engine.IO with bounded mailboxes, whose connections also end well when a frame is not Engine.IO."""
 
     mailbox_limit: int
+    answer_within: float
+    """Seconds for the answer to a ping, while this process is not stalled itself."""
     metrics: Metrics
     _async: dict[str, Any]
 
@@ -107,14 +121,29 @@ class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     async def _service_task(self) -> None:
         """Notice who is silent for too long. The library looks at everybody once in a ``ping_timeout`` only."""
         self.service_task_event = self.create_event()
+        looked = time.time()
         while not self.service_task_event.is_set():
-            for sid, sock in list(self.sockets.items()):
-                if sock.closed:
-                    self.sockets.pop(sid, None)
-                elif not sock.closing:
-                    await sock.check_ping_timeout()
+            now = time.time()
+            await self.look(now, max(0.0, now - looked - _LOOK))
+            looked = now
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.service_task_event.wait(), _LOOK)
+
+    async def look(self, now: float, stalled: float) -> None:
+        """Give up who has not answered its ping in time.
+
+        ``stalled``: seconds for which this process was not scheduled, or did something else, since the last look.
+        Nobody could be heard meanwhile, so everybody has that much more time.
+        """
+        for sid, sock in list(self.sockets.items()):
+            if sock.closed:
+                self.sockets.pop(sid, None)
+            elif not sock.closing and sock.last_ping:
+                sock.last_ping = min(now, sock.last_ping + stalled)
+                if now - sock.last_ping > self.answer_within:
+                    await sock.close(wait=False, abort=False, reason=self.reason.PING_TIMEOUT)
+                    await sock.queue.put(None)
+                    asyncio.get_running_loop().call_later(_LAST_WORD, sock.queue.cut)
 
     async def handle_request(self, request: web.Request) -> Any:
         try:
@@ -132,7 +161,7 @@ class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return web.Response(status=400)
 
     def create_queue(self, *args: Any, **kwargs: Any) -> Any:
-        return Mailbox(self.mailbox_limit, self._overflowed)
+        return Mailbox(self.mailbox_limit, self.answer_within, self._overflowed)
 
     def _overflowed(self) -> None:
         self.metrics.dropped_clients.inc()
@@ -149,12 +178,13 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
             transports=["websocket"],
             async_handlers=False,
             ping_interval=settings.ping_interval,
-            ping_timeout=settings.ping_timeout,
+            ping_timeout=_LIBRARY_TIMEOUT,
             max_http_buffer_size=settings.limits.message_bytes,
             logger=_QUIET,
             engineio_logger=_QUIET,
         )
         self.eio.mailbox_limit = settings.limits.mailbox
+        self.eio.answer_within = settings.ping_timeout
         self.eio.metrics = metrics
         self._limit = settings.limits.connections
         self._metrics = metrics

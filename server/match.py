@@ -1,6 +1,10 @@
 """One match as a state machine without I/O: who plays, what was received, what has to be judged, when it is over.
 
 paired (told of it) -> playing (everyone has opened the relay) -> uploading (everyone has finished or left) -> over.
+
+Every phase has an end that depends on nobody's good will: *paired* on the time in which the relay has to be opened,
+*playing* on :meth:`Match.stuck` and on how long a seat is held for a player who is away, *uploading* on
+:meth:`Match.awaited_until` and on the time that a judgement may take.
 """
 
 from __future__ import annotations
@@ -14,6 +18,10 @@ from msgspec import Struct
 from rollgym.protocol.messages import Verdict
 from rollgym.server.catalogue import MatchRow, UnjudgedRow
 from rollgym.server.lobby import Group
+from rollgym.server.signs import Signs
+
+MARGIN = 5.0
+"""Seconds beyond what the players themselves wait for: whoever is there gives up first, by himself."""
 
 LAST_UPLOADS = 2.0
 """Seconds after a player has left in which his last uploads are waited for: a client that stops has some under way.
@@ -36,6 +44,8 @@ class Seat:
     participant: str
     client: str | None
     """Its control connection; None once that is gone."""
+    signs: Signs
+    """What was heard of the player."""
     relayed: bool = False
     """It has opened the relay."""
     finished: bool = False
@@ -100,7 +110,30 @@ class Match:
             return Phase.OVER
         if all(seat.done for seat in self.seats):
             return Phase.UPLOADING
-        return Phase.PLAYING if all(seat.relayed for seat in self.seats) else Phase.PAIRED
+        return Phase.PLAYING if all(seat.relayed or seat.done for seat in self.seats) else Phase.PAIRED
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which the match may stand still, or a player bring nothing on, before that is its end."""
+        settings = self.row.settings
+        return max(settings.start_timeout, settings.silence) + MARGIN + 2 / settings.fps
+
+    def stuck(self, now: float) -> list[int]:
+        """Who has to go: players who bring nothing on, or everybody if nobody gets any further."""
+        if self.phase is not Phase.PLAYING:
+            return []
+        playing = [player for player, seat in enumerate(self.seats) if not seat.done]
+        signs = [seat.signs for seat in self.seats]
+        silent = [n for n in playing if not signs[n].uploading and now >= signs[n].moved + self.patience]
+        if silent or any(signs[n].uploading for n in playing):
+            return silent
+        return playing if now >= max(s.advanced for s in signs) + self.patience else []
+
+    def look_at(self, now: float) -> float:
+        """When :meth:`stuck` may have something to say next."""
+        times = [seat.signs.moved for seat in self.seats if not seat.done and not seat.signs.uploading]
+        times.append(max(seat.signs.advanced for seat in self.seats))
+        return min((at + self.patience for at in times if at + self.patience > now), default=now + self.patience)
 
     def leave(self, player: int, now: float) -> bool:
         """The player's connection ended or it said so. False if it had left or finished before."""

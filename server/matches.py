@@ -13,17 +13,19 @@ import structlog
 from msgspec import Struct
 
 from rollgym.protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, PlaySettings, Resume, Verdict
+from rollgym.protocol.packets import Reached
 from rollgym.protocol.seeds import SEED_LIMIT, match_seed
 from rollgym.server.catalogue import Catalogue, EpisodeRow, Holder, MatchRow, Stopped, UnjudgedRow
 from rollgym.server.judging import Judging
 from rollgym.server.lobby import Group
-from rollgym.server.match import Match, Phase, Seat
+from rollgym.server.match import MARGIN, Match, Phase, Seat
 from rollgym.server.metrics import Metrics
 from rollgym.server.persistence import insist
 from rollgym.server.relay import Relay
 from rollgym.server.returning import Returning
 from rollgym.server.series import Series
 from rollgym.server.settings import Experiment
+from rollgym.server.signs import Signs
 from rollgym.server.store import new_match_id
 from rollgym.server.tickets import new_ticket, ticket_hash
 
@@ -33,8 +35,8 @@ UPLOAD_PATH = "/matches/{match}/episodes/{episode}"
 ANNULLED = "annulled"
 """``match_over`` reason: a player was lost before play began; the receiver is at the front of the queue again."""
 
-_START_MARGIN = 5.0
-# Seconds beyond the players' own start_timeout: whoever is there gives up first, by himself.
+STUCK = "stuck"
+"""Reason of a departure: the player was connected and brought nothing on, or nobody got any further."""
 
 GOODBYE = "client disconnect"
 """Socket.IO's reason for a connection that its client has ended, and not an accident."""
@@ -63,6 +65,7 @@ class Matches:
         play: PlaySettings,
         series: Series,
         *,
+        max_frames: int,
         catalogue: Catalogue,
         judging: Judging,
         relay: Relay,
@@ -75,6 +78,8 @@ class Matches:
         self._game = game
         self._play = play
         self.series = series
+        # Of an episode nobody reaches more frames than it has and may be simulated ahead.
+        self._last = Reached(play.episodes - 1, max_frames + play.max_prediction + play.input_delay)
         self._catalogue = catalogue
         self._judging = judging
         self._relay = relay
@@ -136,7 +141,10 @@ class Matches:
         except BaseException:
             self.series.give_back(number)
             raise
-        seats = [Seat(player.participant, player.client, member=player.client) for player in players]
+        now = self._clock()
+        seats = [
+            Seat(player.participant, player.client, Signs(now, self._last), member=player.client) for player in players
+        ]
         return Match(row, seats, self._experiment.upload_grace, counts=True), tickets
 
     async def begin(self, match: Match, tickets: tuple[str, ...], group: Group) -> None:
@@ -172,8 +180,9 @@ class Matches:
                 ),
             )
 
-        wait = match.row.settings.start_timeout + _START_MARGIN
+        wait = match.row.settings.start_timeout + MARGIN
         asyncio.get_running_loop().call_later(wait, self._start_is_due, match)
+        self._look_later(match)
 
     def _start_is_due(self, match: Match) -> None:
         if not match.ended and match.row.id in self._live and match.phase is Phase.PAIRED and not self._stopping:
@@ -185,14 +194,37 @@ class Matches:
         for player in late:
             match.leave(player, self._clock())
             self._returning.let_go(match.seats[player])
+            await self._dismiss(match, player, "the relay was not opened in time")
         if not await self._annul(match):
             for player in late:
                 await self._go_on_without(match, player, "did not open the relay")
-                self._release(match, player)
-        for player in late:
-            client = match.seats[player].client
-            if client is not None:
-                await self._tell(client, MatchOver(match.row.id, "removed: the relay was not opened in time"))
+
+    def _look_later(self, match: Match) -> None:
+        """Look again when somebody may have brought nothing on for too long."""
+        now = self._clock()
+        asyncio.get_running_loop().call_later(match.look_at(now) - now + 0.001, self._look, match)
+
+    def _look(self, match: Match) -> None:
+        if match.ended or self._live.get(match.row.id) is not match or self._stopping:
+            return
+        for player in match.stuck(self._clock()):
+            self._background(self._remove_stuck(match, player))
+        self._look_later(match)
+
+    async def _remove_stuck(self, match: Match, player: int) -> None:
+        if match.ended or match.seats[player].done:
+            return
+        await self._dismiss(match, player, STUCK)
+        await self._leave(match, player, STUCK)
+
+    async def _dismiss(self, match: Match, player: int, reason: str) -> None:
+        """Tell a player that it is out. It hears nothing of the match any more, and may join for another."""
+        self._release(match, player)
+        seat = match.seats[player]
+        client, seat.client, seat.token = seat.client, None, b""
+        if client is not None:
+            self._of_client.get(client, set()).discard(match.row.id)
+            await self._tell(client, MatchOver(match.row.id, f"removed: {reason}"))
 
     async def withdraw(self, match: Match) -> None:
         """Forget a recorded match that nobody was told of."""
@@ -211,6 +243,7 @@ class Matches:
         match = self._live.get(match_id)
         if match is not None:
             match.seats[player].relayed = True
+            match.seats[player].signs.opened(self._clock())
 
     async def client_gone(self, client: str, reason: str) -> None:
         """A client's control connection ended."""
@@ -358,7 +391,11 @@ class Matches:
                 self.uploaded(row.id, upload.episode, upload.player)
             return
         now = self._clock()
-        match = Match(row, [Seat(participant, None, True, False, now) for participant in row.participants], grace)
+        seats = [
+            Seat(participant, None, Signs(now, self._last), relayed=True, left_at=now)
+            for participant in row.participants
+        ]
+        match = Match(row, seats, grace)
         match.counts = counts
         for upload in uploads:
             match.uploads.setdefault(upload.episode, set()).add(upload.player)

@@ -1,8 +1,9 @@
 """The data plane: packets between the players of a match, over one binary WebSocket each.
 
 Client to server: byte 0 is the receiving player (0xFF: all others), the rest one packet. Server to client: byte 0 is
-the sending player. The server does not look into packets. Datagram semantics: a packet is delivered now or never.
-A receiver whose socket does not drain loses packets; nobody else notices.
+the sending player. The server looks at no more of a packet than its first bytes, which say how far the sender is
+(:mod:`rollgym.server.signs`), and treats all alike. Datagram semantics: a packet is delivered now or never. A receiver
+whose socket does not drain loses packets; nobody else notices.
 
 The last few packets of every pair of players are held. They repeat every input that was not acknowledged, so a player
 who was not connected when somebody's last packets came gets these inputs after all: when he is back, and when the
@@ -20,6 +21,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from rollgym.protocol.packets import MAX_PACKET
 from rollgym.server.metrics import Metrics
+from rollgym.server.signs import Signs
 
 EVERYONE = 0xFF
 
@@ -116,11 +118,19 @@ class Relay:
         self._rooms: dict[str, Room] = {}
 
     async def serve(
-        self, request: web.Request, match: str, player: int, *, players: int, opened: Callable[[], None]
+        self,
+        request: web.Request,
+        match: str,
+        player: int,
+        *,
+        players: int,
+        signs: Signs,
+        opened: Callable[[], None],
     ) -> web.WebSocketResponse:
         """Carry one player's packets until its connection ends. ``opened`` is called once it is up.
 
-        ``players``: how many the match has. To be called while the match is not over, without an await in between.
+        ``players``: how many the match has; ``signs``: where each message of this one is noted. To be called while the
+        match is not over, without an await in between.
         """
         room = self._rooms.get(match)
         if room is None:
@@ -142,7 +152,7 @@ class Relay:
             for (_, receiver), held in list(room.held.items()):
                 if receiver == player:
                     await self._deliver_all(line, held)
-            line.carrying = asyncio.ensure_future(self._carry(line, room, player))
+            line.carrying = asyncio.ensure_future(self._carry(line, room, player, signs))
             try:
                 await line.carrying
             except asyncio.CancelledError:
@@ -158,7 +168,7 @@ class Relay:
                 del room.lines[player]
         return ws
 
-    async def _carry(self, line: Line, room: Room, player: int) -> None:
+    async def _carry(self, line: Line, room: Room, player: int, signs: Signs) -> None:
         ws = line.ws
         bucket = Bucket(self._rate, self._clock())
         me = bytes((player,))
@@ -174,7 +184,9 @@ class Relay:
                 code = WSCloseCode.POLICY_VIOLATION if len(data) < 2 else WSCloseCode.MESSAGE_TOO_BIG
                 await ws.close(code=code, message=b"expected a player and a packet of 1 to 1200 bytes")
                 return
-            if not bucket.take(self._clock()):
+            now = self._clock()
+            signs.packet(data, now)
+            if not bucket.take(now):
                 self._metrics.dropped_rate.inc()
                 continue
             packet = me + data[1:]

@@ -1,7 +1,8 @@
 """Players whose control connection broke: their seats are held, and they hear what they missed when they are back.
 
 A match needs the control connection for nothing while it is played. So a broken one is no departure: the seat is held
-for as long as the players' own settings allow one of them to be silent. Taking it again needs the seat's token, which
+for as long as the player's packets flow, and then for as long as the players' own settings allow one of them to be
+silent. Taking it again needs the seat's token, which
 is worth nothing once it was used. Everything is checked before anything is changed.
 """
 
@@ -22,6 +23,9 @@ from rollgym.server.tickets import ticket_hash
 
 UNNOTICED = 3.0
 """Seconds, generously, for which a connection may be dead before that is noticed."""
+
+_TICK = 0.001
+# A timer may be early by the clock's resolution.
 
 log = structlog.get_logger("rollgym.server.returning")
 
@@ -57,7 +61,10 @@ class Returning:
             seat.telling = False
 
     def hold(self, match: Match, player: int, reason: str, give_up: Callable[[], None]) -> None:
-        """A player's connection broke during play. ``give_up`` is called if he is not back in time."""
+        """A player's connection broke during play.
+
+        ``give_up`` is called if he is not back, and no packet of his came on the relay, for that long.
+        """
         now, grace = self._clock(), match.row.settings.silence
         seat = match.seats[player]
         seat.lost_at = now
@@ -65,11 +72,16 @@ class Returning:
         self._metrics.players_away.inc()
         log.warning("connection_lost", match=match.row.id, player=player, reason=reason, held_for=grace)
 
-        def not_back() -> None:
-            if seat.lost_at == now and not match.ended:
+        def look() -> None:
+            if seat.lost_at != now or match.ended:
+                return
+            left = max(now, seat.signs.heard) + grace - self._clock()
+            if left > 0:
+                asyncio.get_running_loop().call_later(left + _TICK, look)
+            else:
                 give_up()
 
-        asyncio.get_running_loop().call_later(grace, not_back)
+        asyncio.get_running_loop().call_later(grace + _TICK, look)
 
     def let_go(self, seat: Seat) -> None:
         """A seat is not held any more: its player is back, has left, or the match is over."""

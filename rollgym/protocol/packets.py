@@ -233,6 +233,30 @@ def decode(data: bytes) -> Packet:
     raise PacketError(f"packet type {kind}: expected 1..6")
 
 
+class Reached(NamedTuple):
+    """How far a peer is."""
+
+    episode: int
+    frame: int
+
+
+_CURRENT = Struct("<BBBI8xi")  # magic, version, type, episode, (start, count, width), current
+_FRAMES = Struct("<BBBII")  # magic, version, type, episode, frames
+
+
+def reached(data: bytes, offset: int = 0) -> Reached | None:
+    """How far the sender of an :class:`Input` or :class:`End` is, at a glance; None for any other packet or none.
+
+    For who passes packets on and does not decode them. ``offset``: where in ``data`` the packet begins.
+    """
+    kind = data[offset + 2] if len(data) > offset + 2 else 0
+    layout = _CURRENT if kind == _INPUT else _FRAMES if kind == _END else None
+    if layout is None or len(data) < offset + layout.size:
+        return None
+    magic, version, _, episode, frame = layout.unpack_from(data, offset)
+    return Reached(episode, frame) if magic == _MAGIC and version == PROTOCOL_VERSION else None
+
+
 def _expect(size: int, wanted: int, name: str) -> None:
     if size != wanted:
         raise PacketError(f"{name} body of {size} bytes: expected {wanted}")

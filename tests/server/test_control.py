@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import msgpack
 import pytest
 
 from rollgym.protocol.messages import ErrorReply, Join, dump, parse
+from rollgym.server.control import ControlServer, Mailbox
+from rollgym.server.metrics import Metrics
 from rollgym.server.settings import Limits
 from tests.server.clients import WAIT, Client, make_settings, pair, running, until
 from tests.server.exports import make_export
@@ -137,6 +140,79 @@ async def test_a_connection_that_never_says_connect_is_cut_off(tmp_path: Path, m
         await RawSocket(await http.ws_connect(url)).closed()
         assert not talks.ws.closed
         await talks.ws.close()
+
+
+class Sock:
+    """A connection as the library has it, with a ping on its way since ``last_ping``."""
+
+    def __init__(self, last_ping: float | None) -> None:
+        self.last_ping = last_ping
+        self.closed = self.closing = False
+        self.queue = Mailbox(8, 0.9, lambda: None)
+
+    async def close(self, **_: Any) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("looks", "noticed"),
+    [
+        # (seconds since the ping, seconds stalled before this look)
+        ([(0.1, 0.0), (0.5, 0.0), (0.89, 0.0)], False),
+        ([(0.1, 0.0), (0.91, 0.0)], True),
+        ([(0.1, 0.0), (1.5, 1.3), (1.6, 0.0), (2.1, 0.0)], False),
+        ([(0.1, 0.0), (1.5, 1.3), (1.6, 0.0), (2.3, 0.0)], True),
+        ([(3600.0, 3599.9)], False),  # the clock was set
+        ([(0.7, 0.6), (1.4, 0.6), (2.1, 0.6), (2.8, 0.6)], False),  # a busy machine
+    ],
+)
+async def test_a_stall_of_the_server_is_not_the_silence_of_its_clients(
+    tmp_path: Path, looks: list[tuple[float, float]], noticed: bool
+) -> None:
+    server = ControlServer(make_settings(tmp_path).model_copy(update={"ping_timeout": 0.9}), Metrics()).eio
+    sock, quiet = Sock(100.0), Sock(None)
+    server.sockets.update(one=sock, quiet=quiet)
+    for after, stalled in looks:
+        await server.look(100.0 + after, stalled)
+    assert sock.closed is noticed
+    assert not quiet.closed
+
+
+async def test_a_stall_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ControlServer(make_settings(tmp_path), Metrics()).eio
+    stalls: list[float] = []
+
+    async def look(now: float, stalled: float) -> None:
+        stalls.append(stalled)
+
+    monkeypatch.setattr(server, "look", look)
+    task = asyncio.ensure_future(server._service_task())
+    await until(lambda: len(stalls) == 1)
+    time.sleep(0.4)  # noqa: ASYNC251 - the stall
+    await until(lambda: len(stalls) == 2)
+    assert stalls[0] == 0.0
+    assert stalls[1] >= 0.29
+    server.service_task_event.set()
+    await task
+
+
+async def test_a_server_that_stalls_loses_no_client_and_says_its_own_timeout(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path).model_copy(update={"ping_interval": 1, "ping_timeout": 0.2})
+    async with running(settings) as server, aiohttp.ClientSession() as http:
+        ws = await http.ws_connect(server.url + "/socket.io/?EIO=4&transport=websocket", max_msg_size=0)
+        opened = await ws.receive_str()
+        assert json.loads(opened[1:])["pingTimeout"] == 200
+        await ws.send_bytes(msgpack.packb({"type": 0, "nsp": "/", "data": None}))
+        pings = 0
+        while pings < 3:
+            message = await asyncio.wait_for(ws.receive(), WAIT)
+            if message.data == "2":
+                pings += 1
+                time.sleep(0.5)  # noqa: ASYNC251 - the stall, in the loop that both share
+                await ws.send_str("3")
+        assert server.server.metrics.connections._value.get() == 1
+        await RawSocket(ws).closed()  # from now on it answers no ping
+        await until(lambda: server.server.metrics.connections._value.get() == 0)
 
 
 async def test_who_does_not_read_is_dropped_and_others_notice_nothing(tmp_path: Path) -> None:

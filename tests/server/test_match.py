@@ -7,18 +7,21 @@ import pytest
 from rollgym.games.drift import Drift
 from rollgym.games.identity import identity
 from rollgym.protocol.messages import PlaySettings
+from rollgym.protocol.packets import Reached
 from rollgym.server.catalogue import MatchRow
 from rollgym.server.lobby import Group
 from rollgym.server.match import LAST_UPLOADS, Match, Phase, Seat
+from rollgym.server.signs import Signs
 
 GRACE = 30.0
+LAST = Reached(1, 1000)
 
 
 def a_match(players: int = 2, *, episodes: int = 2, grace: float = GRACE, earlier: bool = False) -> Match:
     names = tuple(f"p{n}" for n in range(players))
     settings = PlaySettings(episodes=episodes)
     row = MatchRow("m" + "0" * 24, "e", "c", "h", 1, identity(Drift().spec), settings, names, ({},) * players, 0.0)
-    seats = [Seat(name, name, relayed=True) for name in names]
+    seats = [Seat(name, name, Signs(0.0, LAST), relayed=True) for name in names]
     return Match(row, seats, grace, group=None if earlier else Group(names))
 
 

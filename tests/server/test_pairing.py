@@ -142,7 +142,7 @@ async def test_a_death_before_play_annuls_the_match_and_the_partner_is_next(
 
 
 async def test_who_never_opens_the_relay_loses_its_seat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollgym.server.matches._START_MARGIN", 0.0)
+    monkeypatch.setattr("rollgym.server.matches.MARGIN", 0.0)
     play = Play(episodes=1, frame_limit=40, start_timeout=0.3)
     async with running(make_settings(tmp_path, play=play)) as server, AsyncExitStack() as stack:
         stuck, one, two = [await stack.enter_async_context(Client(server.url)) for _ in range(3)]

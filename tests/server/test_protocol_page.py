@@ -49,7 +49,7 @@ from rollgym.protocol.values import pack_value
 from rollgym.protocol.version import EPISODE_SCHEMA, PROTOCOL_VERSION
 from rollgym.server import control
 from rollgym.server.errors import RefusedError
-from rollgym.server.match import LAST_UPLOADS
+from rollgym.server.match import LAST_UPLOADS, MARGIN
 from rollgym.server.relay import HELD, MATCH_OVER, REPLACED
 from rollgym.server.returning import UNNOTICED
 from rollgym.server.settings import Limits, ServerSettings
@@ -198,6 +198,8 @@ CLAIMS = {
     "mailbox": f"more than {LIMITS.mailbox} messages unread",
     "back-off": f"with back-off from {_ms(resuming.BACKOFF_FIRST)} to {resuming.BACKOFF_MOST:g} s",
     "seat kept": f"can be resumed for {UNNOTICED:g} s longer",
+    "relay opened in time": f"within `start_timeout` and {MARGIN:g} s",
+    "stuck": f"silence that the match allows, and {MARGIN:g} s",
     "body too slow": f"the body took too long ({LIMITS.upload_seconds:g} s)",
     "body too large": f"as sent ({LIMITS.upload_bytes // MIB} MiB) or without its encoding"
     f" ({LIMITS.export_bytes // MIB} MiB)",

@@ -1,0 +1,121 @@
+"""Matches in virtual time: no sockets, no files, a catalogue that agrees to everything, and clients that are names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from rollgym.games.drift import Drift
+from rollgym.games.identity import identity
+from rollgym.protocol.messages import MatchOver, PeerLeft, PlaySettings
+from rollgym.protocol.packets import BYE_REASONS, Bye, End, EndAck, Hello, Input, Packet, encode
+from rollgym.server.lobby import Group, Lobby
+from rollgym.server.match import Match
+from rollgym.server.matches import Matches, Player
+from rollgym.server.metrics import Metrics
+from rollgym.server.relay import Relay
+from rollgym.server.rows import Progress
+from rollgym.server.series import Series
+from rollgym.server.settings import Experiment
+
+FRAMES = 1000
+LOOK = 0.1
+
+
+class Agreeable:
+    """Stands for the catalogue, and for whatever else is only told of things."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*arguments: Any) -> Any:
+            self.calls.append((name, arguments))
+            return []
+
+        return call
+
+
+class World:
+    """One match of ``players`` clients, which are called ``c0``, ``c1`` ..."""
+
+    def __init__(self, play: PlaySettings, *, players: int = 2, grace: float = 0.0) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.metrics = Metrics()
+        self.catalogue = Agreeable()
+        self.relay = Relay(self.metrics, packets_per_second=1e9, buffer_bytes=2048, clock=self.loop.time)
+        self.heard: dict[str, list[Struct]] = {f"c{n}": [] for n in range(players)}
+        self.names = tuple(self.heard)
+        self.lobby = Lobby(players, 100)
+        catalogue: Any = self.catalogue
+        other: Any = Agreeable()
+        self.matches = Matches(
+            Experiment(upload_grace=grace, seed=5),
+            identity(Drift().spec),
+            play,
+            Series(Progress(0, 0, 0, ()), None),
+            max_frames=FRAMES,
+            catalogue=catalogue,
+            judging=other,
+            relay=self.relay,
+            metrics=self.metrics,
+            tell=self._tell,
+            clock=self.loop.time,
+        )
+        self.matches.released = self.lobby.release
+        self.matches.annulled = self._annulled
+        self.match: Match
+
+    def _annulled(self, group: Group) -> None:
+        self.lobby.dissolve(group)
+
+    async def _tell(self, client: str, message: Struct) -> None:
+        self.heard[client].append(message)
+
+    async def begin(self, *, relays: tuple[int, ...] | None = None) -> None:
+        """Pair the clients; those of ``relays`` open theirs (None: all)."""
+        for name in self.names:
+            self.lobby.join(name)
+        group = self.lobby.pair()
+        assert group is not None
+        self.match, tickets = await self.matches.record(tuple(Player(name, name, {}) for name in self.names))
+        await self.matches.begin(self.match, tickets, group)
+        for player in range(len(self.names)) if relays is None else relays:
+            self.matches.relay_opened(self.match.row.id, player)
+
+    def packet(self, player: int, packet: Packet) -> None:
+        """A packet of a player comes on the relay."""
+        self.match.seats[player].signs.packet(b"\xff" + encode(packet), self.loop.time())
+
+    async def over_within(self, seconds: float) -> bool:
+        """Let time pass until the match is over, and say whether it is."""
+        for _ in range(int(seconds / LOOK) + 1):
+            if self.matches.get(self.match.row.id) is None:
+                return True
+            await asyncio.sleep(LOOK)
+        return False
+
+    def states(self) -> list[str]:
+        """How it stands with each player."""
+        return [seat.state for seat in self.match.seats]
+
+    def left(self) -> dict[int, str]:
+        """Why players left, as the catalogue was told."""
+        return {args[1]: args[3] for name, args in self.catalogue.calls if name == "player_left"}
+
+    def told(self, player: int) -> list[str]:
+        """What a client was told of others' departures and the end, in order."""
+        messages = self.heard[self.names[player]]
+        return [f"{type(m).__name__}: {m.reason}" for m in messages if isinstance(m, PeerLeft | MatchOver)]
+
+
+def an_input(frame: int, episode: int = 0) -> Input:
+    return Input(episode, frame, (b"\x01",), frame, 0, (frame, frame), (False, False), 0, 0, 0, -1, 0, 0, 0)
+
+
+HELLO = Hello(0, True)
+ANY_OTHER = (HELLO, EndAck(0, 3), Bye(0, BYE_REASONS.index("finished")))
+END = End(0, 40, b"d" * 32)
