@@ -20,6 +20,7 @@ from rollgym.games.code_names import find_callable, import_from_here, is_code_na
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.plain import type_name
+from rollgym.protocol.names import is_writable
 
 ADAPTER_VERSION = 2
 """Counted up when what adapters make of an environment changes: peers must agree on it."""
@@ -40,7 +41,7 @@ def check_parameters(name: str, parameters: Mapping[Any, Any]) -> None:
         if not isinstance(key, str):
             raise GameError(f"{name} parameter name", key, "a string")
         if not _is_json(value):
-            raise GameError(f"{name}.{key}", value, "JSON values: numbers, texts, lists, mappings")
+            raise GameError(f"{name}.{key}", value, "JSON values: numbers, Unicode texts, lists, mappings")
     AdapterOptions.of(parameters.get("adapter", {}))
 
 
@@ -112,7 +113,9 @@ def _import_registering(name: str) -> None:
 
 def _is_json(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_json(part) for key, part in value.items())
+        return all(isinstance(key, str) and is_writable(key) and _is_json(part) for key, part in value.items())
     if isinstance(value, list | tuple):
         return all(map(_is_json, value))
-    return value is None or isinstance(value, bool | int | float | str)
+    if isinstance(value, str):
+        return is_writable(value)
+    return value is None or isinstance(value, bool | int | float)

@@ -6,12 +6,13 @@ Looked at when a game is made, so that nothing is played in vain.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 
 from rollgym.games.contract import GameSpec
 from rollgym.games.errors import GameError
 from rollgym.games.spaces import leaves
 from rollgym.protocol.export_bounds import MAX_COLUMNS, MAX_PLAYERS
+from rollgym.protocol.names import is_writable
 
 NAME_LENGTH = 128
 _OWN_COLUMNS = 8
@@ -36,35 +37,14 @@ def check_recordable(spec: GameSpec) -> None:
         raise GameError("agents", len(spec.agents), f"1 to {MAX_PLAYERS} of them")
     for agent in spec.agents:
         check_name("agent name", agent, NAME_LENGTH)
-        if "/" in agent:
-            raise GameError("agent name", agent, "a name without '/', which separates the parts of a column's name")
     for field, text in (("game", spec.id), ("game version", spec.version)):
         check_name(field, text, NAME_LENGTH)
-    columns = Counter(_columns(spec))
-    for column, times in columns.items():
-        if times > 1:
-            raise GameError("column", column, "a name that only one part of one agent's observation has")
-    if len(columns) > MAX_COLUMNS - _OWN_COLUMNS:
-        raise GameError("spaces", f"{len(columns)} parts", f"at most {MAX_COLUMNS - _OWN_COLUMNS}, each a column")
+    columns = sum(1 + len(leaves(space)) for space in spec.observation_spaces)
+    if columns > MAX_COLUMNS - _OWN_COLUMNS:
+        raise GameError("spaces", f"{columns} parts", f"at most {MAX_COLUMNS - _OWN_COLUMNS}, each a column")
 
 
 def check_name(field: str, name: str, most: int) -> None:
     """Raises :class:`~rollgym.games.errors.GameError` for a name that is empty, too long or no Unicode text."""
-    if not is_text(name) or not 1 <= len(name) <= most:
+    if not is_writable(name) or not 1 <= len(name) <= most:
         raise GameError(field, name, f"1 to {most} characters that UTF-8 has (no lone surrogates)")
-
-
-def is_text(text: str) -> bool:
-    """Whether UTF-8 can hold it: Python's text may contain halves of characters."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _columns(spec: GameSpec) -> Iterator[str]:
-    for agent, space in zip(spec.agents, spec.observation_spaces, strict=True):
-        yield f"actions/{agent}"
-        for leaf in leaves(space):
-            yield f"observations/{agent}/{leaf.path}" if leaf.path else f"observations/{agent}"

@@ -12,8 +12,8 @@ import numpy as np
 
 from rollgym.games.errors import GameError
 from rollgym.games.info import NO_INFO
-from rollgym.games.recordable import is_text
 from rollgym.protocol.export_bounds import MAX_INFOS_PER_ROW, bounded_value
+from rollgym.protocol.names import is_writable
 from rollgym.protocol.values import pack_value
 
 VALUE = "value"
@@ -80,7 +80,7 @@ def plain_info(info: Mapping[Any, Any] | None, unrecorded: set[str]) -> Mapping[
                 unrecorded.add(f"{key!r} (the key is of type {type(key).__name__}, not text)")
                 continue
             key = str.__str__(key)
-        if len(key) > MAX_KEY_LENGTH or not is_text(key):
+        if len(key) > MAX_KEY_LENGTH or not is_writable(key):
             unrecorded.add(f"{key[:40]!r} (a key of more than {MAX_KEY_LENGTH} characters, or no Unicode text)")
             continue
         try:
@@ -127,7 +127,7 @@ def _plain(value: Any, depth: int, size: list[int]) -> Any:
             raise _NotPlain(f"nested more than {_MAX_DEPTH} deep")
         if isinstance(value, list | tuple):
             return [_plain(part, depth + 1, size) for part in value]
-        odd = next((key for key in value if not isinstance(key, str) or not is_text(key)), None)
+        odd = next((key for key in value if not isinstance(key, str) or not is_writable(key)), None)
         if odd is not None:
             raise _NotPlain(f"has the key {odd!r}, which is no text")
         return {str.__str__(key): _plain(part, depth + 1, size) for key, part in value.items()}

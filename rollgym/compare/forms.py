@@ -22,7 +22,7 @@ from rollgym.flat import OWN_PREFIXES, beside, facts
 from rollgym.flat_infos import is_json
 from rollgym.json_text import to_json
 from rollgym.protocol.names import split
-from rollgym.protocol.parquet import EpisodeFileError, read_layout, read_table
+from rollgym.protocol.parquet import EpisodeFileError, read_layout, read_schema, read_table
 from rollgym.provenance import provenance
 from rollgym.tables import BAD_COLUMNS, METADATA, metadata_json
 
@@ -54,7 +54,7 @@ def form_of(path: Path) -> str:
     if is_text_file(path):
         return "csv"
     try:
-        schema = pq.read_schema(os.fspath(path), memory_map=False)
+        schema = read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise EpisodeFileError(path, f"not a readable episode: {_line(error)}") from error
     if METADATA in (schema.metadata or {}) or (
@@ -169,7 +169,8 @@ def sidecar_provenance(path: Path) -> dict[str, Any] | None:
 
 
 def _parquet(path: Path) -> tuple[dict[str, Cells], dict[str, Any] | None]:
-    table = pq.read_table(os.fspath(path), memory_map=False)
+    with path.open("rb") as file:
+        table = pq.read_table(file)
     metadata = table.schema.metadata or {}
     about = metadata_json(metadata.get(METADATA))
     ours = METADATA in metadata and b"pandas" not in metadata

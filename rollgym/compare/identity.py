@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow.parquet as pq
-
 from rollgym.compare.forms import EPISODE, FRAME, MATCH, form_of, sidecar_provenance
 from rollgym.compare.text_files import first_row, is_text_file, stem_of
-from rollgym.protocol.parquet import EpisodeFileError, Layout, read_layout
+from rollgym.protocol.parquet import EpisodeFileError, Layout, read_layout, read_schema
 from rollgym.tables import METADATA, metadata_json
 
 _EPISODE = re.compile(r"episode_(\d+)(?:\.player_(\d+))?")
@@ -75,7 +73,7 @@ def _of_layout(layout: Layout, named: FileIdentity) -> FileIdentity:
 
 def _provenance(path: Path) -> Mapping[str, Any] | None:
     try:
-        return metadata_json((pq.read_schema(path, memory_map=False).metadata or {}).get(METADATA))
+        return metadata_json((read_schema(path).metadata or {}).get(METADATA))
     except ValueError as error:
         raise EpisodeFileError(path, f"its provenance is no JSON: {error}") from error
 

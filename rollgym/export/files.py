@@ -48,7 +48,12 @@ def write_about(path: Path, tables: EpisodeTables, table: pa.Table) -> None:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table with its metadata."""
-    _whole(path, lambda temporary: pq.write_table(table, os.fspath(temporary), compression="zstd"))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
+
+    _whole(path, write)
 
 
 def _text(path: Path, text: str) -> None:

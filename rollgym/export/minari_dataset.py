@@ -24,7 +24,7 @@ from rollgym.export.plan import NothingToExportError, Plan, by_spaces
 from rollgym.flat_infos import info_fields, info_json, is_json
 from rollgym.json_text import to_json
 from rollgym.protocol.messages import GameIdentity
-from rollgym.protocol.names import joined
+from rollgym.protocol.names import is_writable, joined
 from rollgym.sources import Source
 from rollgym.stored_spaces import space_of
 
@@ -43,6 +43,8 @@ def export_minari(found: Plan, out: Path, on_episode: Callable[[], None]) -> lis
         import minari  # noqa: F401
     except ImportError as error:
         raise NothingToExportError(EXTRA) from error
+    if not is_writable(os.fspath(out)):
+        raise NothingToExportError(f"{out}: Minari takes no folder whose name is not Unicode text")
     named = {f"rollgym/{name}-v0": group for name, group in by_spaces(found).items()}
     for dataset_id in named:
         if (out / dataset_id).exists():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -31,6 +32,7 @@ from rollgym.protocol.parquet_layout import (
     StoredInfo,
     metadata_of,
     read_layout,
+    read_schema,
     short,
 )
 from rollgym.protocol.values import ValueFormatError
@@ -46,6 +48,7 @@ __all__ = [
     "info_type",
     "read_episode",
     "read_layout",
+    "read_schema",
     "read_table",
     "stored_values",
     "write_episode",
@@ -114,14 +117,10 @@ def write_episode(
     except (pa.ArrowException, ExportError, ValueFormatError, ValueError, OverflowError, TypeError) as error:
         raise EpisodeFileError(path, f"can not be stored: {error}") from error
     # No dictionary encoding: it takes all NaNs for one. Page checksums: a flipped bit is an error, never a value.
-    pq.write_table(
-        arrow,
-        os.fspath(path),
-        compression="zstd",
-        use_dictionary=False,
-        write_statistics=False,
-        write_page_checksum=True,
-    )
+    with Path(path).open("wb") as file:  # Arrow itself opens no path that is not text
+        pq.write_table(
+            arrow, file, compression="zstd", use_dictionary=False, write_statistics=False, write_page_checksum=True
+        )
 
 
 def read_episode(path: str | os.PathLike[str]) -> StoredEpisode:
@@ -139,7 +138,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[Layout, pa.Table]:
     """The file as a table and what its metadata says. Raises :class:`EpisodeFileError` and nothing else."""
     layout = read_layout(path)
     try:
-        with pq.ParquetFile(os.fspath(path), memory_map=False, page_checksum_verification=True) as file:
+        with Path(path).open("rb") as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
             table = file.read(use_threads=False)
         if table.num_columns and table.num_rows != layout.header.frames + 1:
             raise ValueError(f"{table.num_rows} rows: expected {layout.header.frames + 1}")

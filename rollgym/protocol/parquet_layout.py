@@ -98,12 +98,18 @@ BAD_FILE = (
 """What pyarrow, msgspec, numpy and our own reading raise on a file that is damaged or not ours."""
 
 
+def read_schema(path: str | os.PathLike[str]) -> pa.Schema:
+    """A Parquet file's schema. Raises ``OSError`` and ``pyarrow.ArrowException``."""
+    with Path(path).open("rb") as file:  # Arrow itself opens no path that is not text
+        return pq.read_schema(file)
+
+
 def read_layout(path: str | os.PathLike[str]) -> Layout:
     """What the file's metadata says, without reading the rows. Raises :class:`EpisodeFileError` and nothing else."""
     try:
         if not Path(path).is_file():
             raise FileNotFoundError("no such file")
-        metadata = pq.read_schema(os.fspath(path), memory_map=False).metadata or {}
+        metadata = read_schema(path).metadata or {}
         if b"rollgym.schema" not in metadata:
             raise ValueError("a Parquet file, but not of this project (no rollgym.schema in its metadata)")
         schema = metadata[b"rollgym.schema"].decode()

@@ -144,3 +144,22 @@ def test_damaged_values_are_a_value_or_a_format_error(value: Any, data: st.DataO
     else:
         message = "a value"
     assert message
+
+
+@pytest.mark.parametrize("text", ["\udce9", "caf\udce9.map", "\ud800\udc00", "\udc00\ud800é"])
+def test_text_without_utf8_bytes_is_kept(text: str) -> None:
+    value = {text: [text, {text: 1}], "plain": "text"}
+    assert unpack_value(pack_value(value)) == value
+    assert len({pack_value(text), pack_value(text.encode("utf-8", "surrogatepass")), pack_value(repr(text))}) == 3
+
+
+def test_text_has_one_form() -> None:
+    with pytest.raises(ValueFormatError, match="expected a string"):
+        unpack_value(msgpack.packb(msgpack.ExtType(2, b"plain")))
+    with pytest.raises(ValueFormatError):
+        unpack_value(msgpack.packb(msgpack.ExtType(2, b"\xff")))
+
+
+def test_records_have_no_form() -> None:
+    with pytest.raises(ValueFormatError, match="expected plain numbers"):
+        pack_value(np.zeros(2, [("a", "i4"), ("b", "f8")]))
