@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ def sampler(space: spaces.Space[Any]) -> Callable[[Draws], Any]:
     if isinstance(space, spaces.Box):
         lows, highs = _finite_bounds(space)
         if np.dtype(space.dtype).kind == "f":
-            return lambda draws: _array(space, lambda i: lows[i] + draws.unit() * (highs[i] - lows[i]))
+            return lambda draws: _array(space, lambda i: _between(lows[i], highs[i], draws.unit()))
         return lambda draws: _array(space, lambda i: lows[i] + draws.below(highs[i] - lows[i] + 1))
     if isinstance(space, spaces.Dict):
         named = {key: sampler(part) for key, part in children(space)}
@@ -70,12 +71,21 @@ def sampler(space: spaces.Space[Any]) -> Callable[[Draws], Any]:
     raise GameError("action space", space, "a space that a random policy can draw from")
 
 
+def _between(low: float, high: float, share: float) -> float:
+    """From ``low`` at 0 to ``high`` at 1. The distance of the two may be more than a float can say."""
+    span = high - low
+    return low + share * span if math.isfinite(span) else low * (1.0 - share) + high * share
+
+
 def _array(space: spaces.Space[Any], value: Callable[[int], Any]) -> Any:
     shape = space.shape or ()
     flat = [value(i) for i in range(int(np.prod(shape, dtype=np.int64)))]
-    array = np.array(flat, dtype=space.dtype).reshape(shape)
-    # A float32 rounded up may lie just above the bound.
-    return np.asarray(np.clip(array, space.low, space.high)) if isinstance(space, spaces.Box) else array
+    if not isinstance(space, spaces.Box):
+        return np.array(flat, dtype=space.dtype).reshape(shape)
+    with np.errstate(over="ignore"):
+        array = np.array(flat, dtype=space.dtype).reshape(shape)
+    # What is rounded to the space's type may lie just beyond the bound.
+    return np.asarray(np.minimum(np.maximum(array, space.low), space.high))
 
 
 def _finite_bounds(space: spaces.Box) -> tuple[list[Any], list[Any]]:

@@ -5,6 +5,7 @@ Numpy's own conversions wrap (-1 becomes 255), cut off (0.5 becomes 0) and round
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from rollgym.games.errors import GameError
 
-_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_FLOAT64 = np.dtype(np.float64)
+TO_FLOAT32 = (np.dtype(np.float32),)
+TO_ANY_FLOAT = (np.dtype(np.float32), np.dtype(np.float16))
 SUPPORTED = "bool, integers of 8 to 64 bits, float16, float32, float64"
 
 
@@ -22,7 +25,7 @@ class Converted(NamedTuple):
     values: NDArray[Any]
     """A new array of the wanted type and shape."""
     rounded: bool
-    """A float64 lost digits in a float32."""
+    """A float64 lost digits in a smaller type."""
 
 
 def is_supported(dtype: np.dtype[Any]) -> bool:
@@ -30,10 +33,12 @@ def is_supported(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
-def exact(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], *, rounding: bool = False) -> Converted:
+def exact(
+    name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...], *, rounding: Sequence[np.dtype[Any]] = ()
+) -> Converted:
     """Numbers, in an array or in nested lists, as a fresh array of ``dtype``.
 
-    Every number is what it was before; with ``rounding`` a float64 may also be rounded to a float32, but not to
+    Every number is what it was before; to the types in ``rounding`` a float64 may also be rounded, but not to
     infinity. Raises :class:`~rollgym.games.errors.GameError` that names the first number which is not, with its index
     behind ``name``, and for what is of another shape or no number at all.
     """
@@ -97,7 +102,7 @@ def _array(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) 
     return given
 
 
-def _each(name: str, given: NDArray[Any], dtype: np.dtype[Any], rounding: bool) -> Converted:
+def _each(name: str, given: NDArray[Any], dtype: np.dtype[Any], rounding: Sequence[np.dtype[Any]]) -> Converted:
     """Python's numbers, one by one: a list may mix integers and fractions, and its integers have any size."""
     made = np.empty(given.shape, dtype)
     rounded = False
@@ -128,7 +133,9 @@ def _may_round(given: np.dtype[Any], dtype: np.dtype[Any]) -> bool:
     return given.kind in "iu" and dtype.kind == "f" and 8 * given.itemsize > np.finfo(dtype).nmant + 1
 
 
-def _changed(given: NDArray[Any], made: NDArray[Any], rounding: bool) -> tuple[NDArray[np.bool_], bool]:
+def _changed(
+    given: NDArray[Any], made: NDArray[Any], rounding: Sequence[np.dtype[Any]]
+) -> tuple[NDArray[np.bool_], bool]:
     """Where a number is another one now, and whether any was rounded that may be."""
     source, target = given.dtype.kind, made.dtype.kind
     none = np.zeros(given.shape, np.bool_)
@@ -151,7 +158,7 @@ def _changed(given: NDArray[Any], made: NDArray[Any], rounding: bool) -> tuple[N
             wrong[here] = np.isinf(made[here]) or int(made[here]) != int(given[here])
         return wrong, False
     lost = ~((made.astype(given.dtype) == given) | (np.isnan(made) & np.isnan(given)))
-    if rounding and made.dtype == _FLOAT32 and given.dtype == _FLOAT64:
+    if made.dtype in rounding and given.dtype == _FLOAT64:
         overflow = np.isinf(made) & ~np.isinf(given)
         return overflow, bool((lost & ~overflow).any())
     return lost, False
@@ -167,4 +174,4 @@ def _index(at: tuple[int, ...]) -> str:
 
 
 def _kind(given: NDArray[Any]) -> str:
-    return "numbers " if given.dtype.kind == "O" else str(given.dtype)
+    return "numbers" if given.dtype.kind == "O" else str(given.dtype)

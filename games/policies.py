@@ -23,6 +23,7 @@ from rollgym.games.contract import GameSpec, Observation
 from rollgym.games.draws import Draws, Seat, checked_integer, sampler
 from rollgym.games.echo import EchoPolicy
 from rollgym.games.errors import GameError
+from rollgym.games.exact import TO_ANY_FLOAT, exact
 from rollgym.games.kitchen_cook import CookPolicy
 from rollgym.games.legal import LegalPolicy
 from rollgym.games.onnx_policy import OnnxPolicy
@@ -152,11 +153,8 @@ def from_json(space: spaces.Space[Any], value: Any) -> Any:
     if isinstance(space, spaces.Tuple) and isinstance(value, list | tuple):
         return tuple(from_json(part, item) for part, item in zip(space.spaces, value, strict=True))
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete):
-        array = np.asarray(value)
-        converted = array.astype(space.dtype)
-        if np.dtype(space.dtype).kind in "iu" and not np.array_equal(array, converted):
-            raise ValueError(f"{value}: expected integers")
-        return converted
+        # A fraction in a text is in decimal: the nearest one that the type has is meant.
+        return exact("value", value, np.dtype(space.dtype), tuple(space.shape or ()), rounding=TO_ANY_FLOAT).values
     return value
 
 

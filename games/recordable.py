@@ -39,9 +39,10 @@ def check_recordable(spec: GameSpec) -> None:
         check_name("agent name", agent, NAME_LENGTH)
     for field, text in (("game", spec.id), ("game version", spec.version)):
         check_name(field, text, NAME_LENGTH)
-    columns = sum(1 + len(leaves(space)) for space in spec.observation_spaces)
-    if columns > MAX_COLUMNS - _OWN_COLUMNS:
-        raise GameError("spaces", f"{columns} parts", f"at most {MAX_COLUMNS - _OWN_COLUMNS}, each a column")
+    parts = len(spec.agents) + sum(len(leaves(space)) for space in spec.observation_spaces)
+    if parts > MAX_COLUMNS - _OWN_COLUMNS:
+        expected = f"at most {MAX_COLUMNS - _OWN_COLUMNS}: an action and the parts of an observation for every agent"
+        raise GameError("spaces", f"{parts} parts", expected)
 
 
 def check_name(field: str, name: str, most: int) -> None:

@@ -14,6 +14,7 @@ from rollgym.games.loading import FORMS, is_foreign, load_game
 from rollgym.games.loading import check_parameters as check_foreign
 from rollgym.games.npc import NPCS, with_npcs
 from rollgym.games.parameters import Parameter, resolve
+from rollgym.games.recordable import check_recordable
 
 
 class Available(NamedTuple):
@@ -87,12 +88,13 @@ def make(game_id: str, parameters: Mapping[Any, Any] | None = None, *, foreign: 
     ``game_id`` is a name of :func:`available`, a gymnasium id, or ``package.module:callable``; for the latter two the
     code it names is imported, unless ``foreign`` is false, which is for names that somebody else has written.
     Raises :class:`~rollgym.games.errors.GameError` for an unknown game, one whose extra is not installed, and for an
-    unknown or ill-typed parameter.
+    unknown or ill-typed parameter, and for names and spaces that no record can hold.
     """
     given = dict(parameters or {})
     npcs = given.pop(NPCS, {})
     game = _made(game_id, given, foreign)
     try:
+        check_recordable(game.spec)
         return with_npcs(game, npcs)
     except GameError:
         game.close()

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from rollgym.games.errors import GameError
+from rollgym.games.exact import SUPPORTED, exact, is_supported
 from rollgym.protocol.names import is_writable, joined, split
 
 Space: TypeAlias = spaces.Space[Any]
@@ -81,10 +82,10 @@ def leaves(space: Space) -> tuple[Leaf, ...]:
 def flattener(space: Space) -> Callable[[Any], tuple[FlatValue, ...]]:
     """A function that takes a member of the space apart into the values of its :func:`leaves`.
 
-    Arrays are passed on as they are, not copied, if they have the leaf's dtype; otherwise they are converted if
-    that loses nothing. The function raises :class:`~rollgym.games.errors.GameError`, which names the path, for a value
-    of
-    another structure, shape or type. Bounds are not checked: what was observed is what is recorded.
+    Arrays are passed on as they are, not copied, if they have the leaf's dtype; others are converted if their type fits
+    into it, and plain numbers if that changes none of them. The function raises
+    :class:`~rollgym.games.errors.GameError`, which names the path, for a value of another structure, shape or type.
+    Bounds are not checked: what was observed is what is recorded.
     """
     leaves(space)
     if not isinstance(space, spaces.Dict | spaces.Tuple):
@@ -122,7 +123,10 @@ def _leaf(path: str, space: Space) -> Leaf:
     if isinstance(space, spaces.Discrete):
         return Leaf(path, np.dtype(np.int64), ())
     if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete):
-        return Leaf(path, np.dtype(space.dtype), tuple(int(n) for n in space.shape))
+        dtype = np.dtype(space.dtype)
+        if not is_supported(dtype):
+            raise GameError(f"space at {path!r}" if path else "space", space, f"one of {SUPPORTED}")
+        return Leaf(path, dtype, tuple(int(n) for n in space.shape))
     raise _unsupported(path, space)
 
 
@@ -219,19 +223,10 @@ def _converted(path: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ..
     typed = isinstance(value, np.ndarray | np.generic) and not any_type
     if typed and not np.can_cast(given.dtype, dtype, "safe"):
         raise GameError(_named(path), _shown(value), f"{expected}, or a type that fits into it")
-    # Numpy calls int64 -> float64 safe, and plain Python numbers carry no dtype: look at what became of the values.
-    with np.errstate(over="ignore", invalid="ignore"):
-        converted = given.astype(dtype)
-        same = _same(given, converted)
-    if not same:
-        raise GameError(_named(path), _shown(value), f"{expected}, without rounding")
-    return converted
-
-
-def _same(given: NDArray[Any], converted: NDArray[Any]) -> bool:
-    """Whether no value changed. Compared as Python numbers, which are exact between integers and floats."""
-    pairs = zip(given.ravel().tolist(), converted.ravel().tolist(), strict=True)
-    return all(a == b or (a != a and b != b) for a, b in pairs)
+    try:
+        return exact(_named(path), value, dtype, shape).values
+    except GameError as error:
+        raise GameError(error.field, error.value, f"{expected}, without rounding") from error
 
 
 def _named(path: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rollgym.games.errors import GameError
-from rollgym.games.exact import exact
+from rollgym.games.exact import TO_FLOAT32, exact
 from rollgym.games.spaces import leaves
 
 Space: TypeAlias = spaces.Space[Any]
@@ -58,7 +58,7 @@ def _array_fitter(space: Space, name: str, rounded: set[str]) -> Fit:
     def fit(value: Any) -> Any:
         if type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
             return value.copy()
-        made = exact(name, value, dtype, shape, rounding=True)
+        made = exact(name, value, dtype, shape, rounding=TO_FLOAT32)
         if made.rounded:
             rounded.add(name)
         return made.values
@@ -112,7 +112,7 @@ def idle_action(space: Space) -> Any:
     if isinstance(space, spaces.Tuple):
         return tuple(idle_action(part) for part in space.spaces)
     if isinstance(space, spaces.Box):
-        return np.minimum(np.maximum(np.zeros(space.shape, space.dtype), space.low), space.high)
+        return np.asarray(np.minimum(np.maximum(np.zeros(space.shape, space.dtype), space.low), space.high))
     if isinstance(space, spaces.MultiDiscrete):
         return np.array(space.start, space.dtype)
     return blank(space)

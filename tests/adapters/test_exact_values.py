@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollgym.games.adapters.adapted import AdaptedGame
+from rollgym.games.adapters.fitting import blank
 from rollgym.games.columns import CanonicalBuilder
 from rollgym.games.contract import Outcome
 from rollgym.games.errors import GameError
@@ -96,7 +97,7 @@ class Telling(gymnasium.Env[Any, Any]):
         self.given: Any = ({"a": shown, "b": 0}, {"a": reward, "b": 0.0}, {"a": ends, "b": False}, False, {})
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-        return {"a": self.observation_space["a"].sample(), "b": 1}, {}  # type: ignore[index]
+        return {"a": blank(self.observation_space["a"]), "b": 1}, {}  # type: ignore[index]
 
     def step(self, action: Any) -> Any:
         return self.given

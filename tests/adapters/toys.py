@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import gymnasium
@@ -10,6 +11,8 @@ from gymnasium import spaces
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.agent_selector import AgentSelector
 
+from rollgym.games.contract import Game
+from rollgym.games.registry import make
 from tests.adapters.broken import Sound
 
 
@@ -152,3 +155,10 @@ class Native(Sound):
 def wrapped() -> Any:
     """A time limit of gymnasium's around an environment: part of the state is in the wrapper."""
     return gymnasium.wrappers.TimeLimit(Sound(length=1000), max_episode_steps=25)
+
+
+def badly_named() -> Game:
+    """A game of the contract whose agents no record can name."""
+    game = make("pong")
+    game.spec = dataclasses.replace(game.spec, agents=("", "c"))
+    return game

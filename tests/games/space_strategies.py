@@ -14,13 +14,29 @@ keys = st.text("abcxyz_", min_size=1, max_size=3)
 
 @st.composite
 def boxes(draw: st.DrawFn) -> spaces.Box:
-    dtype = np.dtype(draw(st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"])))
+    dtype = np.dtype(draw(st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "b1"])))
     shape = draw(shapes)
-    if dtype.kind == "f":
-        low, high = draw(st.sampled_from([(-1.0, 1.0), (-np.inf, np.inf), (0.0, np.inf), (0.5, 0.5)]))
+    low: float
+    high: float
+    if dtype.kind == "b":
+        low, high = draw(st.sampled_from([(0, 1), (0, 0), (1, 1)]))
+    elif dtype.kind == "f":
+        most = float(np.finfo(dtype).max)
+        ends = [
+            (-1.0, 1.0),
+            (-np.inf, np.inf),
+            (0.0, np.inf),
+            (-np.inf, -2.0),
+            (0.5, 0.5),
+            (-most, most),
+            (most, np.inf),
+        ]
+        low, high = draw(st.sampled_from(ends))
     else:
-        least, most = int(np.iinfo(dtype.name).min), int(np.iinfo(dtype.name).max) - (dtype.itemsize == 8)
-        bounds = sorted(draw(st.tuples(st.integers(least, most), st.integers(least, most))))
+        least, greatest = int(np.iinfo(dtype.name).min), int(np.iinfo(dtype.name).max)
+        ends_of_type = st.sampled_from([least, greatest])
+        one_end = st.one_of(ends_of_type, st.integers(least, greatest))
+        bounds = sorted(draw(st.tuples(one_end, one_end)))
         low, high = bounds[0], bounds[1]
     return spaces.Box(low, high, shape, dtype.type)
 

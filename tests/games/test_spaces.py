@@ -12,6 +12,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollgym.games.draws import Draws, sampler
 from rollgym.games.errors import GameError
 from rollgym.games.spaces import describe, flatten, flattener, leaves
 from tests.games.space_strategies import any_spaces, equal
@@ -85,8 +86,7 @@ def rebuild(space: spaces.Space[Any], values: list[Any]) -> Any:
 
 @given(any_spaces, st.integers(0, 1000))
 def test_flat_values_lose_nothing_and_fit_their_leaves(space: spaces.Space[Any], seed: int) -> None:
-    space.seed(seed)
-    value = space.sample()
+    value = sampler(space)(Draws(seed, 0, 0, 0))
     flat = flattener(space)(value)
     for leaf, part in zip(leaves(space), flat, strict=True):
         block = np.empty((1, *leaf.shape), leaf.dtype)
