@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgpack
 import pytest
@@ -26,11 +26,13 @@ from rollgym.protocol.episode import (
     Info,
     Own,
     RollbackEvent,
+    Status,
     Tail,
     canonical_layout,
     content_digest,
 )
 from rollgym.protocol.messages import CLIENT_EVENTS, SERVER_EVENTS, GameIdentity, PlaySettings
+from rollgym.protocol.names import joined
 from rollgym.protocol.packets import (
     ADVANTAGE_UNIT,
     BYE_REASONS,
@@ -274,3 +276,15 @@ def test_no_number_with_a_unit_is_left_unchecked() -> None:
 
 def _places(said: str) -> list[re.Match[str]]:
     return list(re.finditer(re.escape(said), TEXT))
+
+
+def test_every_status_is_on_the_page() -> None:
+    statuses = get_args(Status)
+    assert [status for status in statuses if f"`{status}`" not in section("Header")] == []
+    assert [status for status in statuses if f"`{status}`" not in section("Leaving")] == []
+
+
+def test_names_of_columns_are_escaped_as_the_page_says() -> None:
+    assert joined(["observations", "x", "a/b"], "/") == "observations/x/a%2Fb"
+    assert "`observations/x/a%2Fb`" in section("Canonical columns")
+    assert joined(["%", ""], "/") == "%25/%"
