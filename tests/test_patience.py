@@ -21,7 +21,7 @@ NAMED = {"run", "call", "check_output", "communicate", "join", "result", "urlope
 
 
 def impatient(source: str) -> list[int]:
-    """The lines with a wait that a number bounds, unless its line says that it is no wait for something."""
+    """The lines with a wait that a small number bounds, unless its line says that it is no wait for something."""
     lines = source.splitlines()
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -33,10 +33,9 @@ def impatient(source: str) -> list[int]:
             bounds += node.args[:1]
         elif name in SECOND:
             bounds += node.args[1:2]
-        numbers = [
-            bound for bound in bounds if isinstance(bound, ast.Constant) and isinstance(bound.value, int | float)
-        ]
-        if numbers and not any("not a wait" in line for line in lines[node.lineno - 1 : node.end_lineno]):
+        given = [bound.value for bound in bounds if isinstance(bound, ast.Constant)]
+        small = any(isinstance(value, int | float) and value < PATIENCE for value in given)
+        if small and not any("not a wait" in line for line in lines[node.lineno - 1 : node.end_lineno]):
             found.append(node.lineno)
     return found
 
@@ -51,6 +50,7 @@ def test_waits_are_patient(path: Path) -> None:
     [
         ("asyncio.timeout(10)", True),
         ("asyncio.timeout(PATIENCE)", False),
+        ("asyncio.timeout(300)", False),
         ("asyncio.wait_for(x, 1.5)", True),
         ("asyncio.wait_for(x, WAIT)", False),
         ("wait_for(x, timeout=3)", True),
