@@ -139,6 +139,23 @@ class Copier:
                 found[path.lstrip(".")] = shown
         return found
 
+    def tree(self, snapshot: Snapshot) -> list[tuple[str, int]]:
+        """All objects of a snapshot by their shortest paths: each with the number of the one that holds it, -1 for the
+        root."""
+        found: list[tuple[str, int]] = []
+        todo: deque[tuple[str, Any, int]] = deque([("", self.root, -1)])
+        seen: set[int] = set()
+        while todo:
+            path, item, holder = todo.popleft()
+            number = snapshot.index.get(id(item))
+            if number is None or id(item) in seen:
+                continue
+            seen.add(id(item))
+            _, kind, content = snapshot.records[number]
+            found.append((path.lstrip("."), holder))
+            todo.extend((path + label, part, len(found) - 1) for label, part in kind.parts(item, content))
+        return found
+
     def reached(self, snapshot: Snapshot) -> list[Any]:
         """All objects of a snapshot, in the order of its bytes: the same in every process."""
         writer = _Writer(self, snapshot)

@@ -6,6 +6,7 @@ other side of a connection or from a file of somebody else.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from importlib import import_module
@@ -75,9 +76,12 @@ def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
 def _called(name: str, given: dict[str, Any]) -> tuple[Any, str]:
     found = find_callable("game", name)
     try:
-        return found(**given), module_of(name)
+        inspect.signature(found).bind(**given)
     except TypeError as error:
         raise GameError(f"{name} parameters", given, f"parameters that the callable takes ({error})") from error
+    except ValueError:
+        pass  # some callables of C say nothing of what they take
+    return found(**given), module_of(name)
 
 
 def _registered(name: str, given: dict[str, Any]) -> tuple[Any, str]:

@@ -1,7 +1,9 @@
-"""Is a game safe to roll back, why not if not, and what does it cost?
+"""Is a game safe to roll back, why not if not, what does it need to be played, and what does it cost?
 
-Episodes are played straight on and recorded; then everything that rollback, another peer or the server's audit would
-do is done to them, and every state, observation, reward, end and info must come out the same, bit for bit.
+Episodes are played straight on and recorded; then everything that rollback, another peer, the simulator or the
+server's audit would do is done to them, and every state, observation, reward, end and info must come out the same, bit
+for bit. Where something differs, experiments say why: the same is done again with one thing held fast, or with one
+thing made different. A reason is given only if an experiment showed it.
 """
 
 from __future__ import annotations
@@ -10,72 +12,40 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from msgspec import Struct
-
-from rollgym.checking import causes
-from rollgym.checking.cost import Cost, measure
-from rollgym.checking.other_process import OtherProcess, ProcessFailed
-from rollgym.checking.outside import Outside, clock, drawn_from, global_random, seed_global_random
+from rollgym.checking import beyond, causes
+from rollgym.checking.cost import measure
+from rollgym.checking.elsewhere import Elsewhere
+from rollgym.checking.evidence import Evidence
+from rollgym.checking.instances import meet
+from rollgym.checking.other_process import ProcessFailed
+from rollgym.checking.outside import Held, LuckHeld, Outside, drawn_from, seed_global_random, surrounded
 from rollgym.checking.raised import described
-from rollgym.checking.trace import (
-    ABSENT,
-    Difference,
-    Shown,
-    Trace,
-    bots,
-    difference,
-    record,
-    replay,
-    shortened,
-    show,
-    state_difference,
+from rollgym.checking.report import UNCHECKED, UNSAFE, Check, Finding, Report, as_finding, verdict
+from rollgym.checking.rolling import Doing, Rolling, nothing_to_tell
+from rollgym.checking.starting import ILLEGAL, could_not, has_mask
+from rollgym.checking.surroundings import (
+    OTHER,
+    OTHER_CLOCKS,
+    REAL,
+    ClockHeld,
+    EntropyHeld,
+    Surroundings,
+    forget_looks,
+    looks,
 )
-from rollgym.games.contract import Game, JointInput
+from rollgym.checking.timing import Stopwatch
+from rollgym.checking.trace import Difference, Shown, Trace, bots, located, played, record, replay
+from rollgym.games.contract import Game
 from rollgym.games.errors import GameError, Unsafe
 from rollgym.games.registry import make
 
-CLOCK = (1_700_000_000.0, 0.001)
-"""What the clock says while episodes are recorded and played again: a start and a step, in seconds."""
-OTHER_CLOCK = (2_000_000_000.0, 7.7)
-LUCK = 1
-"""What the global generators are seeded with meanwhile."""
-ROLLBACKS_BY_REPLAY = 25
-"""Places at which a game is rolled back whose every load plays the episode again."""
+__all__ = ["Check", "Finding", "Report", "check"]
 
+PLACES_BY_REPLAY = 12
+"""Frames between the places at which it is tried whether a game holds whose every load plays the episode again."""
 
-class Check(Struct, frozen=True):
-    """One thing that must hold."""
-
-    name: str
-    ok: bool
-    detail: str = ""
-    """The first difference, in words."""
-    cause: str = ""
-    """What it usually comes from, and what to do."""
-    frame: int | None = None
-    path: str | None = None
-    """The field of the state, or the part of what was given out, that differs first."""
-    first: str | None = None
-    again: str | None = None
-
-
-class Report(Struct, frozen=True):
-    """What was found out about a game."""
-
-    game: str
-    ok: bool
-    checks: list[Check]
-    version: str = ""
-    agents: list[str] = []
-    players: int = 0
-    snapshot: str = ""
-    """How its state is saved: ``own``, ``copy``, ``native`` or ``replay``."""
-    fps: float = 0.0
-    episodes: int = 0
-    frames: int = 0
-    rollbacks: int = 0
-    cost: Cost | None = None
-    notes: list[str] = []
+USUAL = Surroundings()
+"""What is around while episodes are recorded, and played again."""
 
 
 def check(
@@ -89,80 +59,96 @@ def check(
     fps: float | None = None,
     elsewhere: bool = True,
     said: Callable[[Check], None] = lambda _: None,
+    doing: Doing = nothing_to_tell,
 ) -> Report:
     """Check a game by name. ``frames`` are played with random actions and again with each policy of ``policies``.
 
     Without ``elsewhere`` no other process is started, which is quicker and can not see what differs between processes.
-    ``said`` hears of every check when it is done. Raises :class:`~rollgym.games.errors.GameError` for a name,
-    parameters or a
-    policy that can not be used; a game that can not be copied, or that raises something else, is a finding, not an
-    error.
+    ``said`` hears of every check when it is done, ``doing`` what is going on, many times a second. Raises
+    :class:`~rollgym.games.errors.GameError` for a name, parameters or a policy that can not be used. A game that can
+    not be copied, or that raises while it is played, is not safe; one that can not be made, reset or stepped at all
+    could not be checked.
     """
+    given = dict(parameters or {})
+    watch = Stopwatch()
+    forget_looks()
+    doing("making the game")
     try:
-        game = make(game_id, parameters)
+        with surrounded(USUAL), watch.of("constructor"):
+            game = make(game_id, given)
     except Unsafe as error:
         return _refused(game_id, error, said)
     except GameError:
         raise
     except Exception as error:  # noqa: BLE001 - the code of users may raise anything
-        return _raised(game_id, [], error, said)
-    checker = _Checker(game_id, dict(parameters or {}), game, window, said)
+        return Report(game_id, UNCHECKED, [], [could_not("making it", error)])
+    checker = _Checker(game_id, given, game, window, watch, said, doing)
     try:
         return checker.run(policies, frames, seed, fps, elsewhere)
-    except GameError:
-        raise
-    except Exception as error:  # noqa: BLE001 - here as well
-        return _raised(game_id, checker.checks, error, said)
     finally:
         game.close()
 
 
 def _refused(game_id: str, error: Unsafe, said: Callable[[Check], None]) -> Report:
-    found = Check("snapshot", False, f"{error.field} is {error.value}", error.expected, path=error.field)
+    text = f"{error.field} is {error.value}"
+    found = Check("snapshot", False, text, error.expected, path=error.field, code="snapshot")
     said(found)
-    return Report(game_id, False, [found])
+    return Report(game_id, UNSAFE, [found], [as_finding(found)])
 
 
-def _raised(game_id: str, checks: list[Check], error: Exception, said: Callable[[Check], None]) -> Report:
-    found = Check("plays", False, described(error))
-    said(found)
-    return Report(game_id, False, [*checks, found])
+class _Stopped(Exception):
+    """The rest can not be checked."""
 
 
 class _Checker:
     def __init__(
-        self, game_id: str, parameters: dict[str, Any], game: Game, window: int, said: Callable[[Check], None]
+        self,
+        game_id: str,
+        parameters: dict[str, Any],
+        game: Game,
+        window: int,
+        watch: Stopwatch,
+        said: Callable[[Check], None],
+        doing: Doing,
     ) -> None:
         self._id, self._parameters, self._game, self._window = game_id, parameters, game, window
-        self._said = said
+        self._watch, self._said, self._doing = watch, said, doing
         self.checks: list[Check] = []
-        self._evidence = causes.Evidence(game)
+        self.findings: list[Finding] = []
+        self._evidence = Evidence(game)
+        self._draws: list[str] = []
         self._rollbacks = 0
+        self._outside_before: dict[int, Any] = {}
+        """What the variables outside of the environment were when a trace began, by its id."""
 
     def run(self, policies: Sequence[str], frames: int, seed: int, fps: float | None, elsewhere: bool) -> Report:
         game = self._game
         names = list(dict.fromkeys(("random", *policies)))
         players = {name: bots(game, name, seed) for name in names}
+        rate = float(game.spec.fps if fps is None else fps)
+        traces: list[Trace] = []
+        cost = None
         try:
             outside = Outside(game)
-            traces = [t for name in names for t in self._recorded(players[name], seed, frames)]
-            self._evidence.outside = outside.changed()
+            for name in names:
+                traces += self._recorded(players[name], seed, frames, outside)
+            self._all_checks(traces, outside, elsewhere)
+            with surrounded(USUAL):
+                cost = measure(game, max(traces, key=lambda trace: len(trace.inputs)), rate, REAL["perf_counter"])
         except Unsafe as error:
             return _refused(self._id, error, self._said)
-        self._again(traces)
-        self._wall_time(traces)
-        self._global_random(traces)
-        self._roll_back(traces, frames)
-        if elsewhere:
-            self._processes(traces)
-        rate = float(game.spec.fps if fps is None else fps)
-        with global_random(LUCK):
-            cost = measure(game, max(traces, key=lambda trace: len(trace.inputs)), rate)
+        except _Stopped:
+            pass
+        except Exception as error:  # noqa: BLE001 - the code of users may raise anything
+            self._raised(error)
+        self.findings += beyond.found(game, self._evidence, traces, self._watch, self._draws)
         spec = game.spec
+        said = verdict(self.checks, self.findings)
         return Report(
             self._id,
-            all(found.ok for found in self.checks),
+            said,
             self.checks,
+            self.findings,
             spec.version,
             list(spec.agents),
             spec.players,
@@ -172,180 +158,209 @@ class _Checker:
             sum(len(trace.inputs) for trace in traces),
             self._rollbacks,
             cost,
-            self._evidence.notes(),
+            said == "safe",
         )
 
-    def _recorded(self, players: Sequence[Any], seed: int, frames: int) -> Iterable[Trace]:
+    def _recorded(self, players: Sequence[Any], seed: int, frames: int, outside: Outside) -> Iterable[Trace]:
         left = frames
         while left > 0:
-            with global_random(LUCK), clock(*CLOCK):
+            trace = Trace(seed, game=self._game)
+            self._outside_before[id(trace)] = outside.held.save()
+            with surrounded(USUAL):
                 before = drawn_from()
-                trace = record(self._game, players, seed, left)
-                self._evidence.draws = [
-                    name for name, a, b in zip(("random", "numpy.random"), before, drawn_from(), strict=True) if a != b
-                ] or self._evidence.draws
+                try:
+                    record(self._game, players, seed, left, trace=trace, doing=self._doing, watch=self._watch)
+                except Unsafe:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the code of users may raise anything
+                    raise self._broken_off(trace, error) from None
+                for name, a, b in zip(("random", "numpy.random"), before, drawn_from(), strict=True):
+                    if a != b and name not in self._draws:
+                        self._draws.append(name)
             yield trace
             left -= len(trace.inputs)
             seed += 1
 
+    def _broken_off(self, trace: Trace, error: Exception) -> _Stopped:
+        """It raised while it was played straight on: nothing is known if that was at once."""
+        env = self._evidence.innermost
+        if trace.inputs:
+            self._raised(error, len(trace.inputs), ILLEGAL if env is not None and has_mask(env) else "")
+        else:
+            self.findings.append(could_not("the first step" if trace.shown else "the reset", error, env))
+        return _Stopped()
+
+    def _raised(self, error: Exception, frame: int | None = None, cause: str = "") -> None:
+        text = str(error) if isinstance(error, GameError) else described(error)
+        self._add(Check("plays", False, text, cause, frame, code="raised"))
+
     # -- the checks ----------------------------------------------------------------------------------------------------
 
-    def _again(self, traces: list[Trace]) -> None:
-        self._compare("reset and the same actions", traces, self._replayed)
+    def _all_checks(self, traces: list[Trace], outside: Outside, elsewhere: bool) -> None:
+        away = Elsewhere(self._id, self._parameters, traces, self._game.spec.agents, self._doing)
+        changed = outside.changed()
+        for trace in traces:
+            found = self._parting(trace, self._replayed(trace))
+            if found is not None:
+                self._unrepeated(trace, found, outside, changed, away if elsewhere else None)
+                return
+        self._tell("repetition", "reset and the same actions", None)
+        matter = [
+            *(["clock"] if not self._wall_time(traces) else []),
+            *(["luck"] if not self._global_random(traces) else []),
+            *(["entropy"] if not self._system_random(traces) else []),
+        ]
+        self._roll_back(traces, outside, changed)
+        if not matter:
+            self._instances(traces, outside)
+        if elsewhere:
+            self._processes(away, matter)
 
-    def _wall_time(self, traces: list[Trace]) -> None:
-        self._compare("wall time", traces, lambda trace: self._replayed(trace, when=OTHER_CLOCK))
+    def _unrepeated(
+        self, trace: Trace, found: Difference, outside: Outside, changed: list[str], away: Elsewhere | None
+    ) -> None:
+        """Plain repetition fails. Is it what is left outside of the environment?"""
+        repeated = False
+        if changed:
+            outside.held.load(self._outside_before[id(trace)])
+            repeated = self._parting(trace, self._replayed(trace)) is None
+        new = None
+        if not repeated and away is not None:
+            try:
+                new = away.repeats()
+            except ProcessFailed:
+                new = None
+        self._tell("repetition", "reset and the same actions", found, causes.repetition(changed, repeated, new))
 
-    def _global_random(self, traces: list[Trace]) -> None:
-        self._compare("global random state", traces, lambda trace: self._replayed(trace, luck=99, disturb=True))
+    def _wall_time(self, traces: list[Trace]) -> bool:
+        def play(trace: Trace, clock: tuple[float, float]) -> Generator[Shown, None, None]:
+            return self._replayed(trace, USUAL._replace(clock=clock))
+
+        each = (self._first(traces, lambda trace, c=clock: play(trace, c)) for clock in OTHER_CLOCKS)  # type: ignore[misc]
+        return self._tell("clock", "wall time", next(filter(None, each), None), causes.clock())
+
+    def _global_random(self, traces: list[Trace]) -> bool:
+        found = self._first(traces, lambda trace: self._replayed(trace, USUAL._replace(luck=OTHER.luck), disturb=True))
+        return self._tell("global_random", "global random state", found, causes.luck(self._draws))
+
+    def _system_random(self, traces: list[Trace]) -> bool:
+        found = self._first(traces, lambda trace: self._replayed(trace, USUAL._replace(entropy=OTHER.entropy)))
+        return self._tell("unseeded", "random numbers of the system", found, causes.entropy())
 
     def _replayed(
-        self, trace: Trace, luck: int = LUCK, when: tuple[float, float] = CLOCK, disturb: bool = False
+        self,
+        trace: Trace,
+        surroundings: Surroundings = USUAL,
+        disturb: bool = False,
     ) -> Generator[Shown, None, None]:
         """Play again, in the surroundings of the recording unless others are wanted."""
-        with global_random(luck), clock(*when):
+        with surrounded(surroundings):
             for number, shown in enumerate(replay(self._game, trace)):
+                self._doing(f"playing again, frame {number} of {len(trace.inputs)}")
                 yield shown
                 if disturb:
-                    seed_global_random(luck + number)
+                    seed_global_random(surroundings.luck + number)
 
-    def _roll_back(self, traces: list[Trace], frames: int) -> None:
-        distances = sorted({1, 2, self._window} - {0})
-        by_replay = self._evidence.method == "replay"
-        stride = max(1, frames // ROLLBACKS_BY_REPLAY) if by_replay else 1
-        found = None
+    def _instances(self, traces: list[Trace], outside: Outside) -> None:
+        self._doing("playing two instances in one process")
+        met = meet(self._game, lambda: make(self._id, self._parameters), traces, outside)
+        name = "two instances in one process"
+        self._tell("instances", name, None if met is None else met.found, None if met is None else causes.meeting(met))
+
+    def _roll_back(self, traces: list[Trace], outside: Outside, changed: list[str]) -> None:
+        wanted = sorted({1, 2, self._window} - {0})
+        stride = self._evidence.stride(sum(len(trace.inputs) for trace in traces))
+        rolling = Rolling(self._game, doing=self._doing)
+        found = cause = None
         for trace in traces:
-            with global_random(LUCK), clock(*CLOCK):
-                try:
-                    found = self._rolled_back(trace, distances, stride)
-                except Unsafe as error:
-                    found = Difference(-1, "state", error.field, "played once", str(error.value))
+            found = rolling.back(trace, wanted, stride)
             if found is not None:
+                cause = self._why_not_back(trace, wanted, stride, outside, changed)
                 break
-        self._tell(f"rollback by {', '.join(map(str, distances))} frames", found)
+        happened = [distance for distance in wanted if rolling.distances[distance]]
+        self._rollbacks = sum(rolling.distances.values())
+        frames = "frame" if happened == [1] else "frames"
+        self._tell("rollback", f"rollback by {', '.join(map(str, happened or wanted))} {frames}", found, cause)
+        missing = [distance for distance in wanted if distance not in happened]
+        if missing and found is None:
+            self.findings.append(beyond.shallow(happened, missing, traces))
 
-    def _rolled_back(self, trace: Trace, distances: list[int], stride: int) -> Difference | None:
-        game, inputs = self._game, trace.inputs
-        wrong = [*inputs[len(inputs) // 2 :], *inputs[::-1]]
-        game.reset(trace.seed)
-        snapshots = [game.save()]
-        for frame in range(len(inputs)):
-            found = self._step(trace, frame, snapshots)
-            if found is not None:
-                return found
-            before = game.state_bytes(snapshots[-1])
-            game.observe()
-            if game.state_bytes(game.save()) != before:
-                return Difference(frame, "state", "", "before observe()", "another one after it")
-            if frame % stride:
-                continue
-            for distance in distances:
-                back = frame + 1 - distance
-                if back < 0:
-                    continue
-                # First what was predicted, wrongly; then what really was. The prediction goes on into a frame that was
-                # never played before: what a game remembers of it comes from a state that was wrong.
-                game.load(snapshots[back])
-                self._mispredict(wrong[back : back + distance + 1])
-                game.load(snapshots[back])
-                del snapshots[back + 1 :]
-                self._rollbacks += 1
-                for at in range(back, frame + 1):
-                    found = self._step(trace, at, snapshots)
-                    if found is not None:
-                        return found
-        return None
+    def _why_not_back(self, trace: Trace, wanted: list[int], stride: int, outside: Outside, changed: list[str]) -> str:
+        def holds(held: Held) -> bool:
+            return Rolling(self._game, [held], self._doing).back(trace, wanted, stride) is None
 
-    def _mispredict(self, inputs: list[JointInput]) -> None:
-        for joint in inputs:
-            if self._game.step(joint).terminal:
-                return
+        experiments: list[tuple[str, Held, bool, Callable[[], str]]] = [
+            ("variables outside of the environment", outside.held, bool(changed), lambda: causes.outside(changed)),
+            ("the clock", ClockHeld(), looks("clock") > 0, causes.clock),
+            ("random and numpy.random", LuckHeld(), bool(self._draws), lambda: causes.luck(self._draws)),
+            ("the system's random numbers", EntropyHeld(), looks("entropy") > 0, causes.entropy),
+        ]
+        for _, held, likely, text in experiments:
+            if likely and holds(held):
+                return text()
+        if self._evidence.method == "native":
+            copied = self._otherwise("copy", trace, wanted, stride)
+            if copied is not None:
+                return causes.native(self._evidence.environment, self._evidence.pickled, copied)
+        foreign = self._evidence.method == "copy"
+        replayed = self._otherwise("replay", trace, wanted, max(stride, PLACES_BY_REPLAY)) if foreign else None
+        return causes.unknown([name for name, *_ in experiments], replayed)
 
-    def _step(self, trace: Trace, frame: int, snapshots: list[Any]) -> Difference | None:
-        game = self._game
-        outcome = game.step(trace.inputs[frame])
-        snapshots.append(game.save())
-        shown = show(game, outcome, snapshots[-1])
-        if shown == trace.shown[frame + 1]:
+    def _otherwise(self, snapshot: str, trace: Trace, wanted: list[int], stride: int) -> bool | None:
+        """Whether another way to save holds. None if it can not be tried."""
+        adapter = {**self._parameters.get("adapter", {}), "snapshot": snapshot}
+        if snapshot == "replay":
+            adapter["replay_limit"] = len(trace.inputs) + 1
+        try:
+            with surrounded(USUAL):
+                game = make(self._id, {**self._parameters, "adapter": adapter})
+        except Exception:  # noqa: BLE001 - then it is no way out, which is all that is asked
             return None
-        return self._located(trace, frame, shown, snapshots[-1])
+        try:
+            with surrounded(USUAL):
+                again = played(game, trace)
+            return Rolling(game, doing=self._doing).back(again, wanted, stride) is None
+        except Exception:  # noqa: BLE001 - the same
+            return None
+        finally:
+            game.close()
 
-    def _processes(self, traces: list[Trace]) -> None:
+    def _processes(self, away: Elsewhere, matter: list[str]) -> None:
         name = "another process, another PYTHONHASHSEED"
         try:
-            runs = [self._elsewhere(traces, seed) for seed in (1, 2)]
-            one, two = (run.answer()[0] for run in runs)
-            here = [trace.shown for trace in traces]
-            agents = self._game.spec.agents
-            # Two others may differ by their hash seeds, or agree and differ from this one.
-            place, seeds = _first_difference(one, two, agents), (1, 2)
-            if place is None:
-                place, seeds = _first_difference(here, one, agents), (1, 1)
-            self._tell(name, None if place is None else self._differing_elsewhere(traces, one, place, seeds))
+            parted = away.parted(matter)
         except ProcessFailed as error:
-            self._tell(name, Difference(-1, "process", "", "an answer", str(error)))
-
-    def _elsewhere(self, traces: list[Trace], hash_seed: int, at: tuple[int, int] = (-1, 0)) -> OtherProcess:
-        return OtherProcess(self._id, self._parameters, traces, hash_seed, at)
-
-    def _differing_elsewhere(
-        self, traces: list[Trace], one: list[list[Shown]], place: tuple[int, int, Difference], seeds: tuple[int, int]
-    ) -> Difference:
-        """The same once more: is it the hash seed, and which field of the state is it?"""
-        number, row, found = place
-        runs = [self._elsewhere(traces, seed, (number, row)) for seed in (*seeds, 1)]
-        answers = [run.answer() for run in runs]
-        self._evidence.hash_seed = seeds == (1, 2) and answers[2][0] == one
-        first, again = (fields for _, fields in answers[:2])
-        for name in [*first, *(name for name in again if name not in first)]:
-            a, b = first.get(name, ABSENT), again.get(name, ABSENT)
-            if a != b:
-                return found._replace(part="state", path=name, first=shortened(a), again=shortened(b))
-        return found
+            self._tell(
+                "process", name, Difference(-1, "process", "", "an answer", str(error)), "it does not play there"
+            )
+            return
+        if parted is None:
+            self._tell("process", name, None)
+        else:
+            self._tell("process", name, parted.found, causes.processes(parted, self._draws))
 
     # -- comparing -----------------------------------------------------------------------------------------------------
 
-    def _compare(self, name: str, traces: list[Trace], play: Callable[[Trace], Generator[Shown, None, None]]) -> None:
-        self._tell(name, next(filter(None, (self._parting(trace, play(trace)) for trace in traces)), None))
+    def _first(self, traces: list[Trace], play: Callable[[Trace], Generator[Shown, None, None]]) -> Difference | None:
+        return next(filter(None, (self._parting(trace, play(trace)) for trace in traces)), None)
 
     def _parting(self, trace: Trace, played: Generator[Shown, None, None]) -> Difference | None:
         with closing(played):
             for row, shown in enumerate(played):
                 if shown != trace.shown[row]:
-                    return self._located(trace, row - 1, shown, self._game.save())
+                    return located(self._game, trace, row - 1, shown, self._game.save())
         return None
 
-    def _located(self, trace: Trace, frame: int, shown: Shown, snapshot: Any) -> Difference | None:
-        """The first difference; a field of the state if one differs there, otherwise what was given out."""
-        game, before = self._game, trace.snapshots[frame + 1]
-        field = state_difference(game.state_fields(before), game.state_fields(snapshot))
-        if field is not None:
-            return Difference(frame, "state", *field)
-        given = difference(frame, trace.shown[frame + 1], shown, game.spec.agents)
-        if given is not None and given.part == "observations":
-            seen = (dict(zip(game.spec.agents, o, strict=True)) for o in (game.observe_at(before), game.observe()))
-            field = state_difference(*seen)
-            return given if field is None else Difference(frame, "observations", *field)
-        return given
-
-    def _tell(self, name: str, found: Difference | None) -> None:
+    def _tell(self, code: str, name: str, found: Difference | None, cause: str | None = None) -> bool:
         if found is None:
-            result = Check(name, True)
-        else:
-            cause = causes.usual_cause(name, found, self._evidence, [c.name for c in self.checks if not c.ok])
-            result = Check(
-                name, False, str(found), cause, found.frame, found.path or found.part, found.first, found.again
-            )
+            self._add(Check(name, True, code=code))
+            return True
+        path = found.path or found.part
+        self._add(Check(name, False, str(found), cause or "", found.frame, path, found.first, found.again, code))
+        return False
+
+    def _add(self, result: Check) -> None:
         self.checks.append(result)
+        if not result.ok:
+            self.findings.append(as_finding(result))
         self._said(result)
-
-
-def _first_difference(
-    one: list[list[Shown]], two: list[list[Shown]], agents: Sequence[str]
-) -> tuple[int, int, Difference] | None:
-    for number, (first, second) in enumerate(zip(one, two, strict=True)):
-        for row, (a, b) in enumerate(zip(first, second, strict=False)):
-            found = difference(row - 1, a, b, agents)
-            if found is not None:
-                return number, row, found
-    return None

@@ -51,36 +51,36 @@ class Written:
 
         Raises :class:`~rollgym.games.errors.Unsafe` for what can not be copied.
         """
-        self._copier = Copier(holder)
+        self.copier = Copier(holder)
         found = _native_part(holder.env) if native else None
         self.name = "native" if found is not None else "copy"
         self._pristine = None
         if found is not None:
-            self._copier.teach(type(found), natives.NativeState())
+            self.copier.teach(type(found), natives.NativeState())
             return
-        self._pristine = self._copier.save()
-        self._copier.mark_constant(self._pristine)
-        self._spaces = [item for item in self._copier.reached(self._pristine) if isinstance(item, spaces.Space)]
+        self._pristine = self.copier.save()
+        self.copier.mark_constant(self._pristine)
+        self._spaces = [item for item in self.copier.reached(self._pristine) if isinstance(item, spaces.Space)]
 
     def begin(self, seed: int) -> None:
         if self._pristine is not None:
-            self._copier.load(self._pristine)
+            self.copier.load(self._pristine)
             seed_spaces(self._spaces, seed)
 
     def stepped(self, joint: JointInput, seen: bytes) -> None:
         return None
 
     def save(self) -> Any:
-        return self._copier.save()
+        return self.copier.save()
 
     def load(self, snapshot: Any) -> None:
-        self._copier.load(snapshot)
+        self.copier.load(snapshot)
 
     def state_bytes(self, snapshot: Any) -> bytes:
-        return self._copier.state_bytes(snapshot)
+        return self.copier.state_bytes(snapshot)
 
     def fields(self, snapshot: Any) -> Mapping[str, Any]:
-        return self._copier.fields(snapshot)
+        return self.copier.fields(snapshot)
 
 
 def _native_part(env: Any) -> Any | None:

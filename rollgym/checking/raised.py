@@ -6,15 +6,15 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-_OURS = str(Path(__file__).parents[1]) + "/"
-_LIBRARIES = tuple(sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+OURS = str(Path(__file__).parents[1]) + "/"
+LIBRARIES = tuple(sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def described(error: BaseException) -> str:
     """``RuntimeError: no more moves (my_env.py:14)``. The deepest line of the user's own code, if any."""
     text = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    foreign = [frame for frame in frames if not frame.filename.startswith(_OURS)]
-    users = [frame for frame in foreign if not frame.filename.startswith(_LIBRARIES)]
+    foreign = [frame for frame in frames if not frame.filename.startswith(OURS)]
+    users = [frame for frame in foreign if not frame.filename.startswith(LIBRARIES)]
     found = users or foreign or frames
     return f"{text} ({Path(found[-1].filename).name}:{found[-1].lineno})" if found else text

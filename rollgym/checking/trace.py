@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
 
+from rollgym.checking.timing import Stopwatch
 from rollgym.games.contract import Game, JointInput, Outcome
 from rollgym.games.plain import plain_bytes
 from rollgym.games.policies import Policy, make_policy
@@ -54,6 +55,8 @@ class Trace:
     """One more than inputs: the first is of the reset."""
     snapshots: list[Any] = field(default_factory=list)
     ended: bool = False
+    game: Game | None = None
+    """The instance that played it, and that its snapshots belong to."""
 
 
 def bots(game: Game, policy: str, seed: int) -> list[Policy]:
@@ -61,13 +64,26 @@ def bots(game: Game, policy: str, seed: int) -> list[Policy]:
     return [make_policy(policy, game.spec, player, seed + player) for player in range(game.spec.players)]
 
 
-def record(game: Game, policies: Sequence[Policy], seed: int, frames: int) -> Trace:
-    """Let policies play from ``seed``, and keep a snapshot of every state."""
-    trace = Trace(seed)
+def record(
+    game: Game,
+    policies: Sequence[Policy],
+    seed: int,
+    frames: int,
+    *,
+    trace: Trace | None = None,
+    doing: Callable[[str], None] = lambda _: None,
+    watch: Stopwatch | None = None,
+) -> Trace:
+    """Let policies play from ``seed``, and keep a snapshot of every state. What was played before it raised is in
+    ``trace``."""
+    trace = Trace(seed, game=game) if trace is None else trace
+    watch = Stopwatch() if watch is None else watch
     for policy in policies:
         policy.reset(seed)
-    infos = game.reset(seed)
-    _keep(game, trace, _nothing(game, infos))
+    doing("resetting")
+    with watch.of("reset"):
+        infos = game.reset(seed)
+    _keep(game, trace, nothing_yet(game, infos))
     seats = game.spec.seats
     while len(trace.inputs) < frames and not trace.ended:
         seen = game.observe()
@@ -76,17 +92,28 @@ def record(game: Game, policies: Sequence[Policy], seed: int, frames: int) -> Tr
             codec.encode(policy.act(seen[agent], frame))
             for codec, policy, agent in zip(game.spec.input_codecs, policies, seats, strict=True)
         )
-        outcome = game.step(joint)
+        doing(f"playing, frame {frame} of at most {frames}")
+        with watch.of("step"):
+            outcome = game.step(joint)
         trace.inputs.append(joint)
         _keep(game, trace, outcome)
         trace.ended = outcome.terminal
     return trace
 
 
+def played(game: Game, trace: Trace) -> Trace:
+    """The same inputs played by another game, with what that one shows."""
+    again = Trace(trace.seed, list(trace.inputs), ended=trace.ended, game=game)
+    _keep(game, again, nothing_yet(game, game.reset(trace.seed)))
+    for joint in trace.inputs:
+        _keep(game, again, game.step(joint))
+    return again
+
+
 def replay(game: Game, trace: Trace) -> Generator[Shown, None, None]:
     """Play a trace's inputs again from its seed and show every frame, the reset first."""
     infos = game.reset(trace.seed)
-    yield show(game, _nothing(game, infos), game.save())
+    yield show(game, nothing_yet(game, infos), game.save())
     for joint in trace.inputs:
         outcome = game.step(joint)
         yield show(game, outcome, game.save())
@@ -117,6 +144,20 @@ def difference(frame: int, one: Shown, two: Shown, agents: Sequence[str]) -> Dif
     if one.state != two.state:
         return Difference(frame, "state", "", one.state[:16], two.state[:16])
     return None
+
+
+def located(game: Game, trace: Trace, frame: int, shown: Shown, snapshot: Any) -> Difference | None:
+    """The first difference from a trace; a field of the state if one differs there, otherwise what was given out."""
+    before, first = trace.snapshots[frame + 1], trace.game or game
+    field = state_difference(first.state_fields(before), game.state_fields(snapshot))
+    if field is not None:
+        return Difference(frame, "state", *field)
+    given = difference(frame, trace.shown[frame + 1], shown, game.spec.agents)
+    if given is not None and given.part == "observations":
+        seen = (dict(zip(game.spec.agents, o, strict=True)) for o in (first.observe_at(before), game.observe()))
+        field = state_difference(*seen)
+        return given if field is None else Difference(frame, "observations", *field)
+    return given
 
 
 def state_difference(one: Mapping[str, Any], two: Mapping[str, Any]) -> tuple[str, str, str] | None:
@@ -172,7 +213,8 @@ def _keep(game: Game, trace: Trace, outcome: Outcome) -> None:
     trace.shown.append(show(game, outcome, snapshot))
 
 
-def _nothing(game: Game, infos: tuple[Mapping[str, Any], ...]) -> Outcome:
+def nothing_yet(game: Game, infos: tuple[Mapping[str, Any], ...]) -> Outcome:
+    """What a reset gave, as an outcome."""
     count = len(game.spec.agents)
     return Outcome((0.0,) * count, (False,) * count, (False,) * count, infos, False)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollgym.commands.exits import DIFFERENT, refuse
+from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
 from rollgym.commands.options import Params, parameters_from
 
 if TYPE_CHECKING:
-    from rollgym.check import Check, Report
+    from rollgym.checking.report import Check, Report
 
 
 def check(
@@ -30,26 +30,28 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Of the first episode and the bots.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Is this environment safe to roll back? If not: the first field that differs, and the usual cause.
+    """Is this environment safe to roll back? If not: the first field that differs, and why, as experiments showed it.
 
     Plays random actions, rolls back at every frame by 1, 2 and --window frames, and compares states, observations,
-    rewards, ends and infos. Global random state, the clock, PYTHONHASHSEED and the process must not matter. Says what
-    each call costs and the largest prediction window that fits into a frame. NAME is imported: check what you trust.
-    Exit code: 0 safe, 1 not safe, 2 bad usage.
+    rewards, ends and infos. The clock, random numbers of the process and the system, PYTHONHASHSEED, another instance
+    and the process must not matter. Says what playing needs, what each call costs and the largest prediction window
+    that fits into a frame. NAME is imported, in a process of its own: check what you trust.
+    Exit code: 0 safe, 1 not safe, 2 could not be checked, or bad usage.
 
     Example: rollgym check my_package.my_env:make --param size=8
     """
     import msgspec
 
-    from rollgym.check import check as run
+    from rollgym.checking.report import UNCHECKED
+    from rollgym.checking.supervised import supervised
     from rollgym.commands.json_output import print_json
     from rollgym.games.errors import GameError
 
     parameters = parameters_from(param)
-    said = (lambda found: None) if as_json else _say
+    told: dict[str, Any] = {} if as_json else {"said": _say, "progress": _progress}
     try:
-        report = run(
-            game, parameters, policies=policy or [], frames=frames, window=window, seed=seed, fps=fps, said=said
+        report = supervised(
+            game, parameters, policies=policy or [], frames=frames, window=window, seed=seed, fps=fps, **told
         )
     except GameError as error:
         refuse(str(error))
@@ -57,6 +59,8 @@ def check(
         print_json(msgspec.to_builtins(report))
     else:
         _print(report)
+    if report.verdict == UNCHECKED:
+        raise typer.Exit(UNUSABLE)
     if not report.ok:
         raise typer.Exit(DIFFERENT)
 
@@ -70,7 +74,11 @@ def _say(found: Check) -> None:
         return
     typer.echo(f"FAILED  {found.name}")
     typer.echo(f"        {found.detail}")
-    typer.echo(f"        {'needed' if found.name == 'snapshot' else 'usually'}: {found.cause}")
+    typer.echo(f"        {'needed' if found.name == 'snapshot' else 'why'}: {found.cause}")
+
+
+def _progress(text: str) -> None:
+    typer.echo(f"...     {text}", err=True)
 
 
 def _print(report: Report) -> None:
@@ -89,9 +97,20 @@ def _print(report: Report) -> None:
             typer.echo(f"too slow: {frame} is over before one step, its save and its observation are done")
         else:
             typer.echo(f"largest prediction window that fits into {frame}: {cost.window}")
-    for note in report.notes:
-        typer.echo(f"note: {note}")
+    from rollgym.checking.report import UNSAFE
+
+    needs = False
+    for finding in report.findings:
+        if finding.severity in ("note", "needs"):
+            typer.echo(f"{finding.severity}: {finding.text}{'; ' * bool(finding.next)}{finding.next}")
+            needs = needs or finding.severity == "needs"
+        elif finding.severity == "unchecked":
+            typer.echo(f"rollgym: {report.game} could not be checked: {finding.text}", err=True)
+            if finding.next:
+                typer.echo(f"rollgym: what to do: {finding.next}", err=True)
     if report.ok:
-        typer.echo("safe to roll back")
-        return
-    typer.echo("NOT safe to roll back")
+        typer.echo(f"safe to roll back{', with what is named under needs' * needs}")
+    elif report.verdict == UNSAFE:
+        typer.echo("NOT safe to roll back")
+    else:
+        typer.echo("could not be checked")

@@ -7,8 +7,18 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import json
+import os
 import random
+import secrets
+import socket
 import time
+import uuid
+from collections.abc import Callable
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from time import time as now
 from typing import Any
 
 import gymnasium
@@ -72,6 +82,158 @@ class NumpyGlobalRandom(Sound):
 class WallTime(Sound):
     def luck(self, action: Values) -> float:
         return time.time() % 1.0
+
+
+class HourOfDay(Sound):
+    """Day and night, by the wall clock."""
+
+    def luck(self, action: Values) -> float:
+        return 0.01 * (datetime.now().hour >= 12)  # noqa: DTZ005 - the point of it
+
+
+class DayOfWeek(Sound):
+    def luck(self, action: Values) -> float:
+        return 0.01 * date.today().weekday()  # noqa: DTZ011 - the point of it
+
+
+class Formatted(Sound):
+    def luck(self, action: Values) -> float:
+        return 0.01 * int(time.strftime("%d"))
+
+
+class ClockByName(Sound):
+    """Has imported the function, not the module."""
+
+    def luck(self, action: Values) -> float:
+        return 1e-3 * (int(now() * 10) % 7)
+
+
+class ClockAsDefault(Sound):
+    """Has the function as a default and as an attribute."""
+
+    def __init__(self, length: int = 40) -> None:
+        super().__init__(length)
+        self.since = time.perf_counter
+
+    def luck(self, action: Values, clock: Callable[[], int] = time.monotonic_ns) -> float:
+        return (clock() % 1000 + self.since() % 1) * 1e-6
+
+
+class Bytes(Sound):
+    def luck(self, action: Values) -> float:
+        return os.urandom(1)[0] * 1e-3
+
+
+class Secret(Sound):
+    def luck(self, action: Values) -> float:
+        return secrets.randbelow(1000) * 1e-3
+
+
+class Named(Sound):
+    """Gives things names that nobody else has."""
+
+    def luck(self, action: Values) -> float:
+        return uuid.uuid4().int % 1000 * 1e-3
+
+
+class Unseeded(Sound):
+    def luck(self, action: Values) -> float:
+        return float(np.random.default_rng().normal()) + random.Random().random()
+
+
+class ProcessNumber(Sound):
+    def luck(self, action: Values) -> float:
+        return os.getpid() * 1e-3
+
+
+class HostName(Sound):
+    def luck(self, action: Values) -> float:
+        return sum(socket.gethostname().encode()) * 1e-3
+
+
+class RemembersCalls(Sound):
+    @cache  # noqa: B019 - the point of it
+    def first(self, key: int) -> float:
+        return float(np.random.default_rng().random())
+
+    def luck(self, action: Values) -> float:
+        return self.first(self.t)
+
+
+class CachedCounter(Sound):
+    """Counts through a cache, which outlives every episode."""
+
+    @cache  # noqa: B019 - the point of it
+    def first(self, key: int) -> list[int]:
+        return []
+
+    def luck(self, action: Values) -> float:
+        known = self.first(0)
+        known.append(1)
+        return 1e-3 * len(known)
+
+
+class MutableDefault(Sound):
+    def luck(self, action: Values, known: list[int] = []) -> float:  # noqa: B006 - the point of it
+        known.append(1)
+        return 1e-3 * len(known)
+
+
+class CachedOnDisk(Sound):
+    """Plans once, and afterwards reads the plan, which was rounded when it was written."""
+
+    def __init__(self, path: str, length: int = 40) -> None:
+        super().__init__(length)
+        self.plan, self.path = 0.0, path
+
+    def reset(self, *, seed: int | None = None, options: Values | None = None) -> tuple[Values, Values]:
+        file = Path(self.path)
+        if file.exists():
+            self.plan = json.loads(file.read_text())
+        else:
+            self.plan = 1 / 3
+            file.write_text(json.dumps(round(self.plan, 3)))
+        return super().reset(seed=seed)
+
+    def luck(self, action: Values) -> float:
+        return self.plan
+
+
+class _World:
+    """One for all of the process."""
+
+    wind = 0.0
+
+
+_WORLD = _World()
+
+
+class Singleton(Sound):
+    """Sets its module's only world anew in every reset and saves what it can: one instance alone is as it should be."""
+
+    def reset(self, *, seed: int | None = None, options: Values | None = None) -> tuple[Values, Values]:
+        self.world = _WORLD
+        self.world.wind = 0.0
+        return super().reset(seed=seed)
+
+    def luck(self, action: Values) -> float:
+        self.world.wind += 0.01
+        return self.world.wind
+
+
+class OnlyOne(Sound):
+    """A process has room for one."""
+
+    made = 0
+
+    def __init__(self, length: int = 40) -> None:
+        super().__init__(length)
+        type(self).made += 1
+        if self.made > 1:
+            raise RuntimeError("there is one already")
+
+    def close(self) -> None:
+        type(self).made -= 1
 
 
 _MOVES = {"count": 0}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def run(name: str, **options: Any) -> Report:
 
 
 def failures(report: Report) -> dict[str, Check]:
-    return {found.name: found for found in report.checks if not found.ok}
+    return {found.code: found for found in report.checks if not found.ok}
 
 
 def test_a_sound_environment_passes_everything() -> None:
@@ -39,7 +41,9 @@ def test_a_sound_environment_passes_everything() -> None:
         "reset and the same actions",
         "wall time",
         "global random state",
+        "random numbers of the system",
         "rollback by 1, 2, 8 frames",
+        "two instances in one process",
         "another process, another PYTHONHASHSEED",
     ]
     assert (report.frames, report.episodes, report.snapshot, report.notes) == (50, 2, "copy", [])
@@ -49,19 +53,35 @@ def test_a_sound_environment_passes_everything() -> None:
     assert report.version.startswith("2+source-")
 
 
-ROLLBACK = "rollback by 1, 2, 8 frames"
+ROLLBACK, SYSTEM, REPEATED, INSTANCES = "rollback", "unseeded", "repetition", "instances"
 
 
 @pytest.mark.parametrize(
     ("name", "failed", "path", "cause"),
     [
-        ("GlobalRandom", "global random state", "env.place[0]", "generator of random, "),
-        ("NumpyGlobalRandom", "global random state", "env.place[0]", "generator of numpy.random, "),
-        ("WallTime", "wall time", "env.place[0]", "reads the clock"),
+        ("GlobalRandom", "global_random", "env.place[0]", "generator of random, "),
+        ("NumpyGlobalRandom", "global_random", "env.place[0]", "generator of numpy.random, "),
+        ("WallTime", "clock", "env.place[0]", "reads the clock"),
         ("ModuleState", ROLLBACK, "env.place[0]", "tests.adapters.broken._MOVES changed"),
         ("ClassState", ROLLBACK, "env.place[0]", "tests.adapters.broken.ClassState.count changed"),
         ("FreshCopies", ROLLBACK, "left[0]", "EzPickle"),
-        ("HiddenCHandle", ROLLBACK, "env.place[0]", "memory of a C library behind a number"),
+        ("HiddenCHandle", ROLLBACK, "env.place[0]", "{snapshot: replay} was tried as well, and holds"),
+        ("HourOfDay", "clock", "env.place[0]", "reads the clock (at broken.py:"),
+        ("DayOfWeek", "clock", "env.place[0]", "reads the clock (at broken.py:"),
+        ("Formatted", "clock", "env.place[0]", "reads the clock (at broken.py:"),
+        ("Bytes", SYSTEM, "env.place[0]", "that no seed of the episode decides"),
+        ("Secret", SYSTEM, "env.place[0]", "secrets, uuid4 (at broken.py:"),
+        ("Named", SYSTEM, "env.place[0]", "secrets, uuid4 (at broken.py:"),
+        ("Unseeded", SYSTEM, "env.place[0]", "generator without a seed"),
+        ("CachedCounter", REPEATED, "env.place[0]", "broken.CachedCounter.first changed"),
+        (
+            "MutableDefault",
+            REPEATED,
+            "env.place[0]",
+            "the defaults of tests.adapters.broken.MutableDefault.luck() changed",
+        ),
+        ("Singleton", INSTANCES, "env.place[0]", "share state: tests.adapters.broken._WORLD changed"),
+        ("OnlyOne", INSTANCES, "the second instance", "the simulator has several"),
         ("CHandle", "snapshot", "env.counter", "get_state() and set_state(state)"),
         ("Generator", "snapshot", "env.script", "running generator"),
         ("sticky_pong", "snapshot", "env.aec_env.env.env.env.ale", "sticky actions"),
@@ -74,24 +94,46 @@ def test_a_broken_environment_is_caught_and_named(name: str, failed: str, path: 
     assert next(iter(found)) == failed
     assert found[failed].path == path
     assert cause in found[failed].cause
-    if failed != "snapshot":
+    if failed == REPEATED:
+        assert list(found) == [REPEATED]  # all the rest builds on it: nothing is guessed
+        assert "clock" not in found[REPEATED].cause
+    if failed not in ("snapshot", INSTANCES):
         assert found[failed].frame == 0
         assert found[failed].first != found[failed].again
-    if name not in ("CHandle", "Generator", "sticky_pong"):
-        # What can not be rolled back fails there too, for the same reason.
+    if failed not in ("snapshot", REPEATED, INSTANCES) and name not in ("HourOfDay", "DayOfWeek", "Formatted"):
+        # What can not be rolled back fails there too, for the same reason; a coarse clock does not show it.
         assert cause in found[ROLLBACK].cause
+    assert [(f.code, f.severity) for f in report.findings if f.severity == "fails"] == [
+        (c.code, "fails") for c in found.values()
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "path", "cause"),
-    [("SetOrder", "env.place", "PYTHONHASHSEED"), ("UnseededStart", "env.wind", "without a seed in the constructor")],
+    [
+        ("SetOrder", "env.place", "depends on PYTHONHASHSEED"),
+        ("UnseededStart", "env.wind", "such as a generator without a seed"),
+        ("RemembersCalls", "env.place", "such as a generator without a seed"),
+        ("HostName", "env.place", "depends on the name of the machine"),
+        ("ProcessNumber", "env.place", "the process asks for its number (at broken.py:"),
+    ],
 )
 def test_what_differs_between_processes_is_caught_and_named(name: str, path: str, cause: str) -> None:
     found = failures(run(name, elsewhere=True))
-    assert list(found) == ["another process, another PYTHONHASHSEED"]
+    assert list(found) == ["process"]
     (only,) = found.values()
-    assert only.path == path
+    assert only.path is not None
+    assert only.path.startswith(path)
     assert cause in only.cause
+
+
+def test_a_cause_is_named_only_if_an_experiment_showed_it(tmp_path: Path) -> None:
+    (only,) = failures(run("CachedOnDisk", elsewhere=True, parameters={"path": str(tmp_path / "plan")})).values()
+    assert only.code == REPEATED
+    assert "two new processes agree with each other, but not with what was given at first" in only.cause
+    # Without experiments in other processes nothing is known.
+    (only,) = failures(run("CachedOnDisk", parameters={"path": str(tmp_path / "other")})).values()
+    assert only.cause.startswith("something outlives reset(), or decides without a seed")
 
 
 def test_the_way_out_that_is_named_works() -> None:
@@ -113,17 +155,18 @@ def test_policies_are_played_beside_random_actions() -> None:
 def test_it_leaves_no_trace() -> None:
     random.seed(5)
     np.random.seed(5)
-    clocks = (time.time, time.monotonic_ns)
+    clocks = (time.time, time.monotonic_ns, os.urandom, datetime.__dict__["now"])
     run("GlobalRandom")
     assert (random.random(), np.random.random()) == (random.Random(5).random(), np.random.RandomState(5).random())
-    assert (time.time, time.monotonic_ns) == clocks
+    assert (time.time, time.monotonic_ns, os.urandom, datetime.__dict__["now"]) == clocks
+    assert abs(datetime.now(UTC).timestamp() - time.time()) < 3600
 
 
 @pytest.mark.parametrize("game", ["drift", "kitchen", "tictactoe"])
 def test_games_with_a_name_pass(game: str) -> None:
     report = check(game, frames=60, elsewhere=False, window=4)
     assert report.ok, failures(report)
-    assert report.checks[-1].name == "rollback by 1, 2, 4 frames"
+    assert report.checks[-2].name == "rollback by 1, 2, 4 frames"
 
 
 def test_the_largest_window() -> None:
@@ -167,6 +210,7 @@ def test_an_environment_that_raises_is_a_finding() -> None:
     report = json.loads(result.stdout)
     assert not report["ok"]
     assert [(c["name"], c["ok"], c["detail"]) for c in report["checks"]] == [("plays", False, said)]
+    assert [(f["code"], f["severity"], f["frame"]) for f in report["findings"]] == [("raised", "fails", 6)]
 
 
 def test_the_command_prints_json() -> None:
@@ -175,7 +219,9 @@ def test_the_command_prints_json() -> None:
     report = json.loads(done.stdout)
     assert report["ok"] is True
     assert report["cost"]["step"] > 0
-    assert len(report["checks"]) == 5
+    assert len(report["checks"]) == 7
+    assert report["verdict"] == "safe"
+    assert [(f["code"], f["severity"]) for f in report["findings"]] == [("no_end", "needs")]
 
 
 @pytest.mark.parametrize(

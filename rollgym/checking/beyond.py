@@ -1,0 +1,97 @@
+"""What a user should know besides the verdict: what is not recorded as it was given, and what playing needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollgym.checking.evidence import Evidence
+from rollgym.checking.report import Finding
+from rollgym.checking.timing import Stopwatch
+from rollgym.checking.trace import Trace
+from rollgym.games.contract import Game
+from rollgym.protocol.messages import PlaySettings
+
+SLOW = 1.0
+"""Seconds from which on a call is worth a word."""
+
+MANY_OBJECTS = 1000
+
+
+def found(
+    game: Game, evidence: Evidence, traces: Sequence[Trace], watch: Stopwatch, draws: Sequence[str]
+) -> list[Finding]:
+    """All of it, for a game of which ``traces`` were recorded."""
+    return [
+        *_saved(evidence, draws),
+        *_recorded(evidence),
+        *_without_end(game, traces),
+        *slow(watch),
+    ]
+
+
+def shallow(happened: Sequence[int], missing: Sequence[int], traces: Sequence[Trace]) -> Finding:
+    """Some of the rollbacks could not happen."""
+    longest = max(len(trace.inputs) for trace in traces)
+    deepest = f"no rollback deeper than {happened[-1]} happened" if happened else "no rollback happened"
+    text = f"{deepest}: the longest episode has {longest} frame{'s' * (longest != 1)}"
+    return Finding("shallow", "note", text, "more --frames, or a --policy that plays longer, if episodes can be longer")
+
+
+def printed(lines: Sequence[str]) -> list[Finding]:
+    """It prints."""
+    if not lines:
+        return []
+    text = f"it prints ({lines[0][:80]!r}{', and more' if len(lines) > 1 else ''}): that goes to the log of a player"
+    return [Finding("prints", "note", text)]
+
+
+def _saved(evidence: Evidence, draws: Sequence[str]) -> list[Finding]:
+    findings = []
+    if evidence.method == "replay":
+        text = "a load plays the episode again from its reset: its cost grows with every frame"
+        findings.append(Finding("replay", "note", text))
+    if draws:
+        text = f"draws from the global {' and '.join(draws)}"
+        findings.append(Finding("draws", "note", text, "self.np_random"))
+    if evidence.objects >= MANY_OBJECTS:
+        parts = ", ".join(f"{path or 'the environment'} ({count})" for path, count in evidence.largest())
+        text = f"its state has {evidence.objects} objects, each saved in every frame; most are in {parts}"
+        following = "keep what never changes in tuples, arrays, or outside of the environment's attributes"
+        findings.append(Finding("large_state", "note", text, following))
+    return findings
+
+
+def _recorded(evidence: Evidence) -> list[Finding]:
+    findings = []
+    dropped, rounded = evidence.noticed("unrecorded"), evidence.noticed("rounded")
+    if dropped:
+        text = f"infos that are not recorded: {', '.join(dropped)}"
+        findings.append(Finding("infos_dropped", "note", text, "give plain data under texts as keys"))
+    if rounded:
+        text = f"rounded from float64 to the float32 of its space, and recorded so: {', '.join(rounded)}"
+        findings.append(Finding("rounded", "note", text, "a space of float64 keeps every digit"))
+    return findings
+
+
+def _without_end(game: Game, traces: Sequence[Trace]) -> list[Finding]:
+    if game.spec.max_frames is not None or not traces or any(trace.ended for trace in traces):
+        return []
+    longest = max(len(trace.inputs) for trace in traces)
+    text = f"no episode ended within {longest} frames, and the game declares no end"
+    return [Finding("no_end", "needs", text, "set play.frame_limit (--frame-limit), unless players always end it")]
+
+
+def slow(watch: Stopwatch) -> list[Finding]:
+    findings = []
+    limit = PlaySettings().start_timeout
+    for name, seconds in watch.first.items():
+        longest = max(seconds, watch.later.get(name, 0.0))
+        if longest < SLOW:
+            continue
+        first = seconds >= longest
+        what = {"constructor": "its constructor", "reset": "a reset", "step": "a step"}[name]
+        text = f"{what} took {longest:.1f} s{' when called first' if first and name in watch.later else ''}"
+        needs = longest > limit / 2
+        following = f"play.start_timeout (default {limit:g} s) has to be longer" if needs else "players wait meanwhile"
+        findings.append(Finding(f"slow_{name}", "needs" if needs else "note", text, following))
+    return findings
