@@ -8,13 +8,9 @@ from typing import Any
 
 from rollgym.checking.raised import described
 from rollgym.checking.report import Finding
+from rollgym.games.adapters.family import OLD_API
 from rollgym.games.errors import GameError, Unsafe
 
-OLD_API = (
-    "Gymnasium's interface: reset(seed=None, options=None) returns (observation, info), step(action) returns five "
-    "values (observation, reward, terminated, truncated, info). Change the two methods, or wrap the environment: "
-    "shimmy.GymV21CompatibilityV0(env=...) for one of before gym 0.26, shimmy.GymV26CompatibilityV0(env=...) for 0.26"
-)
 CARTRIDGES = (
     "put the cartridge (ROM) where the environment looks for it: pip install 'autorom[accept-rom-license]' && AutoROM"
 )
@@ -33,6 +29,8 @@ def could_not(stage: str, error: BaseException, env: Any = None) -> Finding:
 
 
 def _next(error: BaseException, env: Any) -> tuple[str, str]:
+    if isinstance(error, GameError) and OLD_API in error.expected:
+        return "old_interface", "write these two methods so, or wrap the environment"
     missing = _missing(error)
     if missing is not None:
         return "dependency", missing

@@ -42,7 +42,7 @@ def check(
     """
     import msgspec
 
-    from rollgym.checking.report import UNCHECKED
+    from rollgym.checking.report import UNCHECKED, Finding, Report
     from rollgym.checking.supervised import supervised
     from rollgym.commands.json_output import print_json
     from rollgym.games.errors import GameError
@@ -54,7 +54,9 @@ def check(
             game, parameters, policies=policy or [], frames=frames, window=window, seed=seed, fps=fps, **told
         )
     except GameError as error:
-        refuse(str(error))
+        if not as_json:
+            refuse(str(error))
+        report = Report(game, UNCHECKED, [], [Finding("refused", "unchecked", str(error))])
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

@@ -58,8 +58,7 @@ def test_only_rollbacks_that_happened_are_claimed() -> None:
         ("Lacking", "dependency", "a_module_that_nobody_has", "pip install a_module_that_nobody_has"),
         ("NoCartridge", "cartridge", "Unable to find game", "AutoROM"),
         ("WrongReset", "raised", "the reset failed: RuntimeError: no level (odd.py:", ""),
-        ("Before", "old_interface", "the reset failed", "shimmy.GymV21CompatibilityV0"),
-        ("FourValues", "old_interface", "the first step failed", "returns five values"),
+        ("FourValues", "old_interface", "the first step failed", "wrap"),
     ],
 )
 def test_what_can_not_be_started_could_not_be_checked(name: str, code: str, text: str, following: str) -> None:
@@ -81,11 +80,15 @@ def test_an_action_that_is_not_allowed_has_a_way_out() -> None:
 def test_the_command_exits_2_for_what_could_not_be_checked() -> None:
     done = rollgym(ODD + "Before")
     assert done.exit_code == 2
-    assert "could not be checked" in done.output
-    assert "what to do: Gymnasium's interface" in done.output
+    assert "expected the API of gymnasium 0.26 and later: reset(seed=..., options=...)" in done.output
     done = rollgym(ODD + "Before", "--json")
     assert done.exit_code == 2
-    assert json.loads(done.stdout)["verdict"] == "could not be checked"
+    report = json.loads(done.stdout)
+    assert (report["verdict"], [f["code"] for f in report["findings"]]) == ("could not be checked", ["refused"])
+    done = rollgym(ODD + "Lacking")
+    assert done.exit_code == 2
+    assert "could not be checked: making it failed: ModuleNotFoundError" in done.output
+    assert "what to do: install the package that brings the module a_module_that_nobody_has" in done.output
 
 
 def test_a_process_that_dies_is_reported() -> None:
