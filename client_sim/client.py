@@ -3,53 +3,45 @@
 connect -> join -> (paired) -> play over the relay -> upload every episode -> finished -> verdicts -> done.
 A match that the server annuls before play began leads back to waiting. Whatever happens on the way, exports are on
 disk (``rollgym.client_sim.spool``) before anything else is done with them.
+
+The game, the bot and the peer are in a process of their own (:mod:`rollgym.client_sim.player`). This one keeps the
+connections served: control, relay, uploads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import platform
-import signal
-import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from rollgym.client_sim.control import ControlError, JoinRefused, ServerMessage
+from rollgym.client_sim.control import ControlError, JoinRefused, NobodyCame, ServerMessage
 from rollgym.client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent
-from rollgym.client_sim.keep import keep_export, make_folder
+from rollgym.client_sim.keep import NotKeptError, make_folder
+from rollgym.client_sim.match import ServedMatch
 from rollgym.client_sim.network import Link
-from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.pairings import Pairings, check_start
+from rollgym.client_sim.player_messages import Begin, Exported, Happened, Kept, NotKept, Prepare, ToClient
+from rollgym.client_sim.player_process import PlayerFailed, PlayerProcess
+from rollgym.client_sim.results import ClientEvent, ControlLost, Joined, Paired, PlayResult, Progress
 from rollgym.client_sim.resuming import ResumingControl
-from rollgym.client_sim.runtime import Runtime
+from rollgym.client_sim.software import software
 from rollgym.client_sim.spool import Spool
+from rollgym.client_sim.stopping import Stopping
 from rollgym.client_sim.transport.impaired import ImpairedTransport
 from rollgym.client_sim.transport.interface import Transport, TransportError
 from rollgym.client_sim.transport.relay import RelayTransport
-from rollgym.client_sim.upload import Refused, Stored, Uploader, UploadResult
-from rollgym.games.contract import Game, GameSpec
-from rollgym.games.identity import identity
-from rollgym.games.policies import Policy
-from rollgym.protocol.episode import Export
-from rollgym.protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, Verdict
+from rollgym.client_sim.upload import Refused, Uploader, UploadResult
+from rollgym.protocol.messages import ErrorReply, GameIdentity, MatchOver, MatchStart, PeerLeft, Verdict, Waiting
 
 log = structlog.get_logger(__name__)
 
-ANNULLED = "annulled"
-"""``match_over`` reason: the match was undone before play began, and this client waits for another one."""
-
-STOP_WITHIN = 1.0
-"""Seconds from being told to stop to the end of :func:`play`, uploads' last chance and goodbyes included. Well below
-the two seconds that are promised, because a process takes its time to end, and machines are busy."""
-
 STOP_UPLOADS = 0.5
-"""Seconds of that for uploads; what is not through by then goes at the next start."""
+"""Seconds of the time to stop for uploads; what is not through by then goes at the next start."""
 
 GOODBYE = 0.3
 """Seconds for each half of a goodbye to the server, told or not."""
@@ -63,158 +55,90 @@ VERDICTS_WITHIN = 60.0
 ANNULLED_WITHIN = 2.0
 """Seconds in which the server says that a match is annulled whose relay it has closed."""
 
-MAX_PAIRINGS = 8
-"""Pairings received and not yet played. The server sends one at a time; more of them is no server of ours."""
+PLAYER_ENDS_WITHIN = 2.0
+"""Seconds a player process has to let go of its game and end. There is nothing left to lose by then."""
 
 
 @dataclass(frozen=True)
-class Joined:
-    """The server has taken us, as ``participant``, and looks for a partner."""
+class BotPlayer:
+    """Who plays what. Names, because the game and the bot are made in a process of their own."""
 
-    url: str
-    participant: str
-
-
-@dataclass(frozen=True)
-class Paired:
-    """A match begins. The same as the server's ``match_start`` without the ticket."""
-
-    match: str
-    player: int
-    participants: tuple[str, ...]
-    seed: int
-    episodes: int
-
-
-@dataclass(frozen=True)
-class ControlLost:
-    """The connection to the server is lost for good (one that only broke comes back: ``rollgym.client_sim.resuming``).
-
-    A running match is played to its end, verdicts will not be heard.
-    """
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the match is: :meth:`rollgym.client_sim.runtime.Runtime.stats`, now and then while it is played."""
-
-    stats: dict[str, Any]
-
-
-ClientEvent = (
-    Joined
-    | Paired
-    | Progress
-    | PeerEvent
-    | PeerLeft
-    | MatchOver
-    | Verdict
-    | Stored
-    | Refused
-    | ControlLost
-    | ErrorReply
-)
-"""What :func:`play` reports while it goes on."""
-
-
-@dataclass
-class PlayResult:
-    """How it went."""
-
-    participant: str = ""
-    match: str | None = None
-    """None: stopped before a match was found."""
-    player: int | None = None
-    episodes: list[EpisodeEnded] = field(default_factory=list)
-    desyncs: list[DesyncFound] = field(default_factory=list)
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-    stored: set[int] = field(default_factory=set)
-    """Episodes that the server has acknowledged."""
-    refused: list[Refused] = field(default_factory=list)
-    pending: int = 0
-    """Exports that stay in the spool for the next start."""
-    kept: list[Path] = field(default_factory=list)
-    reason: str = ""
-    """Why the match ended, in one word (see ``rollgym.protocol.packets.BYE_REASONS``)."""
-    lost: str | None = None
-    """Why the relay was lost for good, if that ended the match."""
-    stopped: bool = False
-    """Somebody asked this client to stop."""
-    resumes: int = 0
-    """How often the connection to the server broke and the seat was taken again."""
-    stats: dict[str, Any] = field(default_factory=dict)
-    """Of the peer, the transport and the runtime."""
-
-
-@contextlib.contextmanager
-def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """While in this context, Ctrl-C and SIGTERM set ``stop`` instead of ending the process."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for number in signals:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-
-def software() -> dict[str, str]:
-    """Versions of what plays, for the record."""
-    versions = {"python": platform.python_version()}
-    for name in ("rollgym", "numpy", "gymnasium"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
+    game: str
+    """As :func:`rollgym.games.registry.make` takes it."""
+    policy: str
+    """As :func:`rollgym.games.policies.make_policy` takes it."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Of the game."""
+    policy_parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    """Of the policy."""
 
 
 async def play(
-    url: str,
-    game_factory: Callable[[], Game],
-    policy_factory: Callable[[GameSpec, int], Policy],
+    url: str | Callable[[], Coroutine[Any, Any, str]],
+    bot: BotPlayer,
     *,
     spool: Path,
     participant: str | None = None,
-    policy_info: Mapping[str, Any] | None = None,
     network: Link | None = None,
     network_seed: int = 0,
     keep: Path | None = None,
     keep_said: Mapping[str, str] | None = None,
     on_event: Callable[[ClientEvent], None] = lambda event: None,
     progress_every: float | None = None,
+    wait: float | None = None,
     stop: asyncio.Event | None = None,
 ) -> PlayResult:
-    """Play one match on the server at ``url`` (``http://host:port``).
+    """Play one match on the server at ``url``: ``http://host:port``, with the prefix of a proxy if there is one.
 
-    ``policy_factory(spec, player)`` makes the bot once the seat is known; ``policy_info`` describes it in the record.
-    ``network`` impairs what this client sends, with draws seeded by ``network_seed``. ``spool`` is the folder in which
-    exports wait for their upload (what earlier runs left there is uploaded too); ``keep``, if given, gets a Parquet
-    file of every export, with ``keep_said`` in its metadata. Every ``progress_every`` seconds, if given, ``on_event``
-    hears how far the match is. When ``stop`` is set, the match is left and this returns within two seconds.
+    ``url`` may also be something that will tell it: the game is made meanwhile. ``network`` impairs what this client
+    sends, with draws seeded by ``network_seed``. ``spool`` is the folder in which exports wait for their upload (what
+    earlier runs left there is uploaded too); ``keep``, if given, gets a Parquet file of every export, with
+    ``keep_said`` in its metadata. Every ``progress_every`` seconds, if given, ``on_event`` hears how far the match is.
+    ``wait``: seconds for a partner to come; None: for ever. When ``stop`` is set, the match is left and this returns
+    within two seconds.
 
-    Raises a :class:`~rollgym.client_sim.control.ControlError` (``ServerUnreachable``, ``JoinRefused``, and
-    ``ConnectionLost``
-    if that happens before play begins), :class:`~rollgym.client_sim.transport.interface.TransportError` (the relay did
-    not
-    open), :class:`~rollgym.client_sim.spool.SpoolError` (the spool folder is not usable), ``OSError`` and
-    :class:`~rollgym.protocol.parquet.EpisodeFileError` (``keep`` is not), and whatever the game, the policy or
-    ``on_event``
-    raise.
+    A match that goes wrong is a result: :attr:`PlayResult.failure` and :attr:`PlayResult.lost` say why. What keeps
+    this client from a match is raised: a :class:`~rollgym.client_sim.control.ControlError` (``ServerUnreachable``,
+    ``JoinRefused``, ``ConnectionLost``, ``NobodyCame``), :class:`~rollgym.client_sim.player_process.PlayerFailed` (the
+    game or the bot can not be made), :class:`~rollgym.client_sim.spool.SpoolError` (the spool folder is not usable),
+    ``OSError`` (``keep`` is not), and whatever ``on_event`` raises.
     """
-    client = _Client(url, policy_factory, on_event, stop or asyncio.Event())
-    client.policy_info = policy_info
-    client.network, client.network_seed = network, network_seed
-    client.keep, client.keep_said = keep, keep_said
-    client.progress_every = progress_every
+    place, copies = _folders(spool, keep)
+    link = {} if network is None else {"forward": network.forward.describe(), "backward": network.backward.describe()}
+    plan = Prepare(
+        game=bot.game,
+        parameters=dict(bot.parameters),
+        policy=bot.policy,
+        policy_parameters=dict(bot.policy_parameters),
+        policy_seed=bot.seed,
+        network={**link, "seed": network_seed} if link else {},
+        spool=str(place.folder),
+        keep=None if copies is None else str(copies),
+        keep_said=dict(keep_said or {}),
+    )
+    stopping = Stopping(stop or asyncio.Event())
+    player = await PlayerProcess.start(plan)
+    try:
+        at = url if isinstance(url, str) else await stopping.unless(url())
+        if at is None:
+            return PlayResult(stopped=True)
+        client = _Client(at, player, place, on_event, stopping)
+        client.network, client.network_seed, client.keep = network, network_seed, keep
+        client.progress_every, client.wait = progress_every, wait
+        return await client.run(participant)
+    finally:
+        await player.close(stopping.at_most(PLAYER_ENDS_WITHIN))
+        stopping.raise_failure()
+
+
+def _folders(spool: Path, keep: Path | None) -> tuple[Spool, Path | None]:
+    """Where exports go, absolute: the game may change the current folder. Raises as :func:`play`."""
+    place = Spool(spool.absolute())
     if keep is not None:
+        keep = keep.absolute()
         make_folder(keep)
-    return await client.run(game_factory, participant, Spool(spool))
-
-
-T = TypeVar("T")
+    return place, keep
 
 
 class _Client:
@@ -223,180 +147,108 @@ class _Client:
     def __init__(
         self,
         url: str,
-        policy_factory: Callable[[GameSpec, int], Policy],
+        player: PlayerProcess,
+        spool: Spool,
         on_event: Callable[[ClientEvent], None],
-        stop: asyncio.Event,
+        stopping: Stopping,
     ) -> None:
         self.url = url.rstrip("/")
-        self.policy_factory = policy_factory
-        self.policy_info: Mapping[str, Any] | None = None
         self.network: Link | None = None
         self.network_seed = 0
         self.keep: Path | None = None
-        self.keep_said: Mapping[str, str] | None = None
         self.progress_every: float | None = None
+        self.wait: float | None = None
+        self.stopping = stopping
         self.result = PlayResult()
         self._on_event = on_event
-        self._stop = stop
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pairings: asyncio.Queue[MatchStart] = asyncio.Queue(MAX_PAIRINGS)
-        self._over: dict[str, MatchOver] = {}
+        self._player = player
+        self._spool = spool
         self._news = asyncio.Event()  # set whenever a message came, the connection broke, or an upload has its answer
         self._refusal: ErrorReply | None = None
-        self._control = ResumingControl(url, on_message=self._heard, on_lost=self._control_lost)
-        self._runtime: Runtime | None = None
+        self._pairings = Pairings()
+        self._control = ResumingControl(self.url, on_message=self._heard, on_lost=self._control_lost)
+        self._uploader = Uploader(spool, on_result=self._uploaded)
+        self._playing: ServedMatch | None = None
         self._start: MatchStart | None = None
-        self._keeping: set[asyncio.Task[Path]] = set()
-        self._stopped_at: float | None = None
 
-    async def run(self, game_factory: Callable[[], Game], participant: str | None, spool: Spool) -> PlayResult:
-        uploader = Uploader(spool, on_result=self._uploaded)
-        game = game_factory()
+    async def run(self, participant: str | None) -> PlayResult:
         try:
-            await uploader.resume()
-            await self._control.connect()
-            self.result.participant = await self._control.join(identity(game.spec), participant, software())
-            self._tell(Joined(self.url, self.result.participant))
-            while (start := await self._unless_stopped(self._next_match())) is not None:
-                await self._play(start, game, uploader)
-                if self._annulled(start.match):
-                    self.result.match = self.result.player = None
+            await self._uploader.resume()
+            game = await self.stopping.unless(self._player.ready())
+            if game is None:
+                return self.result
+            if await self.stopping.unless(self._join(game, participant)) is None:
+                return self.result
+            while (start := await self.stopping.unless(self._next_match())) is not None:
+                await self._play(start, game)
+                if self._pairings.annulled(start.match):
+                    self._start = self.result.match = self.result.player = None
                     continue
-                if not self._stop.is_set():
-                    await self._unless_stopped(self._settle(start, uploader))
+                if not self.stopping.asked:
+                    await self.stopping.unless(self._settle(start))
                 break
             return self.result
         finally:
-            await self._leave(uploader)
-            game.close()
-            self._raise_failure()
+            await self._leave()
 
     # -- what the server says ------------------------------------------------------------------------------------
 
     def _heard(self, message: ServerMessage) -> None:
         if isinstance(message, MatchStart):
-            try:
-                self._pairings.put_nowait(message)
-            except asyncio.QueueFull:
+            if not self._pairings.add(message):
                 log.warning("pairing ignored: there are too many", match=message.match)
         elif isinstance(message, MatchOver):
-            self._match_over(message)
-        elif isinstance(message, PeerLeft):
-            if self._runtime is not None and self._start is not None and message.match == self._start.match:
+            # It may come before we have begun the match, as may the next one: both wait until we look.
+            if self._pairings.over(message) and self._is_played(message.match):
                 self._tell(message)
-                self._runtime.player_left(message.player)
+                if self._playing is not None:
+                    self._playing.stop()
+        elif isinstance(message, PeerLeft):
+            if self._pairings.left(message) and self._is_played(message.match) and self._playing is not None:
+                self._tell(message)
+                self._playing.player_left(message.player)
         elif isinstance(message, Verdict):
             start = self._start
             if start is not None and message.match == start.match and 0 <= message.episode < start.settings.episodes:
                 self.result.verdicts[message.episode] = message
                 self._tell(message)
+        elif isinstance(message, Waiting):
+            self._tell(message)
         else:
             log.error("the server reports an error", code=message.code, message=message.message)
             self._refusal = message
             self._tell(message)
         self._news.set()
 
-    def _match_over(self, message: MatchOver) -> None:
-        if self._start is None or message.match != self._start.match:
-            return
-        self._over[message.match] = message
-        self._tell(message)
-        if self._runtime is not None:
-            self._runtime.stop()
-
-    def _annulled(self, match: str) -> bool:
-        over = self._over.get(match)
-        return over is not None and over.reason == ANNULLED
+    def _is_played(self, match: str) -> bool:
+        return self._start is not None and self._start.match == match
 
     def _control_lost(self, reason: str) -> None:
         log.warning("connection to the server lost for good", reason=reason)
+        self.result.server_lost = reason
         self._tell(ControlLost(reason))
         self._news.set()
 
     def _uploaded(self, answer: UploadResult) -> None:
-        ours = self._start is not None and answer.parcel.match == self._start.match
         if isinstance(answer, Refused):
             self.result.refused.append(answer)
-        elif ours:
+        elif self._is_played(answer.parcel.match):
             self.result.stored.add(answer.parcel.episode)
         self._tell(answer)
         self._news.set()
 
-    # -- the phases ----------------------------------------------------------------------------------------------
+    # -- what the player process says ----------------------------------------------------------------------------
 
-    async def _next_match(self) -> MatchStart:
-        """Raises :class:`ConnectionLost`, :class:`JoinRefused`."""
-        while self._pairings.empty():
-            if self._refusal is not None:
-                raise JoinRefused(self._refusal)
-            self._control.check()
-            await self._wait_for_news()
-        return self._pairings.get_nowait()
-
-    async def _play(self, start: MatchStart, game: Game, uploader: Uploader) -> None:
-        _check(start, game)
-        self._start = start
-        self.result.match, self.result.player = start.match, start.player
-        self._tell(Paired(start.match, start.player, start.participants, start.seed, start.settings.episodes))
-        policy = self.policy_factory(game.spec, start.player)
-        peer = Peer(
-            start,
-            game,
-            policy,
-            policy_info=dict(self.policy_info or {"name": type(policy).__name__}),
-            software=software(),
-            now=time.monotonic(),
-            wall=time.time(),
-        )
-
-        def take(export: Export) -> None:
-            upload = start.upload.replace("{match}", start.match).replace("{episode}", str(export.header.episode))
-            uploader.submit(export, self.url + upload, start.ticket)
-            if self.keep is not None:
-                self._keeping.add(
-                    asyncio.create_task(asyncio.to_thread(keep_export, export, self.keep, self.keep_said))
-                )
-
-        self._runtime = Runtime(peer, self._transport(start), on_export=take, on_event=self._peer_event)
-        beside = [asyncio.create_task(self._stop_with(self._runtime))]
-        if self.progress_every is not None:
-            beside.append(asyncio.create_task(self._report(self._runtime, self.progress_every)))
-        try:
-            await self._runtime.run()
-        except TransportError:
-            # The relay is closed to us. If that is because the match was annulled, the server says so.
-            if not await self._said_annulled(start.match):
-                raise
-        finally:
-            for task in beside:
-                task.cancel()
-            self.result.stats = self._runtime.stats()
-            lost = self._runtime.lost
-            self._runtime = None
-            complete = sum(episode.status == "complete" for episode in self.result.episodes)
-            if complete == start.settings.episodes:
-                # With everything uploaded the server may close the match before the peers have taken leave.
-                self.result.reason = "finished"
-            elif lost is not None and start.match not in self._over and not self._stop.is_set():
-                log.error("relay lost, the match ended here", reason=lost)
-                self.result.lost = lost
-
-    def _transport(self, start: MatchStart) -> Transport:
-        relay = RelayTransport(
-            self.url + start.relay, start.ticket, reconnect_within=min(5.0, start.settings.disconnect_timeout)
-        )
-        if self.network is None:
-            return relay
-        return ImpairedTransport(
-            relay, self.network, player=start.player, players=len(start.participants), seed=self.network_seed
-        )
-
-    async def _said_annulled(self, match: str) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANNULLED_WITHIN):
-                while match not in self._over and not self._control.lost and not self._stop.is_set():
-                    await self._wait_for_news()
-        return self._annulled(match)
+    def _player_says(self, message: ToClient) -> None:
+        if isinstance(message, Exported):
+            self._uploader.submit(message.spooled())
+        elif isinstance(message, Happened):
+            self._peer_event(message.event())
+        elif isinstance(message, Kept):
+            # As the caller named the folder; the message has it absolute.
+            self.result.kept.append(Path(self.keep or "", *Path(message.path).parts[-2:]))
+        elif isinstance(message, NotKept):
+            self.stopping.fail(NotKeptError(message.reason))
 
     def _peer_event(self, event: PeerEvent) -> None:
         if isinstance(event, EpisodeStarted):
@@ -417,10 +269,109 @@ class _Client:
             self.result.reason = event.reason
         self._tell(event)
 
-    async def _settle(self, start: MatchStart, uploader: Uploader) -> None:
-        """Everything uploaded, said so, and the verdicts heard; each within its bound."""
-        if not await uploader.drain(UPLOADS_WITHIN) or self._control.lost or start.match in self._over:
+    # -- the phases ----------------------------------------------------------------------------------------------
+
+    async def _join(self, game: GameIdentity, participant: str | None) -> str:
+        """Raises :class:`ServerUnreachable`, :class:`JoinRefused`, :class:`ConnectionLost`."""
+        await self._control.connect()
+        self.result.participant = await self._control.join(game, participant, software())
+        self._tell(Joined(self.url, self.result.participant))
+        return self.result.participant
+
+    async def _next_match(self) -> MatchStart:
+        """Raises :class:`ConnectionLost`, :class:`JoinRefused`, :class:`NobodyCame`, :class:`PlayerFailed`."""
+        self._player.listen(lambda message: None, self._news.set)
+        try:
+            async with asyncio.timeout(self.wait):
+                while (start := self._pairings.next()) is None:
+                    if self._refusal is not None:
+                        raise JoinRefused(self._refusal)
+                    if self._player.over:
+                        raise PlayerFailed(self._player.how_it_ended())
+                    self._control.check()
+                    await self._wait_for_news()
+        except TimeoutError:
+            assert self.wait is not None
+            raise NobodyCame(self.wait) from None
+        return start
+
+    async def _play(self, start: MatchStart, game: GameIdentity) -> None:
+        check_start(start, game)
+        self._start = start
+        self.result.match, self.result.player = start.match, start.player
+        self.result.wanted = start.settings.episodes
+        self._tell(Paired(start.match, start.player, start.participants, start.seed, start.settings.episodes))
+        over = self._pairings.over_because(start.match)
+        if over is not None:
+            self.result.reason = over
             return
+        self._playing = playing = ServedMatch(
+            self._player,
+            self._transport(start),
+            Begin(start, self.url, self.progress_every),
+            on_message=self._player_says,
+            on_progress=lambda stats: self._tell(Progress(stats)),
+        )
+        stopping = asyncio.create_task(self._stop_with(playing))
+        for player in self._pairings.who_left(start.match):
+            self._tell(PeerLeft(start.match, player))
+            playing.player_left(player)
+        try:
+            await playing.run()
+        except TransportError as error:
+            # The relay is closed to us. If that is because the match was annulled, the server says so.
+            if not await self._said_annulled(start.match):
+                self.result.lost = str(error)
+        finally:
+            stopping.cancel()
+            self._playing = None
+            self.result.stats = playing.stats()
+        self._say_why(start, playing)
+        if self._player.over:
+            await self._take_up_what_was_spooled(start)
+
+    def _say_why(self, start: MatchStart, playing: ServedMatch) -> None:
+        complete = sum(episode.status == "complete" for episode in self.result.episodes)
+        if complete == start.settings.episodes:
+            # With everything uploaded the server may close the match before the peers have taken leave.
+            self.result.reason, self.result.lost = "finished", None
+        elif playing.failure is not None:
+            log.error("the match ended here", reason=playing.failure)
+            self.result.failure = playing.failure
+        elif playing.lost is not None and not self._pairings.is_over(start.match) and not self.stopping.asked:
+            self.result.lost = playing.lost
+        if self.result.lost is not None:
+            log.error("relay lost, the match ended here", reason=self.result.lost)
+
+    async def _take_up_what_was_spooled(self, start: MatchStart) -> None:
+        """A process that died may have stored more than it could say."""
+        for spooled in await asyncio.to_thread(lambda: list(self._spool.pending())):
+            if spooled.parcel.match == start.match and spooled.parcel.player == start.player:
+                self._uploader.submit(spooled)
+
+    def _transport(self, start: MatchStart) -> Transport:
+        relay = RelayTransport(
+            self.url + start.relay, start.ticket, reconnect_within=min(5.0, start.settings.disconnect_timeout)
+        )
+        if self.network is None:
+            return relay
+        return ImpairedTransport(
+            relay, self.network, player=start.player, players=len(start.participants), seed=self.network_seed
+        )
+
+    async def _said_annulled(self, match: str) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANNULLED_WITHIN):
+                while not self._pairings.is_over(match) and not self._control.lost and not self.stopping.asked:
+                    await self._wait_for_news()
+        return self._pairings.annulled(match)
+
+    async def _settle(self, start: MatchStart) -> None:
+        """Everything uploaded, said so, and the verdicts heard; each within its bound."""
+        if not await self._uploader.drain(UPLOADS_WITHIN) or self._control.lost or self._pairings.is_over(start.match):
+            return
+        if self._player.over:
+            return  # the server hears it from our goodbye
         try:
             await self._control.finished(len(self.result.episodes))
         except ControlError as error:
@@ -428,30 +379,26 @@ class _Client:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(VERDICTS_WITHIN):
-                while start.match not in self._over and not self._control.lost:
+                while not self._pairings.is_over(start.match) and not self._control.lost:
                     await self._wait_for_news()
 
-    async def _leave(self, uploader: Uploader) -> None:
+    async def _leave(self) -> None:
         """Let go of everything. After a stop this is bounded by what is left of its time."""
-        self.result.stopped = self._stop.is_set()
+        self.result.stopped = self.stopping.asked
         self.result.resumes = self._control.resumes
-        over = self._start is not None and self._start.match in self._over
+        over = self._start is not None and self._pairings.is_over(self._start.match)
         try:
             if not over and not self._control.lost:
-                reason = "stopped" if self.result.stopped else self.result.reason or "left"
-                await self._control.leave(reason, within=min(GOODBYE, self._time_left()))
-            await uploader.drain(max(0.0, min(STOP_UPLOADS, self._time_left() - GOODBYE)))
+                reason = self.result.failure or self.result.reason or "left"
+                reason = "stopped" if self.result.stopped else reason
+                await self._control.leave(reason, within=self.stopping.at_most(GOODBYE))
+            await self._uploader.drain(max(0.0, min(STOP_UPLOADS, self.stopping.time_left() - GOODBYE)))
         finally:
-            self.result.pending = uploader.pending
+            self.result.pending = self._uploader.pending
             if self.result.pending:
                 log.warning("uploads stay in the spool for the next start", count=self.result.pending)
-            await uploader.close()
-            await self._control.close(within=max(0.05, min(GOODBYE, self._time_left())))
-            for kept in await asyncio.gather(*self._keeping, return_exceptions=True):
-                if isinstance(kept, BaseException):
-                    self._fail(kept)
-                else:
-                    self.result.kept.append(kept)
+            await self._uploader.close()
+            await self._control.close(within=self.stopping.at_most(GOODBYE))
             self.result.kept.sort()
 
     # -- small things --------------------------------------------------------------------------------------------
@@ -460,73 +407,12 @@ class _Client:
         await self._news.wait()
         self._news.clear()
 
-    async def _stop_with(self, runtime: Runtime) -> None:
-        await self._until_stopped()
-        runtime.stop()
-
-    async def _report(self, runtime: Runtime, every: float) -> None:
-        while True:
-            await asyncio.sleep(every)
-            self._tell(Progress(runtime.stats()))
-
-    async def _until_stopped(self) -> None:
-        """Until somebody asks us to stop, or ``on_event`` has failed."""
-        stopped = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait((stopped, self._failed), return_when=asyncio.FIRST_COMPLETED)
-            self._stopped_at = time.monotonic()
-        finally:
-            stopped.cancel()
-
-    def _time_left(self) -> float:
-        """Seconds of :data:`STOP_WITHIN` that are left; infinity if nobody asked us to stop."""
-        if self._stopped_at is None:
-            return math.inf
-        return self._stopped_at + STOP_WITHIN - time.monotonic()
-
-    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """The result of ``work``, or None if the stop came first."""
-        task = asyncio.create_task(work)
-        stopped = asyncio.create_task(self._until_stopped())
-        try:
-            await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            for each in (task, stopped):
-                each.cancel()
-            await asyncio.gather(task, stopped, return_exceptions=True)
+    async def _stop_with(self, playing: ServedMatch) -> None:
+        await self.stopping.wait()
+        playing.stop()
 
     def _tell(self, event: ClientEvent) -> None:
         try:
             self._on_event(event)
         except Exception as error:  # noqa: BLE001 - play() raises it; here a library's callback would lose it
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        if not self._failed.done():
-            self._failed.set_exception(error)
-
-    def _raise_failure(self) -> None:
-        if self._failed.done():
-            raise self._failed.exception() or AssertionError("failed without a reason")
-        self._failed.cancel()
-
-
-def _check(start: MatchStart, game: Game) -> None:
-    """Raises :class:`JoinRefused` for a pairing that can not be played."""
-    players = game.spec.players
-    for name, actual, expected, wrong in (
-        ("participants", len(start.participants), players, len(start.participants) != players),
-        ("player", start.player, f"0..{players - 1}", start.player >= players),
-        ("relay", start.relay, "a path", not start.relay.startswith("/")),
-        (
-            "upload",
-            start.upload,
-            "a path with {episode}",
-            not start.upload.startswith("/") or "{episode}" not in start.upload,
-        ),
-    ):
-        if wrong:
-            raise JoinRefused(
-                ErrorReply("bad_match_start", f"match_start of the server: {name}", name, expected, actual)
-            )
+            self.stopping.fail(error)

@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import socketio
@@ -33,6 +34,7 @@ from rollgym.protocol.messages import (
     PeerLeft,
     Resume,
     Verdict,
+    Waiting,
     dump,
     parse,
 )
@@ -56,7 +58,7 @@ MAX_MESSAGE = 1 << 20
 MAX_BAD = 100
 """Messages from the server that are no messages of the protocol, after which the connection is given up."""
 
-ServerMessage = MatchStart | PeerLeft | Verdict | MatchOver | ErrorReply
+ServerMessage = MatchStart | PeerLeft | Verdict | MatchOver | Waiting | ErrorReply
 
 _NAMES = {kind: name for name, kind in CLIENT_EVENTS.items()}
 
@@ -101,6 +103,16 @@ class ConnectionLost(ControlError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"connection to the server lost: {reason}")
         self.reason = reason
+
+
+class NobodyCame(ControlError):
+    """No partner came in the time that this client was to wait."""
+
+    code = "nobody_came"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no partner came within {seconds:g} s")
+        self.seconds = seconds
 
 
 class Control:
@@ -158,7 +170,11 @@ class Control:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._sio.connect(
-                    self.url, transports=["websocket"], namespaces=[NAMESPACE], wait_timeout=self._timeout
+                    self.url,
+                    transports=["websocket"],
+                    namespaces=[NAMESPACE],
+                    socketio_path=f"{urlsplit(self.url).path.strip('/')}/socket.io".lstrip("/"),
+                    wait_timeout=self._timeout,
                 )
         except TimeoutError as error:
             raise ServerUnreachable(self.url, f"no answer within {self._timeout:g} s") from error

@@ -15,6 +15,10 @@ from rollgym.protocol.parquet import write_episode
 _SAFE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
+class NotKeptError(OSError):
+    """A copy could not be written; the text says why. The export itself is in the spool or at the server."""
+
+
 def make_folder(folder: Path) -> None:
     """Make sure, before play begins, that copies can be kept there. Raises ``OSError``."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """The wire peer: plays a match with other peers over packets that may be lost, repeated, reordered and late.
 
-A state machine without I/O and without a clock. Whoever drives it (``rollgym.client_sim.runtime`` with sockets,
+A state machine without I/O and without a clock. Whoever drives it (``rollgym.client_sim.driver`` with sockets,
 ``rollgym.client_sim.simulator`` in virtual time) hands in packets and the time, and sends what :meth:`Peer.poll`
 returns.
 

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
+import structlog
 from msgspec import Meta, Struct
 
 from rollgym.protocol.episode import Export, encode_export
 from rollgym.protocol.messages import Name
+
+log = structlog.get_logger(__name__)
 
 MAGIC = b"rollgym spool 1\n"
 MAX_HEAD = 64 * 1024
@@ -72,6 +75,11 @@ def pack(export: Export, url: str, ticket: str) -> tuple[Parcel, bytes]:
     return Parcel(url, ticket, header.match, header.episode, export.own.player, len(body), _digest(body)), body
 
 
+def names(parcel: Parcel) -> dict[str, object]:
+    """What a log line says of an export."""
+    return {"match": parcel.match, "episode": parcel.episode, "player": parcel.player}
+
+
 class Spool:
     """A folder of exports. Any number of processes may use the same one."""
 
@@ -92,6 +100,15 @@ class Spool:
             pass
         except OSError as error:
             raise SpoolError(folder, f"not writable: {error.strerror}") from error
+
+    def take(self, export: Export, url: str, ticket: str) -> Spooled:
+        """Write an export durably, for its upload to ``url``. One that the disk will not take stays in memory."""
+        parcel, body = pack(export, url, ticket)
+        try:
+            return self.put(parcel, body)
+        except SpoolError as error:
+            log.error("export not spooled, uploading it from memory", error=str(error), **names(parcel))
+            return Spooled(parcel, None, body)
 
     def put(self, parcel: Parcel, body: bytes) -> Spooled:
         """Write an export durably. Raises :class:`SpoolError` if the disk will not take it."""

@@ -19,8 +19,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from rollgym.client_sim.spool import Parcel, Spool, Spooled, SpoolError, pack
-from rollgym.protocol.episode import Export
+from rollgym.client_sim.spool import Parcel, Spool, Spooled, SpoolError, names
 from rollgym.protocol.messages import ErrorReply, MessageError, parse
 
 log = structlog.get_logger(__name__)
@@ -37,6 +36,9 @@ MAX_ANSWER = 64 * 1024
 
 AT_ONCE = 2
 """Uploads under way, and in memory, at a time."""
+
+UPLOADS = "/matches/"
+"""Where a server's paths for uploads begin (``docs/protocol.md``)."""
 
 GONE = "the spool file is gone"
 
@@ -106,9 +108,9 @@ class Uploader:
         """Exports submitted in this run that are neither acknowledged nor refused."""
         return sum(self._tasks.values())
 
-    def submit(self, export: Export, url: str, ticket: str) -> None:
-        """Spool an export (in a thread) and upload it to ``url``. Returns at once."""
-        self._start(self._spool_and_send(export, url, ticket), True)
+    def submit(self, spooled: Spooled) -> None:
+        """Upload an export. Returns at once."""
+        self._start(self._send(spooled), True)
 
     async def resume(self, at: str | None = None) -> int:
         """Take up what earlier runs left in the spool; how many that is.
@@ -142,7 +144,7 @@ class Uploader:
         """Stop. What is still pending stays in the spool for the next start."""
         unspooled = [spooled for spooled in self._waiting.values() if spooled.path is None]
         for spooled in unspooled:
-            log.error("export lost: the disk did not take it and the server does not have it", **_names(spooled.parcel))
+            log.error("export lost: the disk did not take it and the server does not have it", **names(spooled.parcel))
         for task in list(self._tasks):
             task.cancel()
         for task in list(self._tasks):
@@ -162,18 +164,6 @@ class Uploader:
             self._failure = self._failure or task.exception()
             log.error("upload failed in this client", error=repr(task.exception()))
 
-    async def _spool_and_send(self, export: Export, url: str, ticket: str) -> None:
-        # Shielded: a client that is stopped meanwhile still gets the export onto its disk.
-        await self._send(await asyncio.shield(asyncio.to_thread(self._put, export, url, ticket)))
-
-    def _put(self, export: Export, url: str, ticket: str) -> Spooled:
-        parcel, body = pack(export, url, ticket)
-        try:
-            return self._spool.put(parcel, body)
-        except SpoolError as error:
-            log.error("export not spooled, uploading it from memory", error=str(error), **_names(parcel))
-            return Spooled(parcel, None, body)
-
     async def _send(self, spooled: Spooled) -> None:
         """Try until the server has answered for good."""
         task = asyncio.current_task()
@@ -186,19 +176,19 @@ class Uploader:
             if isinstance(answer, Stored):
                 # From here on the server answers for it: whoever doubts that finds here what it had taken.
                 log.info(
-                    "upload acknowledged", digest=spooled.parcel.digest, again=answer.again, **_names(spooled.parcel)
+                    "upload acknowledged", digest=spooled.parcel.digest, again=answer.again, **names(spooled.parcel)
                 )
             if isinstance(answer, Stored | Refused):
                 await asyncio.to_thread(self._clear, spooled, answer)
                 self._on_result(answer)
                 return
             if answer == GONE:
-                log.info("export taken up and finished by another process", **_names(spooled.parcel))
+                log.info("export taken up and finished by another process", **names(spooled.parcel))
                 return
             attempt += 1
             pause = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(attempt - 1, 16)) * self._rng.uniform(0.5, 1.0)
             level = log.warning if attempt in (1, 4) else log.debug
-            level("upload not acknowledged", reason=answer, attempt=attempt, next_in=pause, **_names(spooled.parcel))
+            level("upload not acknowledged", reason=answer, attempt=attempt, next_in=pause, **names(spooled.parcel))
             await self._sleep(pause)
 
     def _clear(self, spooled: Spooled, answer: UploadResult) -> None:
@@ -212,13 +202,13 @@ class Uploader:
                 kept = self._spool.refuse(spooled.path, answer.reason)
         except SpoolError as error:
             # It stays, and is uploaded again at the next start: the server will give the same answer.
-            log.error("spool could not be cleared", error=str(error), **_names(spooled.parcel))
+            log.error("spool could not be cleared", error=str(error), **names(spooled.parcel))
         if isinstance(answer, Refused):
             log.error(
                 "the server REFUSED an episode's upload; it is kept, and not tried again",
                 kept=str(kept),
                 reason=answer.reason,
-                **_names(spooled.parcel),
+                **names(spooled.parcel),
             )
 
     async def _attempt(self, spooled: Spooled) -> UploadResult | str:
@@ -252,7 +242,9 @@ class Uploader:
 
 
 def _moved(parcel: Parcel, at: str) -> Parcel:
-    return msgspec.structs.replace(parcel, url=at.rstrip("/") + urlsplit(parcel.url).path)
+    """To the server at another URL. Either may be behind a prefix of its own: the server's own path begins last."""
+    path = urlsplit(parcel.url).path
+    return msgspec.structs.replace(parcel, url=at.rstrip("/") + path[max(0, path.rfind(UPLOADS)) :])
 
 
 def _judge(parcel: Parcel, status: int, text: bytes) -> UploadResult | str:
@@ -288,7 +280,3 @@ async def _read(content: aiohttp.StreamReader) -> bytes:
             break
         text += piece
     return text
-
-
-def _names(parcel: Parcel) -> dict[str, object]:
-    return {"match": parcel.match, "episode": parcel.episode, "player": parcel.player}

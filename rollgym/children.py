@@ -1,8 +1,8 @@
 """Child processes of ``rollgym run``: the server and the peers, each a ``rollgym`` command of its own.
 
-They never outlive this process: each ends when its stdin closes (:mod:`rollgym.with_parent`), so SIGKILL of the
-parent ends them too. Each has a session of its own, so that Ctrl-C in a terminal reaches the parent alone and the
-order in which things end is the parent's.
+They talk over a socket of their own (:mod:`rollgym.with_parent`): what they or a game print goes to their log. They
+never outlive this process: each ends when its socket closes, so SIGKILL of the parent ends them too. Each has a session
+of its own, so that Ctrl-C in a terminal reaches the parent alone and the order in which things end is the parent's.
 """
 
 from __future__ import annotations
@@ -12,25 +12,39 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rollgym.processes.environment import child_environment
+from rollgym.with_parent import VARIABLE
 
 Event = dict[str, Any]
 
 _LINE_LIMIT = 1 << 24
 """Bytes of one event: the last one of a peer has the statistics of every episode."""
 
+_DEAD_LINE = 0.5
+"""Seconds in which everything is heard that a process told before it ended: it is there already."""
+
 
 class Child:
-    """One running command. ``on_event`` gets each line of JSON that it prints."""
+    """One running command. ``on_event`` gets each event that it tells."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_event: Callable[[Event], None],
+    ) -> None:
         self.name = name
         self.process = process
+        self._reader = reader
+        self._writer = writer
         self._on_event = on_event
         self._waiting: dict[str, asyncio.Future[Event]] = {}
         self._seen: dict[str, Event] = {}
@@ -40,28 +54,34 @@ class Child:
     async def start(
         cls, name: str, arguments: Sequence[str], log: Path, on_event: Callable[[Event], None] = lambda event: None
     ) -> Child:
-        """Start ``rollgym ARGUMENTS --child``; what it logs goes to the file ``log``."""
-        with log.open("ab") as file:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # the current folder is no place to import from: it may hold a random.py
-                "-m",
-                "rollgym",
-                *arguments,
-                "--child",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=file,
-                start_new_session=True,
-                limit=_LINE_LIMIT,
-                env=child_environment(),
-            )
-        return cls(name, process, on_event)
+        """Start ``rollgym ARGUMENTS --child``; what it logs, and whatever else is printed, goes to the file ``log``."""
+        ours, theirs = socket.socketpair()
+        try:
+            with log.open("ab") as file:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "rollgym",
+                    *arguments,
+                    "--child",
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=file,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    env={**child_environment(), VARIABLE: str(theirs.fileno())},
+                )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE_LIMIT)
+        return cls(name, process, reader, writer, on_event)
 
     async def _read(self) -> None:
-        assert self.process.stdout is not None
         try:
-            async for line in self.process.stdout:
+            async for line in self._reader:
                 event = _parse(line)
                 if event is None:
                     continue
@@ -86,15 +106,16 @@ class Child:
         return self._seen.get(name)
 
     def tell(self, line: str) -> None:
-        """Give it a line on stdin. One that has ended meanwhile does not mind."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.process.stdin.write(line.encode() + b"\n")
+        """Give it a line. One that has ended meanwhile does not mind."""
+        if not self._writer.is_closing():
+            self._writer.write(line.encode() + b"\n")
 
     async def ended(self) -> int:
-        """Wait until the process has ended and everything it printed was heard. Returns its exit code."""
+        """Wait until the process has ended and everything it told was heard. Returns its exit code."""
         code = await self.process.wait()
-        await self._pump
+        # What it forked may hold its end of the line open.
+        await asyncio.wait((self._pump,), timeout=_DEAD_LINE)
+        self._writer.close()
         return code
 
     @property
@@ -115,10 +136,11 @@ class Child:
         self._pump.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._pump
+        self._writer.close()
 
 
 def _parse(line: bytes) -> Event | None:
-    """The event of a line; None for what a library printed."""
+    """The event of a line; None for half a line, from a process that was killed."""
     try:
         event = json.loads(line)
     except ValueError:

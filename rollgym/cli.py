@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from rollgym.commands.check import check
 from rollgym.commands.compare import compare
 from rollgym.commands.export import export
 from rollgym.commands.games import games
+from rollgym.commands.output import OutputFailed, close_stdout, end_with, guarded, repair_standard_streams
 from rollgym.commands.play import play
 from rollgym.commands.replay import replay
 from rollgym.commands.run import run
@@ -25,8 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run, serve, play, simulate, check, compare, verify, replay, export, games):
-    app.command()(verb)
+_VERBS: tuple[Callable[..., None], ...] = (run, serve, play, simulate, check, compare, verify, replay, export, games)
+for verb in _VERBS:
+    # What these do is worth more than what they say of it.
+    app.command()(guarded(verb, keep_going=verb in (run, serve, play)))
 
 
 def _show_version(wanted: bool) -> None:
@@ -57,4 +61,12 @@ def rollgym(
 
 def main() -> None:
     """Run the command line. Ends the process with 0, 1 (what was checked does not hold) or 2 (bad usage or input)."""
-    app()
+    repair_standard_streams()
+    try:
+        app()
+    except OutputFailed as failure:
+        end_with(failure)
+    except OSError as error:  # help and version go to stdout as it is
+        end_with(OutputFailed(error))
+    finally:
+        close_stdout()

@@ -182,6 +182,10 @@ class ExperimentFile(_Section):
             for player, bot in enumerate(given)
         ]
 
+    def bot(self, seat: int) -> Bot:
+        """The bot of one seat with nothing left open. The seat has to be one of the game's."""
+        return self._bots(self.experiment.game.id, MAX_PLAYERS)[seat]
+
     def describe(self) -> Description:
         """What is known of the game, and which bots can not play it: asked of a process of its own.
 
@@ -219,6 +223,23 @@ def load_config(path: Path) -> ExperimentFile:
 
 def read_config(path: Path) -> tuple[ExperimentFile, Description]:
     """:func:`load_config`, and what was found out about the game. Not to be called where an event loop runs."""
+    name, (file, lines) = os.fspath(path), _parse(path)
+    try:
+        description = file.describe()
+    except GameError as error:
+        raise ConfigError(name, [_game_problem(error, file, lines)]) from error
+    problems = _check_bots(file, description, lines)
+    if problems:
+        raise ConfigError(name, problems)
+    return file, description
+
+
+def parse_config(path: Path) -> ExperimentFile:
+    """An experiment file without a look at its game, which somebody has checked before. Raises :class:`ConfigError`."""
+    return _parse(path)[0]
+
+
+def _parse(path: Path) -> tuple[ExperimentFile, dict[KeyPath, int]]:
     name = os.fspath(path)
     try:
         source = read_yaml(path)
@@ -237,14 +258,7 @@ def read_config(path: Path) -> tuple[ExperimentFile, Description]:
     problems = _check_policies(file, source.lines)
     if problems:
         raise ConfigError(name, problems)
-    try:
-        description = file.describe()
-    except GameError as error:
-        raise ConfigError(name, [_game_problem(error, file, source.lines)]) from error
-    problems = _check_bots(file, description, source.lines)
-    if problems:
-        raise ConfigError(name, problems)
-    return file, description
+    return file, source.lines
 
 
 def _problem(item: dict[str, Any], lines: dict[KeyPath, int]) -> Problem:

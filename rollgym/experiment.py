@@ -157,18 +157,15 @@ def make_run_folder(data: Path, name: str, config: Path) -> RunFolder:
 
 
 async def run_experiment(
-    file: ExperimentFile, folder: RunFolder, overrides: list[str], on_event: Callable[[int, Event], None]
+    file: ExperimentFile, seats: int, folder: RunFolder, overrides: list[str], on_event: Callable[[int, Event], None]
 ) -> Outcome:
-    """Play ``file`` (its copy in ``folder``) and return what became of it.
+    """Play ``file`` (its copy in ``folder``) with ``seats`` peers and return what became of it.
 
     ``overrides`` are further arguments of ``rollgym serve``. ``on_event`` gets the seat and each event of its peer.
     SIGINT and SIGTERM end the run early and well. Raises :class:`StartError` if nothing could be started.
     """
     outcome = Outcome(file.experiment.play.episodes)
     began = time.monotonic()
-    game = file.experiment.game.make()
-    seats = game.spec.players
-    game.close()
     outcome.peers = [None] * seats
     children: list[Child] = []
 
@@ -208,6 +205,8 @@ def _take(outcome: Outcome, seat: int, event: Event) -> None:
         outcome.match = event["match"]
     elif event["event"] == "finished":
         outcome.peers[seat] = event
+        if event["failure"] is not None:
+            outcome.failures.append(f"peer {seat}: {event['failure']}")
         outcome.failures += [f"peer {seat}: upload refused: {reason}" for reason in event["refused"]]
         if event["pending"]:
             outcome.failures.append(f"peer {seat}: {event['pending']} exports were not uploaded")

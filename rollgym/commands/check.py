@@ -8,6 +8,7 @@ import typer
 
 from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
 from rollgym.commands.options import Params, parameters_from
+from rollgym.commands.output import say
 
 if TYPE_CHECKING:
     from rollgym.checking.report import Check, Report
@@ -69,14 +70,14 @@ def check(
 
 def _say(found: Check) -> None:
     if found.ok:
-        typer.echo(f"ok      {found.name}")
+        say(f"ok      {found.name}")
         return
     if not found.cause:  # it raised: there is nothing to guess
-        typer.echo(f"FAILED  {found.name}: {found.detail}")
+        say(f"FAILED  {found.name}: {found.detail}")
         return
-    typer.echo(f"FAILED  {found.name}")
-    typer.echo(f"        {found.detail}")
-    typer.echo(f"        {'needed' if found.name == 'snapshot' else 'why'}: {found.cause}")
+    say(f"FAILED  {found.name}")
+    say(f"        {found.detail}")
+    say(f"        {'needed' if found.name == 'snapshot' else 'why'}: {found.cause}")
 
 
 def _progress(text: str) -> None:
@@ -86,33 +87,33 @@ def _progress(text: str) -> None:
 def _print(report: Report) -> None:
     cost = report.cost
     if cost is not None:
-        typer.echo(
+        say(
             f"\n{report.game} {report.version}, {report.players} players, {len(report.agents)} agents, state saved by "
             f"{report.snapshot}\n{report.frames} frames in {report.episodes} episodes, {report.rollbacks} rollbacks"
         )
-        typer.echo(
+        say(
             f"step {cost.step:g} us, save {cost.save:g}, load {cost.load:g}, digest {cost.digest:g} "
             f"({cost.state_bytes} bytes), observe {cost.observe:g}; a rollback of 8 frames {cost.rollback_8:g} us"
         )
         frame = f"a frame at {report.fps:g} a second"
         if cost.window < 0:
-            typer.echo(f"too slow: {frame} is over before one step, its save and its observation are done")
+            say(f"too slow: {frame} is over before one step, its save and its observation are done")
         else:
-            typer.echo(f"largest prediction window that fits into {frame}: {cost.window}")
+            say(f"largest prediction window that fits into {frame}: {cost.window}")
     from rollgym.checking.report import UNSAFE
 
     needs = False
     for finding in report.findings:
         if finding.severity in ("note", "needs"):
-            typer.echo(f"{finding.severity}: {finding.text}{'; ' * bool(finding.next)}{finding.next}")
+            say(f"{finding.severity}: {finding.text}{'; ' * bool(finding.next)}{finding.next}")
             needs = needs or finding.severity == "needs"
         elif finding.severity == "unchecked":
             typer.echo(f"rollgym: {report.game} could not be checked: {finding.text}", err=True)
             if finding.next:
                 typer.echo(f"rollgym: what to do: {finding.next}", err=True)
     if report.ok:
-        typer.echo(f"safe to roll back{', with what is named under needs' * needs}")
+        say(f"safe to roll back{', with what is named under needs' * needs}")
     elif report.verdict == UNSAFE:
-        typer.echo("NOT safe to roll back")
+        say("NOT safe to roll back")
     else:
-        typer.echo("could not be checked")
+        say("could not be checked")

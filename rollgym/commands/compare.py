@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollgym.commands.exits import DIFFERENT, refuse
+from rollgym.commands.output import say
 
 if TYPE_CHECKING:
     from rollgym.compare import Comparison, FolderComparison
@@ -54,27 +55,27 @@ def compare(
 def _say(found: Comparison) -> None:
     if found.identical:
         columns = sorted(set(found.columns))
-        typer.echo(f"identical: {found.frames[0]} frames, {' and '.join(map(str, columns))} columns")
+        say(f"identical: {found.frames[0]} frames, {' and '.join(map(str, columns))} columns")
         return
-    typer.echo(f"different: {found.frames[0]} and {found.frames[1]} frames")
-    typer.echo(f"first difference: {found.difference}")
+    say(f"different: {found.frames[0]} and {found.frames[1]} frames")
+    say(f"first difference: {found.difference}")
     for field in found.differing_fields:
-        typer.echo(f"  {field}")
+        say(f"  {field}")
     for name, rows in found.differing_rows.items():
-        typer.echo(f"  {name}: {rows} differing row{'s' if rows != 1 else ''}")
+        say(f"  {name}: {rows} differing row{'s' if rows != 1 else ''}")
 
 
 def _say_folders(found: FolderComparison) -> None:
     for pair in found.pairs:
         if not pair.identical:
-            typer.echo(f"{pair.first} and {pair.second}")
-            typer.echo(f"  first difference: {pair.difference}")
+            say(f"{pair.first} and {pair.second}")
+            say(f"  first difference: {pair.difference}")
     for path in (*found.only_first, *found.only_second):
-        typer.echo(f"{path}\n  has no counterpart")
+        say(f"{path}\n  has no counterpart")
     wrong = sum(not pair.identical for pair in found.pairs)
     frames = sum(pair.frames[0] for pair in found.pairs)
     lonely = len(found.only_first) + len(found.only_second)
     if found.identical:
-        typer.echo(f"identical: {len(found.pairs)} pairs of files, {frames} frames")
+        say(f"identical: {len(found.pairs)} pairs of files, {frames} frames")
     else:
-        typer.echo(f"different: {wrong} of {len(found.pairs)} pairs, {lonely} files without a counterpart")
+        say(f"different: {wrong} of {len(found.pairs)} pairs, {lonely} files without a counterpart")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollgym.commands.exits import refuse
+from rollgym.commands.output import say
 
 if TYPE_CHECKING:
     from rollgym.export.plan import Plan
@@ -114,11 +115,11 @@ def _say(report: dict[str, Any]) -> None:
     number = f"{report['episodes']} episode{'s' if report['episodes'] != 1 else ''}, {report['frames']} frames"
     if "files" in report:
         size = f"{len(report['files'])} files, {report['bytes'] / 1e6:.1f} MB"
-        typer.echo(f"exported {number}: {size} in {report['out']}")
+        say(f"exported {number}: {size} in {report['out']}")
     else:
-        typer.echo(f"exported {number}: {', '.join(report['datasets'])} in {report['out']}")
+        say(f"exported {number}: {', '.join(report['datasets'])} in {report['out']}")
         example = f"MINARI_DATASETS_PATH={report['out']} python -c 'import minari; minari.load_dataset(\"{{}}\")'"
-        typer.echo(f"  {example.format(report['datasets'][0])}")
+        say(f"  {example.format(report['datasets'][0])}")
     if report["left_out"]:
         there = ", ".join(f"{count} {verdict}" for verdict, count in report["left_out"].items())
-        typer.echo(f"left out: {there} (--verdict adds them)")
+        say(f"left out: {there} (--verdict adds them)")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from rollgym.commands.exits import refuse
+from rollgym.commands.output import say
 
 
 def games(
@@ -34,13 +35,13 @@ def games(
             return
         for row in listed:
             missing = "" if row["installed"] else f"  [not installed: pip install 'rollgym[{row['extra']}]']"
-            typer.echo(f"{row['id']:{_WIDTH}} {row['summary']}{missing}")
+            say(f"{row['id']:{_WIDTH}} {row['summary']}{missing}")
             if "cost" in row:
-                typer.echo(f"{'':{_WIDTH}} {', '.join(row['agents'])}; {_cost_line(row['cost'])}")
-        typer.echo("\nor any environment of yours: a gymnasium id, or package.module:callable (rollgym check)")
-        typer.echo("\nbots that can play them:")
+                say(f"{'':{_WIDTH}} {', '.join(row['agents'])}; {_cost_line(row['cost'])}")
+        say("\nor any environment of yours: a gymnasium id, or package.module:callable (rollgym check)")
+        say("\nbots that can play them:")
         for policy in available_policies():
-            typer.echo(f"{policy.name:{_WIDTH}} {policy.summary}")
+            say(f"{policy.name:{_WIDTH}} {policy.summary}")
         return
     try:
         found = {**_describe(game), **_costs(game)}
@@ -50,17 +51,15 @@ def games(
         print_json(found)
         return
     brought = f", brought by rollgym[{found['extra']}]" if found["extra"] else ""
-    typer.echo(f"{found['id']} {found['version']}, {found['fps']} frames per second{brought}")
-    typer.echo("parameters:")
+    say(f"{found['id']} {found['version']}, {found['fps']} frames per second{brought}")
+    say("parameters:")
     for parameter in found["parameters"]:
-        typer.echo(
+        say(
             f"  {parameter['name']:16} {parameter['summary']}; {parameter['expected']} (default {parameter['default']})"
         )
     for agent in found["spaces"]:
-        typer.echo(
-            f"agent {agent['name']}:\n  actions       {agent['actions']}\n  observations  {agent['observations']}"
-        )
-    typer.echo(f"cost: {_cost_line(found['cost'])}")
+        say(f"agent {agent['name']}:\n  actions       {agent['actions']}\n  observations  {agent['observations']}")
+    say(f"cost: {_cost_line(found['cost'])}")
 
 
 _WIDTH = 24

@@ -6,12 +6,12 @@ import json
 import math
 from typing import Any
 
-import typer
+from rollgym.commands.output import say
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout. NaN and infinity, which JSON has not, become null."""
-    typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+    say(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
 def _finite(value: Any) -> Any:

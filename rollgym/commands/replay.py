@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rollgym.commands.exits import refuse
+from rollgym.commands.output import out, say
 
 if TYPE_CHECKING:
     from rollgym.games.contract import Game
@@ -90,7 +91,7 @@ def _write_gif(gif: Path, recording: Recording, game: Game, fps: float, first: i
         pictures, rollbacks = write_gif(gif, moments, recording, game, fps, stride)
     except OSError as error:
         refuse(f"{gif}: can not be written: {error.strerror or error}")
-    typer.echo(f"{gif}: {pictures} pictures, {rollbacks} rollbacks, {gif.stat().st_size / 1e6:.1f} MB")
+    say(f"{gif}: {pictures} pictures, {rollbacks} rollbacks, {gif.stat().st_size / 1e6:.1f} MB")
 
 
 def _show(recording: Recording, game: Game, fps: float, first: int, last: int | None, step: bool) -> None:
@@ -100,7 +101,7 @@ def _show(recording: Recording, game: Game, fps: float, first: int, last: int | 
     from rollgym.playback_terminal import Screen, list_all, look, play, stride_of
     from rollgym.playback_terminal import step as step_through
 
-    console = Console(highlight=False)
+    console = Console(file=out(), highlight=False)
     live = console.is_terminal and not step
     moments = play_back(recording, game, look, first=first, last=last, every=stride_of(fps) if live else 1)
     screen = Screen(recording, game)

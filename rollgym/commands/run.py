@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollgym.commands.exits import DIFFERENT, refuse
+from rollgym.commands.output import out, say
 
 if TYPE_CHECKING:
     from rollgym.config import ExperimentFile
@@ -38,7 +39,7 @@ def run(
     from rich.console import Console
 
     from rollgym.commands.json_output import print_json
-    from rollgym.config import ConfigError, find_config, load_config
+    from rollgym.config import ConfigError, find_config, read_config
     from rollgym.event_loop import run_loop
     from rollgym.experiment import StartError, make_run_folder, run_experiment
     from rollgym.progress import Progress
@@ -46,7 +47,7 @@ def run(
 
     try:
         path = find_config(config)
-        file = load_config(path)
+        file, game = read_config(path)
     except ConfigError as error:
         refuse(str(error))
     place = data or file.server.data
@@ -55,12 +56,12 @@ def run(
     except OSError as error:
         refuse(f"data folder {place}: can not be written: {error.strerror or error}")
     overrides = ["--data", str(place), *(["--port", str(port)] if port is not None else [])]
-    console = Console(stderr=as_json)
+    console = Console(stderr=True) if as_json else Console(file=out())
     if not as_json:
         _announce(console, file, path)
-    with Progress(console, _seats(file), file.experiment.play.episodes) as progress:
+    with Progress(console, game.players, file.experiment.play.episodes) as progress:
         try:
-            outcome = run_loop(run_experiment(file, folder, overrides, progress.hear))
+            outcome = run_loop(run_experiment(file, game.players, folder, overrides, progress.hear))
         except StartError as error:
             refuse(str(error))
     try:
@@ -68,23 +69,11 @@ def run(
     except EpisodeFileError as error:
         outcome.failures.append(str(error))
     if as_json:
-        print_json(_report(outcome, file, place, folder))
+        print_json(_report(outcome, file, game.fps, place, folder))
     else:
-        _summary(outcome, file, place, folder)
+        _summary(outcome, file, game.fps, place, folder)
     if not outcome.verified:
         raise typer.Exit(DIFFERENT)
-
-
-def _seats(file: ExperimentFile) -> int:
-    game = file.experiment.game.make()
-    game.close()
-    return game.spec.players
-
-
-def _fps(file: ExperimentFile) -> float:
-    game = file.experiment.game.make()
-    game.close()
-    return file.experiment.play.settings(game.spec.fps).fps
 
 
 def _announce(console: Any, file: ExperimentFile, path: Path) -> None:
@@ -98,7 +87,7 @@ def _announce(console: Any, file: ExperimentFile, path: Path) -> None:
     )
 
 
-def _report(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolder) -> dict[str, Any]:
+def _report(outcome: Outcome, file: ExperimentFile, fps: float, data: Path, folder: RunFolder) -> dict[str, Any]:
     from rollgym.uploads import waiting_in
 
     frames = outcome.frames()
@@ -118,7 +107,7 @@ def _report(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolde
             for number in range(outcome.wanted)
         ],
         **outcome.statistics(),
-        "frame_seconds": 1 / _fps(file),
+        "frame_seconds": 1 / file.experiment.play.settings(fps).fps,
         "waiting": waiting_in(folder.spool),
         "failures": outcome.failures,
         "wall_seconds": outcome.seconds,
@@ -129,18 +118,18 @@ def _report(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolde
     }
 
 
-def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFolder) -> None:
+def _summary(outcome: Outcome, file: ExperimentFile, fps: float, data: Path, folder: RunFolder) -> None:
     from rollgym.games.registry import is_built_in
     from rollgym.invocation import command_line
 
-    report = _report(outcome, file, data, folder)
+    report = _report(outcome, file, fps, data, folder)
     each = " + ".join(str(peer["rollbacks"]) for peer in report["peers"]) or "-"
-    typer.echo("")
+    say("")
     for episode in report["episodes"]:
         # A peer without a last word may have played what nobody knows of.
         begun = episode["frames"] or (outcome.match is not None and None in outcome.peers)
         verdict = episode["verdict"] or ("not judged" if begun else "not played")
-        typer.echo(
+        say(
             f"episode {episode['episode'] + 1}   {episode['frames']:6} frames   {verdict}  {episode['detail']}".rstrip()
         )
     rows = {
@@ -154,26 +143,26 @@ def _summary(outcome: Outcome, file: ExperimentFile, data: Path, folder: RunFold
         "logs": report["logs"],
     }
     for name, value in rows.items():
-        typer.echo(f"{name:10} {value}")
+        say(f"{name:10} {value}")
     for failure in outcome.failures:
-        typer.echo(f"{'problem':10} {failure}")
+        say(f"{'problem':10} {failure}")
     pairs = [group for group in report["exports"] if len(group) > 1]
     if report["waiting"]:
-        typer.echo(f"{'left':10} {report['waiting']} exports that the server has not acknowledged, in {folder.spool}")
-    typer.echo("\nnext:")
+        say(f"{'left':10} {report['waiting']} exports that the server has not acknowledged, in {folder.spool}")
+    say("\nnext:")
     if pairs:
-        typer.echo(f"  {command_line('compare', *pairs[0][:2])}")
+        say(f"  {command_line('compare', *pairs[0][:2])}")
     game = file.experiment.game.id
     trust = () if is_built_in(game) else ("--game", game)
-    typer.echo(f"  {command_line('verify', str(data), *trust)}")
+    say(f"  {command_line('verify', str(data), *trust)}")
     if pairs:
-        typer.echo(f"  {command_line('replay', pairs[0][0], *trust)}")
+        say(f"  {command_line('replay', pairs[0][0], *trust)}")
     if report["waiting"]:
         port = file.server.port or 8000
         serve = command_line("serve", str(folder.config), "--data", str(data), "--port", str(port))
         bring = ["--url", f"http://127.0.0.1:{port}", "--spool", str(folder.spool), "--upload-only"]
-        typer.echo("to bring in what is left, in two terminals:")
-        typer.echo(f"  {serve}\n  {command_line('play', *bring)}")
+        say("to bring in what is left, in two terminals:")
+        say(f"  {serve}\n  {command_line('play', *bring)}")
 
 
 def _tick(report: dict[str, Any]) -> str:

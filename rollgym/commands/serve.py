@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rollgym.commands.exits import UNUSABLE, refuse
+from rollgym.commands.output import say
 
 
 def serve(
@@ -57,7 +58,7 @@ def serve(
         if child:
             emit("ready", url=url)
         else:
-            typer.echo(f"serving {settings.experiment.game.id} at {url}, data in {settings.data}")
+            say(f"serving {settings.experiment.game.id} at {url}, data in {settings.data}")
 
     try:
         main_serve(settings, description=description, once=once, ready=ready)

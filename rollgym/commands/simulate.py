@@ -21,6 +21,7 @@ from rollgym.commands.options import (
     link_from,
     parameters_from,
 )
+from rollgym.commands.output import say
 
 if TYPE_CHECKING:
     from rollgym.client_sim.simulator import Pause, Scenario, SimulationResult
@@ -219,12 +220,12 @@ def _report(result: SimulationResult, scenario: Scenario, out: Path | None) -> d
 
 def _print(report: dict[str, Any], speed: float) -> None:
     for number, verdict in enumerate(report["verdicts"]):
-        typer.echo(f"episode {number}: {verdict}")
-    typer.echo(
+        say(f"episode {number}: {verdict}")
+    say(
         f"{report['frames']} frames at {report['fps']:.1f} a second, {report['rollbacks']} rollbacks "
         f"(deepest {report['rollback_depth_max']}), {report['resimulated_per_frame']:.2f} re-simulated per frame, "
         f"{100 * report['stall_share']:.1f} % of ticks stalled, {report['desyncs']} desyncs"
     )
-    typer.echo(f"{report['virtual_seconds']:.1f} s of play, {speed:.0f} times faster than real")
+    say(f"{report['virtual_seconds']:.1f} s of play, {speed:.0f} times faster than real")
     for group in report["exports"]:
-        typer.echo("  ".join(group))
+        say("  ".join(group))

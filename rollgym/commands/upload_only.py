@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from rollgym.commands.exits import DIFFERENT, refuse
+from rollgym.commands.output import say
 
 
 def upload_only(url: str, spool: Path, as_json: bool) -> None:
@@ -21,7 +22,7 @@ def upload_only(url: str, spool: Path, as_json: bool) -> None:
         if as_json:
             print_json(Brought(0, [], 0)._asdict())
         else:
-            typer.echo(f"nothing is waiting: there is no folder {spool}")
+            say(f"nothing is waiting: there is no folder {spool}")
         return
     if not spool.is_dir():
         refuse(f"spool {spool}: not a folder")
@@ -33,8 +34,8 @@ def upload_only(url: str, spool: Path, as_json: bool) -> None:
     if as_json:
         print_json(brought._asdict())
     else:
-        typer.echo(f"{brought.stored} uploaded, {len(brought.refused)} refused, {brought.waiting} still waiting")
+        say(f"{brought.stored} uploaded, {len(brought.refused)} refused, {brought.waiting} still waiting")
         for reason in brought.refused:
-            typer.echo(f"  refused: {reason}")
+            say(f"  refused: {reason}")
     if brought.refused or brought.waiting:
         raise typer.Exit(DIFFERENT)

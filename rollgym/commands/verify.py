@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
+from rollgym.commands.output import say
 
 
 def verify(
@@ -70,9 +71,9 @@ def verify(
         )
     else:
         for result in failed:
-            typer.echo(f"differs: {result.path}: {result.detail}")
+            say(f"differs: {result.path}: {result.detail}")
         for result in skipped:
-            typer.echo(f"not checked: {result.path}: {result.detail}")
+            say(f"not checked: {result.path}: {result.detail}")
         said = []
         if failed:
             said.append(f"{len(failed)} of {checked} differ")
@@ -80,7 +81,7 @@ def verify(
             said.append(f"all {checked} agree with their replay")
         if skipped:
             said.append(f"{len(skipped)} not checked")
-        typer.echo(f"{', '.join(said)} ({frames} frames)")
+        say(f"{', '.join(said)} ({frames} frames)")
     if failed:
         raise typer.Exit(DIFFERENT)
     if skipped:

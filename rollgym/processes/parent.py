@@ -110,6 +110,11 @@ class Child:
     def running(self) -> bool:
         return self._process.returncode is None
 
+    @property
+    def unread(self) -> int:
+        """Bytes of messages that the child has not read, beyond what the system holds for it."""
+        return self._writer.transport.get_write_buffer_size()
+
     def send(self, message: bytes) -> None:
         """Hand over one message. A child that has ended meanwhile does not mind. Never blocks."""
         if not self._writer.is_closing():
@@ -142,11 +147,11 @@ class Child:
 
     def terminate(self) -> None:
         """Ask it to end: SIGTERM."""
-        self._signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it now: SIGKILL."""
-        self._signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
 
     async def close(self) -> Ending:
         """End it now, and let go of everything."""
@@ -154,7 +159,8 @@ class Child:
         self._writer.close()
         return await self.ended()
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)

@@ -90,7 +90,7 @@ class Setup:
 async def test_every_export_arrives_and_leaves_the_spool(ingest: Ingest, tmp_path: Path) -> None:
     setup = Setup(tmp_path)
     for episode, export in enumerate(played()[0]):
-        setup.uploader.submit(export, ingest.url(episode), f"ticket-{episode}")
+        setup.uploader.submit(setup.spool.take(export, ingest.url(episode), f"ticket-{episode}"))
     await setup.finish()
     assert list(ingest.stored.values()) == [played()[0][int(path[-1])] for path in ingest.stored]
     assert len(ingest.stored) == 3
@@ -108,7 +108,7 @@ async def test_it_is_on_the_disk_before_the_first_byte_is_sent(ingest: Ingest, t
         return await ingest.store(request)
 
     ingest.script = [look]
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     assert seen == [1]
     assert setup.left == 0
@@ -118,7 +118,7 @@ async def test_it_is_on_the_disk_before_the_first_byte_is_sent(ingest: Ingest, t
 async def test_what_may_heal_is_tried_again(ingest: Ingest, tmp_path: Path, status: int) -> None:
     setup = Setup(tmp_path)
     ingest.script = [status, status, status]
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     assert len(ingest.requests) == 4
     assert len(ingest.stored) == 1
@@ -132,7 +132,7 @@ async def test_a_ticket_goes_nowhere_but_to_its_server(ingest: Ingest, tmp_path:
         return web.Response(status=307, headers={"Location": "/matches/other/episodes/0"})
 
     ingest.script = [elsewhere]
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     assert [path for path, _ in ingest.requests] == ["/matches/m/episodes/0"] * 2
 
@@ -140,7 +140,7 @@ async def test_a_ticket_goes_nowhere_but_to_its_server(ingest: Ingest, tmp_path:
 async def test_pauses_double_up_to_a_bound_and_are_spread(ingest: Ingest, tmp_path: Path) -> None:
     setup = Setup(tmp_path)
     ingest.script = [503] * 12
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     assert len(setup.naps) == 12
     for attempt, nap in enumerate(setup.naps):
@@ -164,7 +164,7 @@ async def test_a_lost_acknowledgement_leads_to_one_episode(ingest: Ingest, tmp_p
         return web.Response()
 
     ingest.script = [hang_up, store_and_hang_up]
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     assert len(ingest.requests) == 3
     assert list(ingest.stored.values()) == [played()[0][0]]
@@ -184,7 +184,7 @@ async def test_200_without_an_acknowledgement_is_none(ingest: Ingest, tmp_path: 
         return web.json_response({"stored": "new"})
 
     ingest.script = [proxy, empty]
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     assert len(ingest.requests) == 3
     assert len(ingest.stored) == 1
@@ -199,7 +199,7 @@ async def test_what_can_not_heal_is_set_aside_and_reported(ingest: Ingest, tmp_p
         return web.json_response({"ok": False, "error": reply}, status=status)
 
     ingest.script = [refuse]
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     (result,) = setup.results
     assert isinstance(result, Refused)
@@ -219,7 +219,7 @@ async def test_what_is_left_is_sent_at_the_next_start(ingest: Ingest, tmp_path: 
         raise AssertionError
 
     ingest.script = [never]
-    first.uploader.submit(played()[0][1], ingest.url(1), "t")
+    first.uploader.submit(first.spool.take(played()[0][1], ingest.url(1), "t"))
     async with asyncio.timeout(PATIENCE):
         await ingest.arrived.wait()
     assert not await first.uploader.drain(0.0)
@@ -245,7 +245,7 @@ async def test_leftovers_of_a_server_that_is_gone_hold_nobody_up(
         spool.put(*pack(played()[1][episode], f"http://127.0.0.1:{unused_tcp_port}/x", "old"))
     setup = Setup(tmp_path)
     assert await setup.uploader.resume() == 3
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     assert len(ingest.stored) == 1
     assert setup.left == 3
@@ -258,7 +258,7 @@ async def test_a_disk_that_is_full_does_not_stop_an_upload(ingest: Ingest, tmp_p
 
     setup = Setup(tmp_path, Full(tmp_path))
     ingest.script = [503]
-    setup.uploader.submit(played()[0][0], ingest.url(0), "t")
+    setup.uploader.submit(setup.spool.take(played()[0][0], ingest.url(0), "t"))
     await setup.finish()
     assert list(ingest.stored.values()) == [played()[0][0]]
 
@@ -300,7 +300,7 @@ async def test_no_more_than_two_uploads_at_a_time(ingest: Ingest, tmp_path: Path
     for player in played():
         for episode, export in enumerate(player):
             path = ingest.url(10 * export.own.player + episode)
-            setup.uploader.submit(export, path, "t")
+            setup.uploader.submit(setup.spool.take(export, path, "t"))
     await setup.finish()
     assert len(ingest.stored) == 6
     assert most == 2

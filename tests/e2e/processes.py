@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from rollgym.children import Child, Event
@@ -51,10 +52,24 @@ class Process:
         await self.until(lambda: self.told(name))
         return self.told(name)[0]
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """To the process itself; not to what it started."""
         if self.child.running:
             os.kill(self.child.process.pid, number)
+
+    def signal_player(self, number: Signals) -> None:
+        """To the player process that it started, if there is one."""
+        for player in self.player_processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(player, number)
+
+    def player_processes(self) -> list[int]:
+        """Their process ids."""
+        try:
+            children = Path(f"/proc/{self.child.process.pid}/task/{self.child.process.pid}/children").read_text()
+        except OSError:
+            return []
+        return [int(pid) for pid in children.split()]
 
     async def ended(self) -> int:
         async with asyncio.timeout(WAIT):
@@ -79,7 +94,7 @@ async def ending(*processes: Process) -> AsyncIterator[None]:
     finally:
         for process in processes:
             if hasattr(process, "child"):
-                process.signal(signal.SIGCONT)
+                process.signal(Signals.SIGCONT)
                 await process.child.kill()
 
 

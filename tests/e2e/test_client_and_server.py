@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.client import Joined, Paired, PlayResult, Progress, play
+from rollgym.client_sim.client import BotPlayer, play
 from rollgym.client_sim.control import ConnectionLost, JoinRefused
 from rollgym.client_sim.events import EpisodeEnded, PlayerGone
 from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.results import Joined, Paired, PlayResult, Progress
 from rollgym.client_sim.spool import Spool
 from rollgym.client_sim.upload import Stored
-from rollgym.games.contract import GameSpec
-from rollgym.games.policies import Policy, make_policy
-from rollgym.games.registry import make
 from rollgym.protocol.messages import MatchOver, MatchStart
 from rollgym.protocol.parity import compare_episodes
 from rollgym.protocol.parquet import read_episode
@@ -75,14 +73,10 @@ class Bot:
         await self.until(lambda event: isinstance(event, Progress) and event.stats["peer"]["frame"] >= 30)
 
     async def play(self) -> PlayResult:
-        def policy(spec: GameSpec, player: int) -> Policy:
-            return make_policy("random", spec, player, 11)
-
         async with asyncio.timeout(PATIENCE):
             return await play(
                 self.url,
-                lambda: make(self.game),
-                policy,
+                BotPlayer(self.game, "random", seed=11),
                 spool=self.folder / "spool",
                 keep=self.folder / "keep",
                 participant=self.name,

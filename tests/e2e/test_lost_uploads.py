@@ -90,7 +90,7 @@ class Sender:
 
     async def send(self, export: Export, url: str, start: MatchStart) -> None:
         place = url + start.upload.replace("{episode}", str(export.header.episode))
-        self.uploader.submit(export, place, start.ticket)
+        self.uploader.submit(self.spool.take(export, place, start.ticket))
         assert await self.uploader.drain(30.0)
         await self.uploader.close()
 

@@ -66,11 +66,12 @@ def _reached(peer: Process, episode: int, frame: int) -> bool:
 
 
 async def stop_for(seconds: float, *peers: Process) -> None:
-    for peer in peers:
-        peer.signal(signal.SIGSTOP)
-    await asyncio.sleep(seconds)
-    for peer in peers:
-        peer.signal(signal.SIGCONT)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for peer in peers:  # as when a machine sleeps: both of its processes
+            peer.signal(number)
+            peer.signal_player(number)
+        if number is signal.SIGSTOP:
+            await asyncio.sleep(seconds)
 
 
 async def play(folder: Path, away: str) -> Stopped:

@@ -27,7 +27,7 @@ from rollgym.games.limits import FrameLimit
 from rollgym.protocol.episode import ExportError
 from rollgym.protocol.packets import End
 from rollgym.protocol.values import pack_value
-from tests.record import test_boundary, test_departure, test_gate, test_pause, test_runtime, test_truth
+from tests.record import test_boundary, test_departure, test_driven, test_gate, test_pause, test_truth
 from tests.record.match import LATENCY, Play, assert_played
 from tests.record.probe import Probe
 
@@ -403,7 +403,7 @@ MUTATIONS = [
     Mutation(
         "EDGE-01 the same, in the runtime",
         put(rollgym.client_sim.peer, "AWAY_AFTER", 1e9),
-        test_runtime.test_edge_01_the_whole_machine_is_stopped_for_longer_than_the_time_out,
+        test_driven.test_edge_01_the_whole_machine_is_stopped_for_longer_than_the_time_out,
     ),
     Mutation(
         "EDGE-01 idle inputs pass for real ones",

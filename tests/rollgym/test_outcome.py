@@ -34,9 +34,9 @@ def test_without_a_match_or_a_dataset_nothing_is_known(data: Path, tmp_path: Pat
 def test_the_summary_tells_not_judged_from_not_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     word = {"episodes": [{"episode": 0, "frames": 9, "stats": {}}], "kept": [], "desyncs": 0, "stats": {}}
     outcome = Outcome(2, match=MATCH, peers=[{**word, "engine_share": None}] * 2)
-    _summary(outcome, ExperimentFile(), tmp_path, RunFolder(tmp_path))
+    _summary(outcome, ExperimentFile(), 60, tmp_path, RunFolder(tmp_path))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:3] == ["episode 1        9 frames   not judged", "episode 2        0 frames   not played"]
     outcome.peers[1] = None
-    _summary(outcome, ExperimentFile(), tmp_path, RunFolder(tmp_path))
+    _summary(outcome, ExperimentFile(), 60, tmp_path, RunFolder(tmp_path))
     assert "episode 2        0 frames   not judged\n" in capsys.readouterr().out

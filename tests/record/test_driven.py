@@ -1,4 +1,4 @@
-"""Fast-forward as it ships: the real peers in their asyncio runtime, over an impaired transport, in virtual time."""
+"""Fast-forward as it ships: the real peers with their drivers, over an impaired transport, in virtual time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from rollgym.client_sim.network import Link, NetworkConditions
 from rollgym.client_sim.peer import Peer
-from rollgym.client_sim.runtime import Runtime
 from rollgym.client_sim.transport.impaired import ImpairedTransport
 from rollgym.protocol.episode import Export, check_export
 from rollgym.protocol.messages import MatchStart, PlaySettings
+from tests.client.driven import Driven
 from tests.client.fakes import Hub
 from tests.client.virtual import advance, clock, run
 from tests.record.match import assert_equal, own
@@ -44,7 +44,7 @@ class Frozen(Peer):
 
 
 class Side:
-    """One player's peer and runtime; made inside of the virtual loop."""
+    """One player's peer and driver; made inside of the virtual loop."""
 
     def __init__(self, hub: Hub, player: int, settings: PlaySettings) -> None:
         self.log = GameLog(clock)
@@ -55,7 +55,7 @@ class Side:
             start, Probe(log=self.log), Restless(player), policy_info={}, software={}, now=clock(), wall=clock()
         )
         wire = ImpairedTransport(hub.transport(player), LINK, player=player, players=2, seed=5, clock=clock)
-        self.runtime = Runtime(self.peer, wire, on_export=self.exports.append, on_event=self.events.append, clock=clock)
+        self.driven = Driven(self.peer, wire, on_export=self.exports.append, on_event=self.events.append)
 
 
 def both(settings: PlaySettings, disturb: Callable[[list[Side]], None]) -> list[Side]:
@@ -63,7 +63,7 @@ def both(settings: PlaySettings, disturb: Callable[[list[Side]], None]) -> list[
         hub = Hub(clock)
         sides = [Side(hub, player, settings) for player in (0, 1)]
         disturb(sides)
-        await asyncio.gather(*[side.runtime.run() for side in sides])
+        await asyncio.gather(*[side.driven.run() for side in sides])
         return sides
 
     return run(main())

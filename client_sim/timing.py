@@ -1,4 +1,6 @@
-"""How much of a peer's time the game and the bot take; the rest of its ticks is the engine's."""
+"""How much of a peer's time the game and the bot take (the rest of its ticks is the engine's), and whether they are
+at work right now.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +14,32 @@ from rollgym.games.policies import Policy
 T = TypeVar("T")
 
 
+class Interrupted(Exception):
+    """A call of the game or the bot was cut short, because the match had to end and the call did not."""
+
+
 class Stopwatch:
     """Seconds spent inside of timed calls."""
 
-    __slots__ = ("seconds",)
+    __slots__ = ("inside", "seconds")
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.inside = False
+        """A timed call is under way."""
 
     def run(self, call: Callable[..., T], *args: Any) -> T:
-        """The result of ``call(*args)``; its time is added."""
+        """The result of ``call(*args)``; its time is added. Raises :class:`Interrupted` in case of Ctrl-C."""
+        outer, self.inside = self.inside, True
         began = time.perf_counter()
         try:
             return call(*args)
+        except KeyboardInterrupt as error:
+            raise Interrupted("the game was at work when the match had to end") from error
         finally:
-            self.seconds += time.perf_counter() - began
+            self.inside = outer
+            if not outer:
+                self.seconds += time.perf_counter() - began
 
 
 class TimedGame(Game):
