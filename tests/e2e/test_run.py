@@ -49,13 +49,16 @@ def _alive(marker: str) -> list[int]:
     return found
 
 
-def _in_sessions(leaders: set[int]) -> list[int]:
-    """All processes of these sessions."""
-    found = []
+def _with_descendants(roots: list[int]) -> list[int]:
+    """These processes, what they started, what that started, and so on."""
+    children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.getsid(int(entry.name)) in leaders:
-                found.append(int(entry.name))
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found = list(roots)
+    for pid in found:
+        found += children.get(pid, [])
     return found
 
 
@@ -245,9 +248,9 @@ def test_the_children_end_with_a_parent_that_was_killed(running: _Running, tmp_p
     children = [pid for pid in _alive(str(tmp_path)) if pid != running.process.pid]
     assert len(children) == 3
     with contextlib.ExitStack() as stack:
-        # The server's worker included: each child and what it started is a session of its own.
-        ends = [os.pidfd_open(pid) for pid in _in_sessions(set(children))]
-        assert len(ends) > 3
+        # The player processes and the server's workers included.
+        ends = [os.pidfd_open(pid) for pid in _with_descendants(children)]
+        assert len(ends) >= 3 + 2
         for end in ends:
             stack.callback(os.close, end)
         running.process.kill()

@@ -219,7 +219,7 @@ def test_what_can_not_be_played_here_is_not_checked(tug: Path, exports: Path) ->
     tug.write_text(_TUG + "# another version, the same game\n")
     done = rollgym(*verify)
     assert done.exit_code == 2
-    assert ": own_tug.py has changed since this was recorded (version 1+source-" in done.stdout
+    assert ": own_tug.py has changed since this was recorded (version " in done.stdout
     assert done.stdout.splitlines()[-1] == "2 not checked (0 frames)"
     assert rollgym(*verify, "--any-version").stdout == "all 2 agree with their replay (60 frames)\n"
     found = json.loads(rollgym(*verify, "--json").stdout)
