@@ -274,7 +274,7 @@ def test_what_was_altered_is_found_without_the_game(tug: Path) -> None:
         ('id: "own_tugg:make"', "id: 'own_tugg:make': expected a module that can be imported (No module named"),
         (
             'id: "own_tug:make", parameters: {sise: 3}',
-            "parameters: {'sise': 3}: expected parameters that the callable takes (make() got an unexpected keyword",
+            "parameters: {'sise': 3}: expected parameters that the callable takes (got an unexpected keyword",
         ),
         (
             'id: "own_tug:make", parameters: {size: 30}',
