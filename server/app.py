@@ -119,7 +119,13 @@ class Server:
             clock=clock,
         )
         self.reception = Reception(
-            self.game, self.matches, self.metrics, self.control.tell, self.control.drop, capacity=limits.waiting
+            self.game,
+            self.matches,
+            self.metrics,
+            self.control.tell,
+            self.control.drop,
+            capacity=limits.waiting,
+            join_seconds=limits.join_seconds,
         )
         recovery = Recovery(self.store, self.catalogue, self.workers, limits)
         for row in await recovery.run():
@@ -181,6 +187,8 @@ class Server:
     async def status(self) -> dict[str, Any]:
         """What ``GET /status`` shows. No tickets, no addresses."""
         experiment = self.settings.experiment
+        now = asyncio.get_running_loop().time()
+        clock = time.time() - now
         return {
             "protocol": PROTOCOL_VERSION,
             "experiment": experiment.name,
@@ -199,6 +207,10 @@ class Server:
                     "phase": match.phase.value,
                     "participants": match.row.participants,
                     "players": [seat.state for seat in match.seats],
+                    "waits_for": [
+                        {"what": awaited.what, "player": awaited.player, "since": round(clock + awaited.since, 3)}
+                        for awaited in match.awaits(now)
+                    ],
                     "episodes": match.row.settings.episodes,
                     "uploads": sum(len(players) for players in match.uploads.values()),
                     "verdicts": {str(n): verdict.verdict for n, verdict in sorted(match.verdicts.items())},

@@ -34,6 +34,7 @@ from rollgym.protocol.messages import (
     dump,
     parse,
 )
+from rollgym.server.admission import host_of, refusal
 from rollgym.server.errors import RefusedError
 from rollgym.server.metrics import Metrics
 from rollgym.server.reception import Reception
@@ -53,6 +54,9 @@ _LIBRARY_TIMEOUT = 60.0
 
 _LAST_WORD = 1.0
 # Seconds in which a client that answered no ping can still read that it was given up.
+
+_HOST = "rollgym.host"
+# Where it is noted with a connection whose it is.
 
 _EVENT_OF = {kind: name for name, kind in SERVER_EVENTS.items()}
 
@@ -186,16 +190,21 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
         self.eio.mailbox_limit = settings.limits.mailbox
         self.eio.answer_within = settings.ping_timeout
         self.eio.metrics = metrics
-        self._limit = settings.limits.connections
+        self._limits = settings.limits
         self._metrics = metrics
 
     def _engineio_server_class(self) -> type[_EngineServer]:
         return _EngineServer
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
-        if len(self.environ) >= self._limit:
-            self._metrics.refused.labels("too_many_connections").inc()
-            return "too many connections"
+        host = host_of(environ["aiohttp.request"].remote)
+        limits = self._limits
+        present = (other.get(_HOST) for other in self.environ.values())
+        reason = refusal(host, present, most=limits.connections, most_per_host=limits.connections_per_host)
+        if reason is not None:
+            self._metrics.refused.labels(reason.replace(" ", "_")).inc()
+            return reason
+        environ[_HOST] = host
         self.eio.sockets[eio_sid].queue.request = environ["aiohttp.request"]
         asyncio.get_running_loop().call_later(_CONNECT_WITHIN, self._cut_if_silent, eio_sid)
         return await super()._handle_eio_connect(eio_sid, environ)
@@ -283,6 +292,8 @@ class Control:
         self._metrics.connections.inc()
         request: web.Request = environ["aiohttp.request"]
         log.debug("client_connected", client=client, remote=request.remote)
+        assert self._reception is not None
+        self._reception.arrived(client)
 
     async def _disconnect(self, client: str, reason: str) -> None:
         self._metrics.connections.dec()

@@ -57,6 +57,11 @@ class Lobby:
         return len(self._queue)
 
     @property
+    def needed(self) -> int:
+        """How many clients make a group."""
+        return self._seats
+
+    @property
     def seated(self) -> int:
         """How many clients are in a group."""
         return len(self._groups)

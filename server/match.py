@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -35,6 +35,16 @@ class Phase(Enum):
     PLAYING = "playing"
     UPLOADING = "uploading"
     OVER = "over"
+
+
+class Awaited(NamedTuple):
+    """Something that a match waits for."""
+
+    what: str
+    player: int | None
+    """Who has to do it; None: the server."""
+    since: float
+    """Seconds of the server's clock."""
 
 
 @dataclass
@@ -165,6 +175,23 @@ class Match:
             and len(players | absent) == len(self.seats)
         ]
 
+    def awaits(self, now: float) -> list[Awaited]:
+        """What has to happen before the match goes on or is over."""
+        seats = list(enumerate(self.seats))
+        match self.phase:
+            case Phase.OVER:
+                return [Awaited("to be recorded", None, now)]
+            case Phase.PAIRED:
+                late = [(n, seat) for n, seat in seats if not seat.relayed and not seat.done]
+                return [Awaited("to open the relay", n, seat.signs.moved) for n, seat in late]
+            case Phase.PLAYING:
+                return [Awaited(*_awaited(seat, n)) for n, seat in seats if not seat.done]
+        # Nobody plays any more.
+        since = max((seat.signs.moved if seat.left_at is None else seat.left_at for seat in self.seats), default=now)
+        judged = [Awaited(f"verdict on episode {episode}", None, since) for episode in sorted(self.running)]
+        left = [(n, seat.left_at) for n, seat in seats if seat.left_at is not None and now < self.awaited_until(n)]
+        return judged + [Awaited("last uploads of one who left", n, at) for n, at in left]
+
     def complete(self) -> bool:
         """Every player's upload of every episode is in."""
         wanted = len(self.seats)
@@ -192,3 +219,9 @@ class Match:
             reasons = "; ".join(f"episode {n} was not judged: {row.reason}" for n, row in sorted(self.unjudged.items()))
             return f"incomplete: {reasons}"[:1024]
         return f"incomplete: {len(self.verdicts)} of {wanted} episodes received"
+
+
+def _awaited(seat: Seat, player: int) -> tuple[str, int, float]:
+    if seat.lost_at is not None:
+        return "to come back", player, seat.lost_at
+    return "to upload" if seat.signs.uploading else "to play on", player, seat.signs.moved

@@ -113,6 +113,10 @@ class Matches:
         """A match that is not over."""
         return self._live.get(match)
 
+    def has_seat(self, client: str) -> bool:
+        """Whether a connection has a seat in a match that is not over."""
+        return bool(self._of_client.get(client))
+
     def holder(self, hashed_ticket: bytes) -> Holder | None:
         """Whose ticket it is, among matches that are not over."""
         return self._tickets.get(hashed_ticket)
@@ -299,6 +303,7 @@ class Matches:
             return self._has_finished(client)
         match, player = found
         match.seats[player].finished = True
+        match.seats[player].signs.moved = self._clock()
         self._release(match, player)
         self._check(match)
         return True

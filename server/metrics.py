@@ -20,6 +20,9 @@ class Metrics:
         )
         self.resumes = Counter("rollgym_resumes", "Seats taken again after that", registry=r)
         self.players_away = Gauge("rollgym_players_away", "Seats that are held for their players' return", registry=r)
+        self.not_joined = Counter(
+            "rollgym_not_joined", "Control connections that neither waited nor played, and were closed", registry=r
+        )
         self.waiting = Gauge("rollgym_waiting", "Clients in the queue", registry=r)
         self.matches_open = Gauge("rollgym_matches_open", "Matches that are not over", registry=r)
         self.matches = Counter("rollgym_matches", "Matches by what became of them", ["outcome"], registry=r)

@@ -16,9 +16,13 @@ from rollgym.server.errors import RefusedError
 from rollgym.server.lobby import Group, Lobby, LobbyError, Place
 from rollgym.server.matches import Matches, Player, Tell
 from rollgym.server.metrics import Metrics
+from rollgym.server.notices import Notices
 
 _RETRY = 1.0
 # Seconds between attempts to record a match while the disk refuses.
+
+_LAST_WORD = 1.0
+# Seconds in which a client that is sent away can read why.
 
 log = structlog.get_logger("rollgym.server.reception")
 
@@ -30,19 +34,66 @@ class Reception:
     """The queue and its task that pairs. Owned by the event loop."""
 
     def __init__(
-        self, game: GameIdentity, matches: Matches, metrics: Metrics, tell: Tell, drop: Drop, *, capacity: int
+        self,
+        game: GameIdentity,
+        matches: Matches,
+        metrics: Metrics,
+        tell: Tell,
+        drop: Drop,
+        *,
+        capacity: int,
+        join_seconds: float,
     ) -> None:
+        """``capacity``: clients that may wait. ``join_seconds``: for a connection that neither waits nor plays."""
         self._game = game
         self._matches = matches
         self._metrics = metrics
         self._tell = tell
         self._drop = drop
+        self._join_seconds = join_seconds
+        self._idle: dict[str, bool] = {}  # of every connection: did it neither wait nor play at the last look
         self._players: dict[str, Player] = {}
+        self._sending: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._open = True
         self.lobby = Lobby(len(game.players), capacity)
+        self.notices = Notices(tell)
         matches.released = self._released
         matches.annulled = self._annulled
+
+    def arrived(self, client: str) -> None:
+        """A control connection is there. It has to join or resume, or it holds a place for nothing."""
+        self._idle[client] = True
+        asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
+
+    def _look(self, client: str) -> None:
+        """Close a connection that was idle at the last look and is still. So it has one to two times the limit."""
+        was_idle = self._idle.get(client)
+        if was_idle is None or not self._open:
+            return
+        idle = self._is_idle(client)
+        if idle and was_idle:
+            sending = asyncio.ensure_future(self._send_away(client))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
+        else:
+            self._idle[client] = idle
+            asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
+
+    def _is_idle(self, client: str) -> bool:
+        return self.lobby.place(client) is Place.NOWHERE and not self._matches.has_seat(client)
+
+    async def _send_away(self, client: str) -> None:
+        message = f"this connection neither waited nor played for {self._join_seconds:g} s"
+        await self._tell(client, ErrorReply("not_joined", message))
+        await asyncio.sleep(_LAST_WORD)
+        if not self._is_idle(client):  # it has joined at last
+            self._idle[client] = False
+            asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
+            return
+        log.info("client_dropped", reason="it neither waits nor plays", client=client)
+        self._metrics.not_joined.inc()
+        await self._drop(client)
 
     def join(self, client: str, join: Join) -> str:
         """Take a client into the queue and give its label. Raises :class:`RefusedError`."""
@@ -107,6 +158,8 @@ class Reception:
         """The client's connection ended, wherever it was."""
         self.lobby.leave(client)
         self._players.pop(client, None)
+        self._idle.pop(client, None)
+        self.notices.forget(client)
         await self._matches.client_gone(client, reason)
         self._changed()
 
@@ -138,6 +191,9 @@ class Reception:
                     break
             if self._matches.done.is_set():
                 await self._send_home()
+            again = await self.notices.tell_all(self.lobby.queue(), self.lobby.needed)
+            if again is not None:
+                asyncio.get_running_loop().call_later(again, self._wake.set)
 
     async def _start(self, group: Group) -> bool:
         """Record and begin a group's match. False if pairing should pause."""
@@ -167,6 +223,8 @@ class Reception:
     def close(self) -> None:
         """Pair nobody any more."""
         self._open = False
+        for task in self._sending:
+            task.cancel()
 
     def done(self) -> None:
         """Look again whether the experiment has all its matches."""

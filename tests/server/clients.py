@@ -28,6 +28,7 @@ from rollgym.protocol.messages import (
     PeerLeft,
     Resume,
     Verdict,
+    Waiting,
     dump,
     parse,
 )
@@ -119,13 +120,22 @@ class Client:
         self.sio = socketio.AsyncClient(serializer="msgpack", reconnection=False, http_session=self.http)
         self.heard: asyncio.Queue[Struct] = asyncio.Queue()
         self.earlier: list[Struct] = []
+        self.notices: list[Waiting] = []
+        """How many waited, as it was told."""
         self.gone = asyncio.Event()
         for name, kind in SERVER_EVENTS.items():
             self.sio.on(name, self._listener(kind))
         self.sio.on("disconnect", self._disconnected)
 
     def _listener(self, kind: type[Struct]) -> Callable[[Any], None]:
-        return lambda payload: self.heard.put_nowait(parse(kind, payload))
+        def hear(payload: Any) -> None:
+            message = parse(kind, payload)
+            if isinstance(message, Waiting):
+                self.notices.append(message)
+            else:
+                self.heard.put_nowait(message)
+
+        return hear
 
     def _disconnected(self, *_: Any) -> None:
         self.gone.set()

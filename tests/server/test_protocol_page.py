@@ -200,6 +200,7 @@ CLAIMS = {
     "mailbox": f"more than {LIMITS.mailbox} messages unread",
     "back-off": f"with back-off from {_ms(resuming.BACKOFF_FIRST)} to {resuming.BACKOFF_MOST:g} s",
     "seat kept": f"can be resumed for {UNNOTICED:g} s longer",
+    "not joined": f"neither waited nor played for too long ({LIMITS.join_seconds:g} s)",
     "relay opened in time": f"within `start_timeout` and {MARGIN:g} s",
     "stuck": f"silence that the match allows, and {MARGIN:g} s",
     "body too slow": f"the body took too long ({LIMITS.upload_seconds:g} s)",

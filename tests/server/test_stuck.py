@@ -217,6 +217,34 @@ def test_who_never_opened_the_relay_of_a_match_that_can_not_be_annulled_is_no_re
     run(main())
 
 
+def test_a_match_says_what_it_waits_for_and_since_when() -> None:
+    async def main() -> None:
+        world = World(PLAY, grace=10.0)
+        await world.begin(relays=(0,))
+        match, began = world.match, world.loop.time()
+        await asyncio.sleep(1.0)
+        assert match.awaits(world.loop.time()) == [("to open the relay", 1, began)]
+        world.matches.relay_opened(match.row.id, 1)
+        world.packet(0, an_input(1))
+        await asyncio.sleep(1.0)
+        assert match.awaits(world.loop.time()) == [("to play on", 0, began + 1), ("to play on", 1, began + 1)]
+        await world.matches.client_gone("c1", "ping timeout")
+        match.seats[0].signs.upload_begins()
+        await asyncio.sleep(1.0)
+        assert match.awaits(world.loop.time()) == [("to upload", 0, began + 1), ("to come back", 1, began + 2)]
+        await world.matches.finish("c0")
+        await asyncio.sleep(PLAY.silence - 0.9)
+        left = match.seats[1].left_at
+        assert left is not None
+        assert match.awaits(world.loop.time()) == [("last uploads of one who left", 1, left)]
+        match.running = {0}
+        assert match.awaits(left + LAST_UPLOADS) == [("verdict on episode 0", None, left)]
+        match.running = set()
+        assert await world.over_within(LAST_UPLOADS + SETTLED)
+
+    run(main())
+
+
 # --- life -------------------------------------------------------------------------------------------------------
 
 
