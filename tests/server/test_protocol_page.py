@@ -13,6 +13,7 @@ from msgspec import Struct
 from rollgym.client_sim import farewell, intake, meeting, pacing, resuming
 from rollgym.client_sim.departures import FORWARD_INTERVAL
 from rollgym.client_sim.ending import END_INTERVAL
+from rollgym.client_sim.match import KEEP_ALIVE
 from rollgym.client_sim.rollback.time_sync import DEAD_ZONE, FASTEST, GAIN, SLOWEST, SMOOTHING
 from rollgym.client_sim.sending import PACKETS_PER_TICK
 from rollgym.protocol import export_bounds as bounds
@@ -238,6 +239,7 @@ CLAIMS = {
     "advantage": f"`advantage` is `{ADVANTAGE_UNIT} * local`, rounded",
     "stretch": f"`1 + {GAIN:g} * ahead`, kept within {FASTEST:.2f}..{SLOWEST:.2f}; 1 while `ahead` is between"
     f" -{DEAD_ZONE:g} and {DEAD_ZONE:g}",
+    "keep-alive": f"everybody, every {KEEP_ALIVE:g} s (or a quarter",
     "catch up": f"are known for `{pacing.CATCH_UP_AFTER} + input_delay` frames beyond",
     "clock debt": f"If its clock is more than {pacing.CLOCK_DEBT} frames late",
     "echo age": f"{NO_ECHO - 1}: that long or longer; {NO_ECHO}: no packet yet",
