@@ -235,7 +235,8 @@ def create_app(
 ) -> web.Application:
     """The application. Its parts are in ``app[SERVER]`` once it runs. Starting it raises :class:`ServerError`."""
     server = Server(settings, description, once=once)
-    app = web.Application(client_max_size=settings.limits.upload_bytes)
+    # Uploads are decompressed where they are bounded (body.py); here an encoding is refused with a plain text.
+    app = web.Application(client_max_size=settings.limits.upload_bytes, handler_args={"auto_decompress": False})
     app[SERVER] = server
     server.sio.attach(app)
     app.router.add_get("/health", _health)
@@ -243,7 +244,7 @@ def create_app(
     app.router.add_get("/status", _status)
     app.router.add_get("/metrics", _metrics)
     app.router.add_get(RELAY_PATH, _relay)
-    app.router.add_put(r"/matches/{match}/episodes/{episode:\d{1,7}}", _upload)
+    app.router.add_put(r"/matches/{match}/episodes/{episode:[0-9]{1,7}}", _upload)
     app.cleanup_ctx.append(_run)
     app.on_shutdown.append(_goodbye)
     return app

@@ -12,28 +12,30 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from rollgym.server.body import ENCODINGS, Body, BodyError, TooLargeError
 from rollgym.server.catalogue import AnnulledError, Catalogue, Holder, MatchRow, Stopped, UploadRow
 from rollgym.server.checks import Checked, Expected, check_upload
+from rollgym.server.database import busy, full
 from rollgym.server.errors import RefusedError
 from rollgym.server.matches import Matches
 from rollgym.server.metrics import Metrics
 from rollgym.server.settings import Limits
 from rollgym.server.store import NO_ROOM, Store, is_match_id, publish
 from rollgym.server.tickets import presented
-from rollgym.server.workers import WorkerDiedError, Workers
+from rollgym.server.workers import OutOfMemoryError, WorkerDiedError, WorkError, Workers
 
 _PIECE = 1 << 18
 _BODIES_PER_SLOT = 8
 """Bodies received at a time, for each upload that is checked at a time: clients on slow lines must not hold up others,
 and yet the temporary files must have a bound."""
-_ENCODINGS = ("identity", "deflate", "gzip")
+_NOT_NOTED = ("no_such_match", "too_slow")
+# Nothing that this match lacks, and a line that was too slow for once.
 _MEDIA_TYPE = "application/msgpack"
 
 log = structlog.get_logger("rollgym.server.ingest")
@@ -111,17 +113,37 @@ class Ingest:
     async def _put(self, request: web.Request) -> str:
         hashed = presented(request)
         match_id, episode = request.match_info["match"], int(request.match_info["episode"])
-        holder = self._matches.holder(hashed) or await self._catalogue.holder(hashed)
-        if holder is None:
-            raise RefusedError(401, "bad_ticket", "the ticket is not valid", field="Authorization")
-        if not is_match_id(match_id) or holder.match != match_id:
-            raise RefusedError(403, "not_yours", "the ticket is for another match", field="match")
-        row = await self._row(match_id)
-        if episode >= row.settings.episodes:
-            message = f"episode {episode}: the match has {row.settings.episodes}"
-            raise RefusedError(404, "no_such_episode", message, field="episode", actual=episode)
-        expected = self._expected(request, row, holder, episode)
-        return await self._take(request, expected)
+        try:
+            holder = self._matches.holder(hashed) or await self._catalogue.holder(hashed)
+            if holder is None:
+                raise RefusedError(401, "bad_ticket", "the ticket is not valid", field="Authorization")
+            if not is_match_id(match_id) or holder.match != match_id:
+                raise RefusedError(403, "not_yours", "the ticket is for another match", field="match")
+            row = await self._row(match_id)
+            if episode >= row.settings.episodes:
+                message = f"episode {episode}: the match has {row.settings.episodes}"
+                raise RefusedError(404, "no_such_episode", message, field="episode", actual=episode)
+            try:
+                return await self._take(request, self._expected(request, row, holder, episode))
+            except RefusedError as error:
+                await self._note(holder, episode, error)
+                raise
+        except Stopped as error:
+            raise RefusedError(503, "closing", "the server is stopping: send it again later") from error
+        except sqlite3.Error as error:
+            log.error("catalogue_refused", error=str(error))
+            raise _catalogue_refused(error) from error
+
+    async def _note(self, holder: Holder, episode: int, refused: RefusedError) -> None:
+        """Keep what is missing from the dataset because it was refused, and why. Not what is only to be sent again."""
+        if refused.status >= 500 or refused.code in _NOT_NOTED:
+            return
+        try:
+            await self._catalogue.add_refusal(
+                holder.match, episode, holder.player, refused.code, refused.reply.message, time.time()
+            )
+        except (sqlite3.Error, Stopped) as error:
+            log.error("refusal_not_recorded", match=holder.match, episode=episode, error=str(error))
 
     async def _row(self, match_id: str) -> MatchRow:
         live = self._matches.get(match_id)
@@ -131,14 +153,14 @@ class Ingest:
         return row
 
     def _expected(self, request: web.Request, row: MatchRow, holder: Holder, episode: int) -> Expected:
-        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in _ENCODINGS:
+        encoding = _encoding(request)
+        if encoding not in ENCODINGS:
             raise RefusedError(
                 415,
                 "bad_encoding",
-                f"content encoding {encoding[:64]!r}: expected {' or '.join(_ENCODINGS)}",
+                f"content encoding {encoding[:64]!r}: expected {' or '.join(ENCODINGS)}",
                 field="Content-Encoding",
-                expected=list(_ENCODINGS),
+                expected=list(ENCODINGS),
                 actual=encoding,
             )
         if request.content_type not in (_MEDIA_TYPE, "application/octet-stream"):
@@ -175,13 +197,12 @@ class Ingest:
                     return await self._keep(temporary, expected, checked)
             finally:
                 await asyncio.to_thread(temporary.unlink, missing_ok=True)
+        except OutOfMemoryError as error:
+            raise RefusedError(413, "too_large", f"the check of the export {error}", field="body") from error
+        except WorkError as error:
+            raise RefusedError(422, "uncheckable", f"the check of the export {error}", field="body") from error
         except WorkerDiedError as error:
             raise RefusedError(503, "check_failed", f"the upload could not be checked: {error}") from error
-        except Stopped as error:
-            raise RefusedError(503, "closing", "the server is stopping: send it again later") from error
-        except sqlite3.Error as error:
-            log.error("catalogue_refused", error=str(error))
-            raise _no_room(f"the catalogue can not be written: {error}") from error
         except OSError as error:
             if error.errno not in NO_ROOM:
                 log.error("disk_refused", error=str(error))
@@ -196,41 +217,33 @@ class Ingest:
         except TimeoutError as error:
             message = f"the body took longer than {self._limits.upload_seconds} seconds"
             raise RefusedError(408, "too_slow", message, field="body") from error
-        except (ConnectionError, ClientError, HttpProcessingError, web.RequestPayloadError) as error:
+        except TooLargeError as error:
+            raise _too_large(error.limit, error.size) from error
+        except (BodyError, ConnectionError, ClientError, HttpProcessingError, web.RequestPayloadError) as error:
             message = f"the body is cut short, or not {request.headers.get('Content-Encoding', 'identity')!r}"
             raise RefusedError(400, "bad_body", message, field="body") from error
 
     async def _write_body(self, request: web.Request, temporary: Path) -> None:
-        size = waiting = 0
-        pieces: list[bytes] = []
-        file = await asyncio.to_thread(temporary.open, "wb")
+        limits, waiting = self._limits, bytearray()
+        body = await asyncio.to_thread(
+            Body, temporary, _encoding(request), raw_limit=limits.upload_bytes, limit=limits.export_bytes
+        )
         try:
             async for piece in request.content.iter_any():
-                size += len(piece)
-                self._check_raw(request)
-                if size > self._limits.export_bytes:
-                    raise _too_large(self._limits.export_bytes, size)
-                pieces.append(piece)
-                waiting += len(piece)
-                if waiting >= _PIECE:
-                    await asyncio.to_thread(file.write, b"".join(pieces))
-                    pieces, waiting = [], 0
-            self._check_raw(request)
+                waiting += piece
+                if len(waiting) >= _PIECE:
+                    await asyncio.to_thread(body.write, bytes(waiting))
+                    waiting.clear()
+            await asyncio.to_thread(_write_last, body, bytes(waiting))
         finally:
-            # One thread call for the common case of a body that fits into one piece.
-            await asyncio.to_thread(_finish, file, b"".join(pieces))
-
-    def _check_raw(self, request: web.Request) -> None:
-        """What came over the line, with content encoding: a body in chunks says no length beforehand."""
-        raw = request.content.total_raw_bytes if request.body_exists else 0
-        if raw > self._limits.upload_bytes:
-            raise _too_large(self._limits.upload_bytes, raw)
+            await asyncio.to_thread(body.close)
 
     async def _keep(self, temporary: Path, expected: Expected, checked: Checked) -> str:
         match, episode, player = expected.match.id, expected.episode, expected.player
         before = await self._catalogue.upload(match, episode, player)
         if before is not None:
             if before.body_hash == checked.body_hash:
+                await self._revive_if_forgotten(expected)
                 return "same"
             await self._catalogue.add_conflict(match, episode, player, checked.body_hash, checked.bytes, time.time())
             log.warning(
@@ -265,10 +278,26 @@ class Ingest:
             await self._matches.revive(expected.match)
         return "new"
 
+    async def _revive_if_forgotten(self, expected: Expected) -> None:
+        """The first answer got lost because the catalogue refused after it had the upload: it waits for a verdict."""
+        match, episode, player = expected.match.id, expected.episode, expected.player
+        if self._matches.get(match) is not None:
+            return
+        verdict = await self._catalogue.verdict(match, episode)
+        if verdict is None or player not in verdict.players:
+            tried = [row for row in await self._catalogue.unjudged() if (row.match, row.episode) == (match, episode)]
+            if not any(player in row.players for row in tried):
+                await self._matches.revive(expected.match)
 
-def _finish(file: Any, rest: bytes) -> None:
-    with file:
-        file.write(rest)
+
+def _write_last(body: Body, rest: bytes) -> None:
+    # One thread call for the common case of a body that fits into one piece.
+    body.write(rest)
+    body.finish()
+
+
+def _encoding(request: web.Request) -> str:
+    return request.headers.get("Content-Encoding", "identity").strip().lower()
 
 
 def _too_large(limit: int, size: int) -> RefusedError:
@@ -277,6 +306,13 @@ def _too_large(limit: int, size: int) -> RefusedError:
 
 def _annulled() -> RefusedError:
     return RefusedError(404, "no_such_match", "the match was annulled", field="match")
+
+
+def _catalogue_refused(error: sqlite3.Error) -> RefusedError:
+    if full(error):
+        return _no_room(f"the catalogue can not be written: {error}")
+    code = "catalogue_busy" if busy(error) else "catalogue_failed"
+    return RefusedError(503, code, f"the catalogue refuses: {error}; send it again later")
 
 
 def _no_room(reason: str) -> RefusedError:

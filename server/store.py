@@ -26,8 +26,8 @@ from typing import NamedTuple
 from rollgym.server.errors import ServerError
 
 _MATCH = re.compile(r"m[0-9a-f]{24}")
-_INBOX = re.compile(r"(\d{6,7})\.(\d{1,2})\.msgpack")
-_EPISODE = re.compile(r"episode_(\d{6,7})")
+_INBOX = re.compile(r"([0-9]{6,7})\.([0-9]{1,2})\.msgpack")
+_EPISODE = re.compile(r"episode_([0-9]{6,7})")
 
 # What the operating system says when there is no room: full disk, quota, file size limit.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
 import zlib
 from collections.abc import Awaitable, Callable
@@ -225,8 +226,14 @@ async def test_a_path_of_the_clients_own_making_reaches_nothing(tmp_path: Path, 
         (b"x", {}, 400, "bad_export"),
         (b"", {}, 400, "bad_export"),
         (b"not a stream", {"Content_Encoding": "deflate"}, 400, "bad_body"),
-        (zlib.compress(b"x" * 100)[:-2], {"Content_Encoding": "deflate"}, 400, "not_http"),
+        (zlib.compress(b"x" * 100)[:-2], {"Content_Encoding": "deflate"}, 400, "bad_body"),
+        (zlib.compress(b"x" * 100) + b"more", {"Content_Encoding": "deflate"}, 400, "bad_body"),
+        (gzip.compress(b"x" * 100)[:-9], {"Content_Encoding": "gzip"}, 400, "bad_body"),
+        (gzip.compress(b"x" * 5000), {"Content_Encoding": "GZip"}, 413, "too_large"),
         (b"x", {"Content_Encoding": "lzma"}, 415, "bad_encoding"),
+        (b"x", {"Content_Encoding": "br"}, 415, "bad_encoding"),
+        (b"x", {"Content_Encoding": "zstd"}, 415, "bad_encoding"),
+        (b"x", {"Content_Encoding": "deflate, gzip"}, 415, "bad_encoding"),
         (b"x", {"Content_Type": "application/json"}, 415, "bad_media_type"),
     ],
 )
@@ -238,6 +245,25 @@ async def test_bodies_that_are_none(
         got, answer = await one.put(a, body, episode=0, ticket=None, **headers)
         assert (got, answer["error"]["code"]) == (status, code)
         await until(lambda: not files(tmp_path))
+
+
+@pytest.mark.parametrize("episode", ["\N{ARABIC-INDIC DIGIT ZERO}", "\N{FULLWIDTH DIGIT ZERO}", "+0", "0_0", "-0"])
+async def test_an_episode_is_named_by_plain_digits(tmp_path: Path, episode: str) -> None:
+    async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), _):
+        headers = {"Authorization": f"Bearer {a.ticket}", "Content-Type": "application/msgpack"}
+        url = f"{server.url}/matches/{a.match}/episodes/{episode}"
+        async with one.http.put(url, data=encode_export(make_export(a)), headers=headers) as response:
+            assert response.status == 404
+        assert files(tmp_path) == []
+
+
+async def test_all_kinds_of_deflate_and_gzip_are_taken(tmp_path: Path) -> None:
+    bare = zlib.compressobj(wbits=-15)
+    async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), _):
+        body = encode_export(make_export(a))
+        assert (await one.put(a, bare.compress(body) + bare.flush(), Content_Encoding="deflate"))[0] == 200
+        for packed, encoding in ((zlib.compress(body), "deflate"), (gzip.compress(body), "gzip"), (body, "identity")):
+            assert await one.put(a, packed, Content_Encoding=encoding) == (200, {"ok": True, "stored": "same"})
 
 
 async def test_a_body_without_a_length_is_bounded_too(tmp_path: Path) -> None:
