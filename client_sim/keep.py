@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
+from rollgym.protocol import durable
 from rollgym.protocol.episode import Export
 from rollgym.protocol.parquet import write_episode
 
@@ -50,16 +51,12 @@ def keep_export(export: Export, folder: Path, said: Mapping[str, str] | None = N
     a file.
     """
     path = path_of(export, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write_episode(temporary, export.header, export.canonical, export.own, {**(said or {}), **proof(export)})
-        handle = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.replace(path)
+        durable.sync_file(temporary)
+        durable.publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return path

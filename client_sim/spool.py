@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,7 @@ import msgspec
 import structlog
 from msgspec import Meta, Struct
 
+from rollgym.protocol import durable
 from rollgym.protocol.episode import Export, encode_export
 from rollgym.protocol.messages import Name
 
@@ -83,12 +84,11 @@ def names(parcel: Parcel) -> dict[str, object]:
 class Spool:
     """A folder of exports. Any number of processes may use the same one."""
 
-    def __init__(self, folder: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
+    def __init__(self, folder: Path) -> None:
         """Makes the folder, and makes sure that it can be written to. Raises :class:`SpoolError`."""
         self.folder = folder
-        self._sync = sync
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            durable.make_folder(folder, 0o700)
             probe = folder / f".probe-{os.getpid()}"
             probe.write_bytes(b"")
             now = probe.stat().st_mtime  # the file system's own clock
@@ -116,19 +116,8 @@ class Spool:
         head = MAGIC + msgspec.json.encode(parcel) + b"\n"
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # another process may have found it empty
-                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(handle, "wb") as file:
-                    file.write(head)
-                    file.write(body)
-                    file.flush()
-                    self._sync(file.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            self._sync_folder(self.folder)
+            durable.make_folder(self.folder, 0o700)  # another process may have found it empty
+            durable.write(path, (head, body), temporary=temporary, mode=0o600)
         except OSError as error:
             raise SpoolError(path, f"not written: {error.strerror}") from error
         return Spooled(parcel, path)
@@ -162,6 +151,22 @@ class Spool:
         """Exports that the server will not take, or that are damaged."""
         return sorted((self.folder / REFUSED).glob("*" + SUFFIX))
 
+    def take_back(self) -> int:
+        """Put what was refused back among what waits: a limit may have been raised. How many that is.
+
+        Raises :class:`SpoolError`.
+        """
+        taken = self.refused()
+        for path in taken:
+            try:
+                durable.publish(path, self.folder / path.name)
+                path.with_name(path.name + REASON_SUFFIX).unlink(missing_ok=True)
+            except FileNotFoundError:  # another process has just done so
+                continue
+            except OSError as error:
+                raise SpoolError(path, f"not moved to {self.folder}: {error.strerror}") from error
+        return len(taken)
+
     def remove(self, spooled: Spooled) -> None:
         """The server has it. Raises :class:`SpoolError`."""
         if spooled.path is None:
@@ -176,21 +181,13 @@ class Spool:
         folder = self.folder / REFUSED
         target = folder / path.name
         try:
-            folder.mkdir(exist_ok=True, mode=0o700)
+            durable.make_folder(folder, 0o700)
             target.with_name(target.name + REASON_SUFFIX).write_text(reason + "\n", encoding="utf-8")
-            path.replace(target)
-            self._sync_folder(folder)
-            self._sync_folder(self.folder)
+            durable.publish(path, target)
+            durable.sync_folder(self.folder)
         except OSError as error:
             raise SpoolError(path, f"not moved to {folder}: {error.strerror}") from error
         return target
-
-    def _sync_folder(self, folder: Path) -> None:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            self._sync(handle)
-        finally:
-            os.close(handle)
 
 
 def _digest(body: bytes) -> str:

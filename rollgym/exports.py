@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from rollgym.client_sim.keep import proof
+from rollgym.protocol.durable import publish, sync_file
 from rollgym.protocol.episode import Export
 from rollgym.protocol.parquet import write_episode
 
@@ -23,6 +23,6 @@ def write_export(folder: Path, export: Export) -> Path:
     path = folder / export_name(export.header.episode, export.own.player)
     temporary = path.with_suffix(".part")
     write_episode(temporary, export.header, export.canonical, export.own, proof(export))
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    return temporary.replace(path)
+    sync_file(temporary)
+    publish(temporary, path)
+    return path

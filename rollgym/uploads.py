@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,8 @@ async def upload_left(
 ) -> Brought:
     """Bring what is in ``spool`` to the server at ``url``, wherever it was meant to go at first.
 
+    What a server refused earlier is tried again: its limits may have been raised.
+
     It has to be a server of the data folder in which the matches were played: others do not know their tickets.
     Raises :class:`~rollgym.client_sim.spool.SpoolError` if the spool can not be used.
     """
@@ -55,6 +58,7 @@ async def upload_left(
         on_result(result)
 
     place = Spool(spool)
+    await asyncio.to_thread(place.take_back)
     uploader = Uploader(place, on_result=heard)
     try:
         await uploader.resume(url)

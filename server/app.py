@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,6 +18,7 @@ from rollgym.protocol.messages import GameIdentity, PlaySettings
 from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.catalogue import Catalogue
 from rollgym.server.control import Control, ControlServer
+from rollgym.server.database import refused_at_start
 from rollgym.server.errors import RefusedError, ServerError
 from rollgym.server.health import Parts, record_status
 from rollgym.server.ingest import Ingest
@@ -24,7 +26,7 @@ from rollgym.server.judging import Judging
 from rollgym.server.matches import RELAY_PATH, Matches
 from rollgym.server.metrics import CONTENT_TYPE, Metrics
 from rollgym.server.reception import Reception
-from rollgym.server.recovery import Orphan, Recovery
+from rollgym.server.recovery import Orphan, Recovery, open_catalogue
 from rollgym.server.relay import Relay
 from rollgym.server.series import Series
 from rollgym.server.settings import ServerSettings
@@ -80,7 +82,7 @@ class Server:
         await self._describe()
         clock = asyncio.get_running_loop().time
         await asyncio.to_thread(self.store.open, limits.free_bytes)
-        self.catalogue = await asyncio.to_thread(Catalogue, self.store.catalogue)
+        self.catalogue = await asyncio.to_thread(open_catalogue, self.store)
         await asyncio.gather(self.workers.start(), self.judges.start())
         self.relay = Relay(
             self.metrics,
@@ -128,7 +130,11 @@ class Server:
             join_seconds=limits.join_seconds,
         )
         recovery = Recovery(self.store, self.catalogue, self.workers, limits)
-        for row in await recovery.run():
+        try:
+            found = await recovery.run()
+        except sqlite3.Error as error:
+            raise refused_at_start(self.store.catalogue, error) from error
+        for row in found:
             counts = row.ended is None and (row.experiment, row.condition) == self._name
             await self.matches.revive(row, grace=settings.experiment.upload_grace, counts=counts)
         self.matches.look_whether_done()

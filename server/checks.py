@@ -8,6 +8,7 @@ import msgspec
 from blake3 import blake3
 from msgspec import Struct
 
+from rollgym.protocol.durable import sync_file
 from rollgym.protocol.episode import MAX_FRAMES, Export, ExportError, Header, decode_export
 from rollgym.protocol.messages import Difference, first_difference
 from rollgym.protocol.parquet import EpisodeFileError, write_episode
@@ -15,7 +16,6 @@ from rollgym.protocol.seeds import episode_seed
 from rollgym.protocol.values import pack_value
 from rollgym.server.catalogue import MatchRow
 from rollgym.server.errors import RefusedError
-from rollgym.server.store import sync_file
 
 
 class Expected(Struct, frozen=True):

@@ -26,6 +26,8 @@ T = TypeVar("T")
 BUSY = 2.0
 """Seconds that SQLite waits for a lock that another program holds, before a call fails. Whoever called tries again."""
 
+WAY_OUT = "rollgym catalogue rebuild"
+
 log = structlog.get_logger("rollgym.server.catalogue")
 
 
@@ -83,9 +85,7 @@ def open_checked(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        if is_damage(error):
-            raise damaged(path, str(error)) from error
-        raise ServerError(f"catalogue {path}: {error}") from error
+        raise refused_at_start(path, error) from error
     except ServerError as error:
         raise error if isinstance(error, DamagedError) else ServerError(f"catalogue {path}: {error}") from error
     return connection
@@ -97,11 +97,19 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def refused_at_start(path: Path, error: sqlite3.Error) -> ServerError:
+    """One sentence for who started the server."""
+    if is_damage(error):
+        return damaged(path, str(error))
+    hint = "; another program has it open, close that" if busy(error) else ""
+    return ServerError(f"catalogue {path}: {error}{hint}")
+
+
 def damaged(path: Path, reason: str) -> DamagedError:
     """What to say, and the way out."""
     return DamagedError(
-        f"catalogue {path}: {reason}; the episodes are files of their own:"
-        f" rollgym catalogue rebuild {path.parent} makes it anew from them"
+        f"catalogue {path}: {reason}; the episodes are files of their own, and {WAY_OUT} {path.parent}"
+        " makes it anew from them"
     )
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from rollgym.protocol.durable import publish, sync_file
 from rollgym.protocol.episode import Canonical, Export, Own, content_digest, decode_export
 from rollgym.protocol.parity import Mismatch
 from rollgym.protocol.parquet import EpisodeFileError, StoredEpisode, read_episode, write_episode
 from rollgym.server.finding import Finding, cut
 from rollgym.server.rows import MatchRow, UploadRow
-from rollgym.server.store import Store, publish, sync_file
+from rollgym.server.store import Store
 
 CANONICAL = "canonical.parquet"
 
@@ -113,6 +114,7 @@ def provenance(job: Job, exports: list[Export], finding: Finding, now: float) ->
         "experiment": match.experiment,
         "condition": match.condition,
         "config_hash": match.config_hash,
+        "match_number": "" if match.number is None else str(match.number),
         "match_created": repr(match.created),
         "verdict": finding.verdict,
         "verdict_detail": finding.detail,

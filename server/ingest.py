@@ -18,6 +18,7 @@ import structlog
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from rollgym.protocol.durable import publish
 from rollgym.server.body import ENCODINGS, Body, BodyError, TooLargeError
 from rollgym.server.catalogue import AnnulledError, Catalogue, Holder, MatchRow, Stopped, UploadRow
 from rollgym.server.checks import Checked, Expected, check_upload
@@ -26,7 +27,7 @@ from rollgym.server.errors import RefusedError
 from rollgym.server.matches import Matches
 from rollgym.server.metrics import Metrics
 from rollgym.server.settings import Limits
-from rollgym.server.store import NO_ROOM, Store, is_match_id, publish
+from rollgym.server.store import NO_ROOM, Store, is_match_id
 from rollgym.server.tickets import presented
 from rollgym.server.workers import OutOfMemoryError, WorkerDiedError, WorkError, Workers
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from rollgym.protocol.messages import GameIdentity, PlaySettings
-from rollgym.server.database import BUSY, damaged, is_damage
+from rollgym.server.database import BUSY, refused_at_start
 from rollgym.server.errors import ServerError
-from rollgym.server.rows import EpisodeRow, MatchRow, Progress, RefusalRow, UnjudgedRow, UploadRow
+from rollgym.server.rows import NO_LABEL, EpisodeRow, MatchRow, Progress, RefusalRow, UnjudgedRow, UploadRow
 from rollgym.server.schema import bring_up_to_date
 
 
@@ -23,20 +23,22 @@ def copy_in_memory(path: Path) -> sqlite3.Connection:
     """
     copy = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        try:
-            _copy(path, copy, "mode=ro")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or not path.is_file():
-                raise
-            _copy(path, copy, "immutable=1")  # a read-only folder has no place for the file that readers lock
+        _copy(path, copy, "mode=ro" if _in_use(path) else "immutable=1")
         bring_up_to_date(copy)
     except sqlite3.Error as error:
         copy.close()
-        raise damaged(path, str(error)) if is_damage(error) else ServerError(f"catalogue {path}: {error}") from error
+        raise refused_at_start(path, error) from error
     except ServerError as error:
         copy.close()
         raise ServerError(f"catalogue {path}: {error}") from error
     return copy
+
+
+def _in_use(path: Path) -> bool:
+    """Whether the file alone is not all of it. Else it is read as it lies there: a reader that takes part in SQLite's
+    locking leaves files beside it, and needs a folder that can be written."""
+    log = path.with_name(f"{path.name}-wal")
+    return not path.exists() or (log.exists() and log.stat().st_size > 0)
 
 
 def _copy(path: Path, copy: sqlite3.Connection, mode: str) -> None:
@@ -120,11 +122,11 @@ def refusals(db: sqlite3.Connection) -> list[RefusalRow]:
 
 def progress(db: sqlite3.Connection, experiment: str, condition: str) -> Progress:
     """How far an experiment's condition is."""
-    rows = db.execute(
-        "SELECT number, ended FROM match WHERE experiment = ? AND condition = ? AND NOT annulled",
-        (experiment, condition),
-    ).fetchall()
+    wanted = "SELECT number, ended FROM match WHERE experiment = ? AND condition = ? AND NOT annulled"
+    rows = db.execute(wanted, (experiment, condition)).fetchall()
+    # Matches that a rebuilt catalogue cannot place may be this experiment's, and of any number so far.
+    lost = [number for number, _ in db.execute(wanted, (NO_LABEL, NO_LABEL)) if number is not None]
     used = {number for number, _ in rows if number is not None}
-    following = max(used, default=-1) + 1
-    over = sum(ended is not None for _, ended in rows)
-    return Progress(len(rows), over, following, tuple(sorted(set(range(following)) - used)))
+    following = max((*used, *lost), default=-1) + 1
+    free = () if lost else tuple(sorted(set(range(following)) - used))
+    return Progress(len(rows), sum(ended is not None for _, ended in rows), following, free)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +18,12 @@ from msgspec import Struct
 
 from rollgym.server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
 from rollgym.server.checks import Expected, check_upload
-from rollgym.server.errors import RefusedError
+from rollgym.server.database import WAY_OUT
+from rollgym.server.errors import RefusedError, ServerError
+from rollgym.server.persistence import insist
 from rollgym.server.settings import Limits
 from rollgym.server.store import InboxFile, Store
-from rollgym.server.workers import WorkerDiedError, Workers
+from rollgym.server.workers import WorkerDiedError, WorkError, Workers
 
 log = structlog.get_logger("rollgym.server.recovery")
 
@@ -35,6 +38,17 @@ class Orphan(Struct, frozen=True):
     place: str
     """Path inside the data folder."""
     detail: str
+
+
+def open_catalogue(store: Store) -> Catalogue:
+    """The catalogue of an open folder. Raises :class:`ServerError`, also if there is none where there should be one."""
+    place = store.catalogue
+    if (not place.exists() or place.stat().st_size == 0) and store.holds_data():
+        raise ServerError(
+            f"data folder {store.root}: holds episodes or uploads, and no catalogue;"
+            f" {WAY_OUT} {store.root} makes it anew from the files"
+        )
+    return Catalogue(place)
 
 
 class Recovery:
@@ -64,7 +78,7 @@ class Recovery:
                 if row is not None:
                     uploads[key] = row
             elif verdict is not None and key[2] in verdict.players:
-                await asyncio.to_thread(self._store.discard_inbox, key[0], key[1], [key[2]])  # a kill came before this
+                await self._discard(key)  # a kill came before this
         await self._check_uploads(uploads, set(files), verdicts)
         await self._check_folders(verdicts)
         unjudged = {key[0] for key in uploads if key[2] not in _players(verdicts.get(key[:2]))}
@@ -76,6 +90,12 @@ class Recovery:
         for orphan in self.orphans:
             log.warning("orphan", kind=orphan.kind, place=orphan.place, detail=orphan.detail)
         return list(open_matches.values())
+
+    async def _discard(self, key: tuple[str, int, int]) -> None:
+        try:
+            await asyncio.to_thread(self._store.discard_inbox, key[0], key[1], [key[2]])
+        except OSError as error:  # it is in the dataset: the next start removes it
+            log.warning("not_removed", place=self._place(self._store.inbox_path(*key)), error=str(error))
 
     async def _finish(self, file: InboxFile) -> UploadRow | None:
         """A file that has its name but no row yet: not acknowledged, but complete. Take it if it is good."""
@@ -89,7 +109,7 @@ class Recovery:
         try:
             expected = Expected(match, file.episode, file.player, self._limits.episode_frames)
             checked = await self._workers.run(check_upload, file.path, expected, self._store.new_temporary())
-        except (RefusedError, WorkerDiedError, OSError) as error:
+        except (RefusedError, WorkError, WorkerDiedError, OSError) as error:
             # Whatever is wrong with one file that was never acknowledged, everybody else is served.
             self._report("unusable_upload", file.path, str(error))
             return None
@@ -104,7 +124,7 @@ class Recovery:
             checked.status,
             time.time(),
         )
-        await self._catalogue.add_upload(row)
+        await insist("add_upload", lambda: self._catalogue.add_upload(row))
         log.info("upload_finished", match=row.match, episode=row.episode, player=row.player)
         return row
 
@@ -120,7 +140,7 @@ class Recovery:
                 continue
             path = self._store.inbox_path(*key)
             self._report("missing_upload", path, "acknowledged, without a verdict, and its file is gone")
-            await self._catalogue.drop_upload(*key)
+            await insist("drop_upload", partial(self._catalogue.drop_upload, *key))
             del uploads[key]
 
     async def _check_folders(self, verdicts: dict[tuple[str, int], EpisodeRow]) -> None:
@@ -141,9 +161,13 @@ class Recovery:
         removed = []
         for row in verdicts:
             for path in self._store.episode_folder(row.match, row.episode).glob("*.parquet"):
-                if path.name not in row.files:
+                if path.name in row.files:
+                    continue
+                try:
                     path.unlink(missing_ok=True)
                     removed.append(path)
+                except OSError as error:
+                    log.warning("not_removed", place=self._place(path), error=str(error))
         return removed
 
     def _damaged(self, verdicts: list[EpisodeRow]) -> list[tuple[Path, str]]:

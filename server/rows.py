@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from rollgym.protocol.messages import GameIdentity, PlaySettings
 
+NO_LABEL = "(unknown)"
+"""Experiment and condition of a match in a rebuilt catalogue of which there was nothing but uploads to be judged."""
+
 
 class MatchRow(Struct, frozen=True):
     """A match as it was agreed. Everything an upload is checked against."""

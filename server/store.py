@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rollgym.protocol.durable import make_folder, write
 from rollgym.server.errors import ServerError
 
 _MATCH = re.compile(r"m[0-9a-f]{24}")
@@ -57,7 +58,7 @@ class InboxFile(NamedTuple):
 
 
 class Store:
-    """Paths and durable file operations. Blocking: called from threads and worker processes."""
+    """Paths and file operations. Blocking: called from threads and worker processes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -78,15 +79,15 @@ class Store:
     def _open(self, free_bytes: int) -> None:
         try:
             for folder in (self.root, self.inbox, self.episodes, self.temporary):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
             self._take_lock()
             for left in self.temporary.iterdir():
                 left.unlink()  # never acknowledged, and nobody else writes here while we hold the lock
             for folder in self.inbox.iterdir():
                 if is_match_id(folder.name) and not any(folder.iterdir()):
                     folder.rmdir()
-            probe = self.new_temporary()
-            write_durably(probe, b"probe")
+            probe = self.temporary / "probe"
+            write(probe, [b"probe"], temporary=self.new_temporary())
             probe.unlink()
         except OSError as error:
             raise ServerError(f"data folder {self.root}: not writable: {error.strerror or error}") from error
@@ -165,6 +166,10 @@ class Store:
             if found is not None and is_match_id(path.parent.name):
                 yield path.parent.name, int(found[1]), path
 
+    def holds_data(self) -> bool:
+        """Whether there is anything in the folder that a catalogue would say something about."""
+        return any(True for _ in self.episode_folders()) or any(True for _ in self.inbox_files())
+
     def discard_inbox(self, match: str, episode: int, players: Iterable[int]) -> None:
         """Remove uploads whose content is in the dataset. The folder stays: an upload may be on its way into it."""
         for player in players:
@@ -175,38 +180,3 @@ def _checked(match: str) -> str:
     if not is_match_id(match):
         raise ValueError(f"match id {match!r}: not one of this server")
     return match
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file whose content survives a power cut; its name does once :func:`publish` returned."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_file(path: Path) -> None:
-    """Make the content of a finished file durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def publish(temporary: Path, final: Path) -> None:
-    """Give a durable temporary file its name, replacing what had it; durable when this returns."""
-    make_folder(final.parent)
-    temporary.replace(final)
-    sync_file(final.parent)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents; their names are durable when this returns."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for new in reversed(missing):
-        new.mkdir(exist_ok=True)
-        sync_file(new.parent)

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from rollgym.client_sim.spool import MAGIC, Parcel, Spool, SpoolError, pack
+from rollgym.protocol import durable
 from rollgym.protocol.episode import decode_export
 from tests.client.exports import played
 
@@ -53,24 +54,26 @@ def test_the_oldest_comes_first_and_the_same_export_twice_is_one_file(tmp_path: 
     assert sum(1 for _ in spool.pending()) == 3
 
 
-def test_file_and_folder_are_synced_before_it_counts_as_put(tmp_path: Path) -> None:
+def test_file_and_folder_are_synced_before_it_counts_as_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[tuple[bool, list[str]]] = []
 
     def sync(handle: int) -> None:
         is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
         synced.append((is_folder, [p.name for p in tmp_path.glob("*.export")]))
 
-    spooled = Spool(tmp_path, sync=sync).put(*parcel())
+    monkeypatch.setattr(durable, "fsync", sync)
+    spooled = Spool(tmp_path).put(*parcel())
     assert spooled.path is not None
     # First the file's content, while it still has no final name; then the folder, which by then has that name.
     assert synced == [(False, []), (True, [spooled.path.name])]
 
 
-def test_a_disk_that_fails_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_a_disk_that_fails_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def sync(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    spool = Spool(tmp_path, sync=sync)
+    spool = Spool(tmp_path)
+    monkeypatch.setattr(durable, "fsync", sync)
     with pytest.raises(SpoolError, match="No space left on device"):
         spool.put(*parcel())
     assert list(tmp_path.iterdir()) == []
@@ -145,3 +148,18 @@ def test_a_folder_that_can_not_be_used_says_so_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolError, match="file: not writable"):
         Spool(tmp_path / "file")
+
+
+def test_what_was_refused_can_be_taken_back(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spooled = spool.put(*parcel())
+    assert spooled.path is not None
+    before = spooled.path.read_bytes()
+    spool.refuse(spooled.path, "too large")
+    assert list(spool.pending()) == []
+    assert spool.take_back() == 1
+    assert spool.refused() == []
+    assert list(spool.pending()) == [spooled]
+    assert spooled.path.read_bytes() == before
+    assert list((tmp_path / "refused").iterdir()) == []
+    assert spool.take_back() == 0

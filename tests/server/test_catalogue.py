@@ -93,7 +93,10 @@ def test_a_copy_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.sqlite"
     with closing(sqlite3.connect(path)) as db:
         db.executescript(VERSION_1.read_text())
+    content = path.read_bytes()
     queries.copy_in_memory(path).close()
+    assert [place.name for place in tmp_path.iterdir()] == ["catalogue.sqlite"]
+    assert path.read_bytes() == content
     with closing(sqlite3.connect(path)) as db:
         assert schema.version_of(db) == 1
     with pytest.raises(ServerError, match="unable to open"):

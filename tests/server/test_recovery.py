@@ -289,10 +289,10 @@ def test_a_folder_that_can_not_be_one_is_said_so(tmp_path: Path, place: str) -> 
 
 
 def test_a_folder_that_can_not_be_written_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("rollgym.server.store.write_durably", refuse)
+    monkeypatch.setattr("rollgym.server.store.write", refuse)
     with pytest.raises(ServerError, match="Read-only file system"):
         Store(tmp_path).open(0)
 
