@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rollgym.commands.catalogue import catalogue
+from rollgym.commands.catalogue import rebuild
 from rollgym.commands.check import check
 from rollgym.commands.compare import compare
 from rollgym.commands.export import export
@@ -32,7 +32,9 @@ _VERBS: tuple[Callable[..., None], ...] = (run, serve, play, simulate, check, co
 for verb in _VERBS:
     # What these do is worth more than what they say of it.
     app.command()(guarded(verb, keep_going=verb in (run, serve, play)))
-app.add_typer(catalogue)
+_CATALOGUE = typer.Typer(name="catalogue", no_args_is_help=True, help="The catalogue of a data folder.")
+_CATALOGUE.command()(guarded(rebuild))
+app.add_typer(_CATALOGUE)
 
 
 def _show_version(wanted: bool) -> None:

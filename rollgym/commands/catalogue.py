@@ -8,11 +8,9 @@ from typing import Annotated
 import typer
 
 from rollgym.commands.exits import DIFFERENT, refuse
+from rollgym.commands.output import say
 
-catalogue = typer.Typer(name="catalogue", no_args_is_help=True, help="The catalogue of a data folder.")
 
-
-@catalogue.command()
 def rebuild(
     data: Annotated[Path, typer.Argument(help="A data folder that no server uses.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -44,15 +42,15 @@ def rebuild(
     if as_json:
         print_json({**msgspec.to_builtins(found), "unknown": list(UNKNOWN)})
     else:
-        typer.echo(f"{found.episodes} episodes and {found.uploads} uploads of {found.matches} matches")
+        say(f"{found.episodes} episodes and {found.uploads} uploads of {found.matches} matches")
         if found.before is not None:
-            typer.echo(f"the catalogue of before is kept as {found.before}")
+            say(f"the catalogue of before is kept as {found.before}")
         if found.unlabelled:
-            typer.echo(f"{found.unlabelled} matches have no verdict yet: their experiment and condition are not known")
-        typer.echo("not known from the files:")
+            say(f"{found.unlabelled} matches have no verdict yet: their experiment and condition are not known")
+        say("not known from the files:")
         for line in UNKNOWN:
-            typer.echo(f"  {line}")
+            say(f"  {line}")
         for skipped in found.skipped:
-            typer.echo(f"left out: {skipped.place}: {skipped.detail}")
+            say(f"left out: {skipped.place}: {skipped.detail}")
     if found.skipped:
         raise typer.Exit(DIFFERENT)
