@@ -124,12 +124,13 @@ async def test_a_number_is_given_back_only_when_the_catalogue_knows_that_it_was_
         catalogue, written = server.server.catalogue, False
         annul = catalogue.annul_match
 
-        async def slowly(match: str, at: float, reason: str) -> None:
+        async def slowly(match: str, at: float, reason: str) -> bool:
             nonlocal written
             # The next pairing is recorded first, as when the disk is busy.
             await until(lambda: server.server.matches.series.begun == 1)
-            await annul(match, at, reason)
+            undone = await annul(match, at, reason)
             written = True
+            return undone
 
         monkeypatch.setattr(catalogue, "annul_match", slowly)
         await one.join()
