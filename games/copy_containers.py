@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import collections
 import types
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import msgpack
 import numpy as np
+import xxhash
 
 from rollgym.games.copy_kinds import Kind, Leaves, Writer
 from rollgym.games.plain import PRIMITIVES, array_bytes
@@ -112,6 +115,8 @@ class Sequence(Kind):
 class Tuple(Kind):
     """A tuple: immutable, its parts may not be."""
 
+    unwritable = True
+
     def take(self, item: Any, todo: list[Any], leaves: Leaves) -> None:
         todo += [part for part in item if type(part) not in leaves]
 
@@ -127,6 +132,9 @@ class Tuple(Kind):
 
 class Set(Kind):
     """A set. Written sorted: its own order depends on how it came about, and for texts on the process."""
+
+    def __init__(self, *, frozen: bool = False) -> None:
+        self.unwritable = frozen
 
     def take(self, item: Any, todo: list[Any], leaves: Leaves) -> Any:
         todo += [part for part in item if type(part) not in leaves]
@@ -151,8 +159,17 @@ class Set(Kind):
         ]
 
 
+_LARGE = 1 << 14
+"""Bytes from which on an array that has not changed shares one copy among snapshots."""
+_REMEMBERED = 64
+
+
 class Array(Kind):
     """A numpy array. Views of one memory are each put back: the same bytes twice."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, tuple[weakref.ref[Any], Any]] = {}
+        self._digests: dict[int, tuple[weakref.ref[Any], Any]] = {}
 
     def take(self, item: Any, todo: list[Any], leaves: Leaves) -> Any:
         if item.dtype.hasobject:
@@ -163,10 +180,34 @@ class Array(Kind):
         flags = item.flags
         # Who owns its memory can make it writable again. Who does not sees what somebody else may write.
         if flags.writeable or flags.owndata:
-            return item.copy(), dict(own) if own else None, flags.writeable
+            values = item.copy() if item.nbytes < _LARGE else self._shared(item)
+            return values, dict(own) if own else None, flags.writeable
         if isinstance(item.base, np.ndarray):
             todo.append(item.base)
         return None
+
+    def _shared(self, item: Any) -> Any:
+        """A copy; the last one once more, if every byte is what it was then."""
+        known = self._last.get(id(item))
+        if known is not None and known[0]() is item and _same_bytes(known[1], item):
+            return known[1]
+        if len(self._last) >= _REMEMBERED:
+            self._last.clear()
+        values = item.copy()
+        self._last[id(item)] = (weakref.ref(item), values)
+        return values
+
+    def _digest(self, values: Any) -> Any:
+        """What stands for the bytes of a large array, in the form that nothing else has."""
+        known = self._digests.get(id(values))
+        if known is not None and known[0]() is values:
+            return known[1]
+        if len(self._digests) >= _REMEMBERED:
+            self._digests.clear()
+        found = msgpack.ExtType(2, xxhash.xxh3_128_digest(array_bytes(values)))
+        if any(values is kept for _, kept in self._last.values()):  # others may still change
+            self._digests[id(values)] = (weakref.ref(values), found)
+        return found
 
     def put(self, item: Any, content: Any) -> None:
         values, own, writeable = content
@@ -190,7 +231,7 @@ class Array(Kind):
         out = [type(item).__qualname__, values.dtype.str, *values.shape]
         if values.dtype.hasobject:
             return [*out, *map(writer.ref, values.ravel().tolist())]
-        out.append(array_bytes(values))
+        out.append(array_bytes(values) if values.nbytes < _LARGE else self._digest(values))
         return out if content is None or content[1] is None else out + _own(content[1], writer)
 
     def parts(self, item: Any, content: Any) -> Iterator[tuple[str, Any]]:
@@ -202,6 +243,16 @@ class Array(Kind):
     def shown(self, item: Any, content: Any) -> Any:
         values = item if content is None else content[0]
         return None if values.dtype.hasobject else values
+
+
+def _same_bytes(one: Any, two: Any) -> bool:
+    """Whether two arrays have the same bytes, in memory that can be compared as it is: NaN is equal to itself."""
+    if one.dtype != two.dtype or one.shape != two.shape or one.dtype.hasobject:
+        return False
+    if not (one.flags.c_contiguous and two.flags.c_contiguous):
+        return False
+    wide = np.uint64 if one.nbytes % 8 == 0 else np.uint8
+    return np.array_equal(one.reshape(-1).view(np.uint8).view(wide), two.reshape(-1).view(np.uint8).view(wide))
 
 
 def _factory(item: Any) -> Any | None:

@@ -32,6 +32,8 @@ class Kind:
     leaf: Callable[[Any], Any] | None = None
     replaced = False
     """Can be copied but not written into: a load hangs a fresh copy where the object hung."""
+    unwritable = False
+    """Holds parts and can not be written into: where no part can be either, it never changes."""
     named = False
     """Contents are attributes by name."""
 

@@ -86,7 +86,7 @@ _TYPES: dict[type, Kind] = {
     type({}.values()): Bound(lambda view: ((".mapping", view.mapping),)),
     type({}.items()): Bound(lambda view: ((".mapping", view.mapping),)),
     types.MappingProxyType: Bound(lambda view: ((f"[{key!r}]", part) for key, part in view.items())),
-    frozenset: Set(),
+    frozenset: Set(frozen=True),
     bytearray: Stateful(bytes, lambda item, content: item.__setitem__(slice(None), content)),
     array_module.array: Stateful(
         lambda item: [item.typecode, item.tobytes()],
@@ -255,7 +255,7 @@ _SOLID: dict[type, Callable[[type], Kind]] = {
     collections.deque: lambda base: Sequence(),
     tuple: lambda base: Tuple(),
     set: lambda base: Set(),
-    frozenset: lambda base: Set(),
+    frozenset: lambda base: Set(frozen=True),
     np.ndarray: lambda base: Array(),
     types.SimpleNamespace: lambda base: Instance(_NOTHING),
     int: lambda base: Leaf(lambda value: [type(value).__qualname__, str(int(value))]),

@@ -23,6 +23,7 @@ from typing import Any
 
 import msgpack
 
+from rollgym.games.copy_frozen import Frozen
 from rollgym.games.copy_kinds import Kind
 from rollgym.games.copy_types import classify
 from rollgym.games.errors import Unsafe
@@ -53,6 +54,7 @@ class Copier:
         self.root = root
         self._kinds: dict[type, Kind] = {}
         self._leaves: dict[type, Callable[[Any], Any]] = dict.fromkeys(PRIMITIVES, _same)
+        self._frozen = Frozen(self._leaf_of)
         self._orders: dict[tuple[Any, ...], list[Any]] = {}
         self._constant: dict[int, Any] = {}
         self._first: Snapshot | None = None
@@ -74,7 +76,7 @@ class Copier:
             if key in index:
                 continue
             kind = kinds.get(type(item)) or self._learn(item)
-            if kind.leaf is not None:
+            if kind.leaf is not None or (kind.unwritable and self._frozen.holds(item)):
                 continue
             index[key] = len(records)
             try:
@@ -134,6 +136,8 @@ class Copier:
                     todo.append((place, part))
                 elif type(part) in self._leaves:
                     found[place] = writer.ref(part)
+                elif self.frozen(part) is not None:
+                    found[place] = self._frozen.listed(part)
             shown = kind.shown(item, content)
             if shown is not None:
                 found[path.lstrip(".")] = shown
@@ -173,6 +177,17 @@ class Copier:
         """The attributes ``item`` had when constants were marked."""
         content = self._constant.get(id(item))
         return content if isinstance(content, dict) else {}
+
+    def frozen(self, item: Any) -> Any | None:
+        """How something that can never change is written, None for anything else."""
+        kind = self._kinds.get(type(item))
+        return self._frozen.packed(item) if kind is not None and kind.unwritable else None
+
+    def _leaf_of(self, value: Any) -> Callable[[Any], Any] | None:
+        kind = self._kinds.get(type(value))
+        if kind is None and type(value) not in self._leaves:
+            self._learn(value)
+        return self._leaves.get(type(value))
 
     def leaf_writer(self, kind: type) -> Callable[[Any], Any] | None:
         """How a value of an immutable type without parts is written, or None if it is not of one."""
@@ -291,6 +306,9 @@ class _Writer:
         number = self._numbers.get(key)
         if number is None:
             if key not in self._snapshot.index:
+                frozen = self._copier.frozen(value)
+                if frozen is not None:
+                    return frozen
                 return ["?", type(value).__qualname__]
             number = self._numbers[key] = len(self._queue)
             self._queue.append(value)

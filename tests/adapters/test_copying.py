@@ -428,6 +428,60 @@ def test_what_spaces_sample_follows_from_the_seed_and_costs_nothing_until_it_is_
     assert copy.deepcopy(one.space).sample() is not None
 
 
+def test_what_can_never_change_is_looked_at_once() -> None:
+    plan = {
+        ((x, y), Colour.RED): (frozenset({(x, 1.5), (y, "b")}), np.float32(x)) for x in range(30) for y in range(30)
+    }
+    root = Thing(plan=plan, deep=([1], (2, {"a": 3})), at=0)
+    copier = Copier(root)
+    snapshot = copier.save()
+    assert len(snapshot.records) == 6  # the root, the table, two tuples with what may change in them: a list and a dict
+    root.deep[0].append(2)
+    root.deep[1][1]["a"] = 4
+    root.plan[(0, 0), Colour.RED] = ()
+    copier.load(snapshot)
+    assert root.deep == ([1], (2, {"a": 3}))
+    assert len(plan[(0, 0), Colour.RED]) == 2
+
+
+@given(plain, plain)
+def test_bytes_do_not_depend_on_what_was_seen_before(value: Any, other: Any) -> None:
+    used = Copier(Thing(value=other))
+    used.state_bytes(used.save())
+    used.root.value = [value, (value, other)]
+    new = Thing(value=copy.deepcopy([value, (value, other)]))
+    # Who is whom counts for what can change: a deep copy keeps that.
+    assert used.state_bytes(used.save()) == bytes_of(new)
+
+
+def test_large_arrays_are_copied_when_they_change_and_only_then() -> None:
+    many = np.full((200, 100), np.nan)
+    root = Thing(map=many, view=many[::2], when=np.zeros(9000, "M8[s]"))
+    copier = Copier(root)
+
+    def contents() -> dict[int, Any]:
+        return {id(item): content[0] for item, _, content in copier.save().records if isinstance(item, np.ndarray)}
+
+    snapshot = copier.save()
+    first, again = contents(), contents()
+    assert first[id(many)] is again[id(many)]
+    assert first[id(root.when)] is again[id(root.when)]
+    before = copier.state_bytes(snapshot)
+    other = many.copy()
+    assert copier.state_bytes(copier.save()) == before
+    assert bytes_of(Thing(map=other, view=other[::2], when=root.when)) == before
+    many[3, 4] = 1.0
+    assert contents()[id(many)] is not first[id(many)]
+    assert np.isnan(first[id(many)]).all()
+    changed = copier.state_bytes(copier.save())
+    assert changed != before
+    many[3, 4] = 2.0
+    assert copier.state_bytes(copier.save()) not in (before, changed)
+    copier.load(snapshot)
+    assert np.isnan(many).all()
+    assert copier.state_bytes(copier.save()) == before
+
+
 class Fresh(EzPickle):
     """Copies of it are made by its constructor."""
 
