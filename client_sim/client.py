@@ -224,7 +224,9 @@ class _Client:
         return self._start is not None and self._start.match == match
 
     def _control_lost(self, reason: str) -> None:
-        log.warning("connection to the server lost for good", reason=reason)
+        over = self._start is not None and self._pairings.is_over(self._start.match)
+        # A server may end with its last match.
+        (log.info if over else log.warning)("connection to the server lost for good", reason=reason)
         self.result.server_lost = reason
         self._tell(ControlLost(reason))
         self._news.set()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from rollgym.client_sim.player_messages import Arrived, Left, Stop
+from rollgym.client_sim.player_messages import Alive, Arrived, InMatch, Left
 from rollgym.protocol.episode import Export
 
 LATE = 0.004
@@ -145,13 +145,13 @@ class Driver:
         self._lateness.add(now - self.due)
         self._tick(now)
 
-    def take(self, message: Arrived | Left | Stop) -> None:
+    def take(self, message: InMatch) -> None:
         """Something has arrived."""
         if type(message) is Arrived:
             self._receive(message)
         elif type(message) is Left:
             self._player_left(message.player)
-        else:
+        elif type(message) is not Alive:
             self.stop()
 
     def stop(self) -> None:
@@ -230,7 +230,7 @@ class Driver:
 class Line(Protocol):
     """Where messages come from."""
 
-    def receive(self, timeout: float) -> Arrived | Left | Stop | None:
+    def receive(self, timeout: float) -> InMatch | None:
         """The next message, or None if there was none within ``timeout`` seconds."""
         ...
 
@@ -240,22 +240,35 @@ def drive(
     line: Line,
     clock: Callable[[], float] = time.monotonic,
     between: Callable[[], None] = lambda: None,
+    quiet: float = math.inf,
 ) -> None:
     """Play until the match is over. ``between`` is called after each round of what was due. Raises what the game or
     the policy raised, at the end, when exports and events were handed over.
 
     What has arrived is taken in before each tick, for it may decide what the tick does; but no more than had arrived
     when that began, so that no flood of packets keeps a tick from its time.
+
+    When the line has been silent for ``quiet`` seconds, whoever serves the network is not scheduled, and nothing is
+    played until it is: the others are not silent then, nobody listens to them.
     """
     driver.start()
+    heard = clock()
     while not driver.over:
         message = line.receive(max(0.0, driver.due - clock()))
         began = clock()
         while message is not None:
+            heard = began
             driver.take(message)
             if type(message) is Arrived and message.at >= began:
                 break
             message = line.receive(0.0)
+        if clock() - heard > quiet:
+            message = line.receive(quiet)
+            if message is None:
+                continue
+            heard = clock()
+            driver.take(message)
+            continue
         if not driver.over:
             driver.wake()
         between()

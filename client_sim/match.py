@@ -13,15 +13,12 @@ from typing import Any
 import structlog
 
 from rollgym.client_sim.driver import STOP_LIMIT
-from rollgym.client_sim.player_messages import Begin, Ended, Left, Outgoing, Stats, Stop, ToClient
+from rollgym.client_sim.player_messages import Alive, Begin, Ended, Left, Outgoing, Stats, Stop, ToClient, keep_alive
 from rollgym.client_sim.player_process import PlayerProcess
 from rollgym.client_sim.transport.interface import EVERYONE, Transport
 from rollgym.protocol.packets import Hello, encode
 
 log = structlog.get_logger(__name__)
-
-KEEP_ALIVE = 0.25
-"""Seconds between two signs of life for a game at work: a quarter of a ``disconnect_timeout`` below a second."""
 
 FLUSH = 0.5
 """Seconds that packets held back by an impaired transport (the last End and Bye) have to get out at the end."""
@@ -151,10 +148,11 @@ class ServedMatch:
     async def _keep_alive(self) -> None:
         """Speak for a player whose game is at work; up to the time that partners give it."""
         settings = self._begin.start.settings
-        every = min(KEEP_ALIVE, settings.disconnect_timeout / 4)
+        every = keep_alive(settings)
         # Rounds are counted and not seconds: a machine that slept has not been waiting for its game.
         silent, most = 0, (settings.start_timeout + 1 / settings.fps) / every
         while True:
+            self._player.tell(Alive())
             self._was_sent = False
             heard = self._player.heard
             await self._sleep(every)

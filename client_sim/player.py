@@ -22,22 +22,21 @@ from rollgym.client_sim.driver import Driver, drive
 from rollgym.client_sim.keep import keep_export
 from rollgym.client_sim.peer import Peer
 from rollgym.client_sim.player_messages import (
-    Arrived,
     Begin,
     Ended,
     Exported,
     Failure,
     Happened,
+    InMatch,
     Kept,
-    Left,
     NotKept,
     Outgoing,
     Prepare,
     Ready,
     Stats,
-    Stop,
     ToClient,
     ToPlayer,
+    keep_alive,
     pack,
     parse_to_player,
 )
@@ -87,14 +86,14 @@ class ClientLine:
         assert message is not None
         return parse_to_player(message)
 
-    def receive(self, timeout: float) -> Arrived | Left | Stop | None:
+    def receive(self, timeout: float) -> InMatch | None:
         """The next message in a match; None if none came within ``timeout`` seconds. Raises ``ChannelClosed``."""
         # A wait without end can not be had from a timeout of a million years.
         message = self._channel.receive(min(timeout, 3600.0))
         if message is None:
             return None
         parsed = parse_to_player(message)
-        assert isinstance(parsed, Arrived | Left | Stop), parsed
+        assert isinstance(parsed, InMatch), parsed
         return parsed
 
     def tell(self, message: ToClient) -> None:
@@ -152,7 +151,7 @@ class Player:
                     self._next_stats = time.monotonic() + begin.progress_every
                     self._line.tell(Stats(self._stats(playing)))
 
-            drive(playing, self._line, between=between)
+            drive(playing, self._line, between=between, quiet=2 * keep_alive(begin.start.settings))
         except ChannelClosed:
             if driver is not None:
                 driver.stop()

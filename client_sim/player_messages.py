@@ -18,7 +18,16 @@ from msgspec import Struct
 
 from rollgym.client_sim.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
 from rollgym.client_sim.spool import Parcel, Spooled
-from rollgym.protocol.messages import GameIdentity, MatchStart
+from rollgym.protocol.messages import GameIdentity, MatchStart, PlaySettings
+
+KEEP_ALIVE = 0.25
+"""Seconds between two signs of life, of the client to its player process and for it to its partners."""
+
+
+def keep_alive(settings: PlaySettings) -> float:
+    """The same, in a match that allows little silence."""
+    return min(KEEP_ALIVE, settings.disconnect_timeout / 4)
+
 
 _PACKET, _MESSAGE, _JSON = 0x70, 0x6D, 0x6A  # p, m, j
 _ARRIVED = struct.Struct("<BdB")
@@ -71,7 +80,14 @@ class Stop(Struct, tag=True, frozen=True):
     """Stop playing."""
 
 
-ToPlayer = Arrived | Prepare | Begin | Left | Stop
+class Alive(Struct, tag=True, frozen=True):
+    """The network is served. Said every :func:`keep_alive` seconds."""
+
+
+InMatch = Arrived | Left | Stop | Alive
+"""What comes while a match is played."""
+
+ToPlayer = Prepare | Begin | InMatch
 
 
 # -- to the client -----------------------------------------------------------------------------------------------
@@ -168,7 +184,7 @@ _EVENTS: dict[str, Any] = {
 }
 
 _encode = msgspec.msgpack.Encoder().encode
-_to_player: Callable[[memoryview], ToPlayer] = msgspec.msgpack.Decoder(Begin | Left | Stop).decode
+_to_player: Callable[[memoryview], ToPlayer] = msgspec.msgpack.Decoder(Begin | Left | Stop | Alive).decode
 _to_client: Callable[[memoryview], ToClient] = msgspec.msgpack.Decoder(
     Failure | Ready | Happened | Exported | Kept | NotKept | Stats | Ended
 ).decode

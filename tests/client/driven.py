@@ -10,7 +10,7 @@ from typing import Any
 
 from rollgym.client_sim.driver import Driver, WirePeer
 from rollgym.client_sim.match import FLUSH
-from rollgym.client_sim.player_messages import Arrived, Left, Stop
+from rollgym.client_sim.player_messages import Arrived, InMatch, Stop
 from rollgym.client_sim.transport.interface import Transport
 from tests.client.virtual import clock
 
@@ -20,19 +20,19 @@ class Script:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self._planned: list[tuple[float, int, Arrived | Left | Stop]] = []
+        self._planned: list[tuple[float, int, InMatch]] = []
         self._acts: list[tuple[float, int, Callable[[], None]]] = []
 
     def clock(self) -> float:
         return self.now
 
-    def at(self, seconds: float, message: Left | Stop | bytes) -> None:
+    def at(self, seconds: float, message: InMatch | bytes) -> None:
         """A message, or a packet of player 1, arrives some seconds after the beginning."""
         at = 1000.0 + seconds
         arrived = Arrived(1, message, at) if isinstance(message, bytes) else message
         heapq.heappush(self._planned, (at, len(self._planned), arrived))
 
-    def receive(self, timeout: float) -> Arrived | Left | Stop | None:
+    def receive(self, timeout: float) -> InMatch | None:
         assert timeout < math.inf, "it waits for something that will never happen"
         until = self.now + timeout
         if self._planned and self._planned[0][0] <= until:
@@ -75,6 +75,6 @@ class Driven:
         if self.driver.failure is not None:
             raise self.driver.failure
 
-    def _take(self, message: Arrived | Left | Stop) -> None:
+    def _take(self, message: InMatch) -> None:
         self.driver.take(message)
         self._news.set()

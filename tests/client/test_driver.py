@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from rollgym.client_sim.driver import STOP_LIMIT, Driver, drive
-from rollgym.client_sim.player_messages import Left, Stop
+from rollgym.client_sim.player_messages import Alive, Left, Stop
 from tests.client.driven import Script
 from tests.client.fakes import TickingPeer
 
@@ -138,6 +139,33 @@ def test_a_flood_of_packets_keeps_no_tick_from_its_time() -> None:
     assert setup.peer.frame == 30
     assert setup.ticks()["worst_lateness"] < 0.001
     assert len(setup.peer.received) > 1000
+
+
+def test_nothing_is_played_while_nobody_serves_the_network() -> None:
+    """The others are not silent then: nobody listens. The peer finds that it was away, as if it had been stopped."""
+    setup = Setup(frames=300)
+    for number in range(100):
+        if not 1.0 <= number / 10 < 4.0:
+            setup.script.at(number / 10, Alive())
+    drive(setup.driver, setup.script, setup.script.clock, quiet=0.3)
+    assert setup.peer.frame == 300
+    gap = [(a, b) for a, b in pairwise(setup.peer.polls) if b - a > 0.1]
+    assert [(round(a - 1000.0, 1), round(b - 1000.0, 1)) for a, b in gap] == [(1.2, 4.0)]
+
+
+def test_a_game_at_work_does_not_look_like_a_network_that_is_not_served() -> None:
+    setup = Setup(frames=120)
+    for number in range(100):
+        setup.script.at(number / 10, Alive())
+
+    def work() -> None:
+        if setup.peer.frame == 10:
+            setup.script.now += 3.0
+
+    setup.peer.on_poll = work
+    drive(setup.driver, setup.script, setup.script.clock, quiet=0.3)
+    assert setup.peer.frame == 120
+    assert sum(b - a > 0.1 for a, b in pairwise(setup.peer.polls)) == 1
 
 
 def test_stop_ends_the_match_at_once_and_hands_over_what_there_is() -> None:
