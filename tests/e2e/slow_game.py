@@ -11,7 +11,7 @@ from rollgym.games.policies import Policy, make_policy
 from rollgym.games.registry import make as make_game
 
 CALLS = (
-    *("reset", "step", "save", "load", "state_bytes", "digest", "observe", "observe_at"),
+    *("reset", "step", "save", "load", "state_bytes", "observe"),
     *("act", "policy", "policy reset"),
 )
 """Everything of the game and the bot that is called once a match has begun."""

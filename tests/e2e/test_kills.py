@@ -28,7 +28,7 @@ from rollgym.uploads import upload_left
 from tests.e2e.processes import WAIT, Process, ending, start_server
 from tests.patience import PATIENCE
 
-MOMENTS = 50 if os.environ.get("ROLLGYM_SOAK") else 8
+MOMENTS = 50 if os.environ.get("ROLLGYM_SOAK") else 10
 """Kills in one run of the test. ``make soak`` plays all fifty."""
 
 EPISODES = 4
@@ -42,7 +42,11 @@ PLACES = [
 AND_THEN = 0.2
 """Seconds, at most, from there to the kill: an episode takes about 0.3."""
 
-VICTIMS = ["peer 0", "peer 1", "server", "server and peer 0", "server and peer 1", "both peers", "all"]
+VICTIMS = [
+    *("peer 0", "peer 1", "server", "server and peer 0", "server and peer 1", "both peers", "all"),
+    *("game of 0", "game of 1"),
+]
+"""A peer is the client, whose player process notices and ends. A game is the player process alone."""
 
 CONFIG = """
 experiment:
@@ -155,6 +159,9 @@ async def kill_at(run: Run, peers: list[Process], victims: str, rng: random.Rand
     of_server = [run.server] if victims == "all" or "server" in victims else []
     for process in (*of_peers, *of_server):
         process.signal(signal.SIGKILL)
+    for seat, peer in enumerate(peers):
+        if victims == f"game of {seat}":
+            peer.signal_player(signal.SIGKILL)
     for process in (*of_peers, *of_server):
         await process.ended()
     run.note_acknowledgements()

@@ -65,11 +65,13 @@ def _reached(peer: Process, episode: int, frame: int) -> bool:
     return any((event["episode"], event["frame"]) >= (episode, frame) for event in peer.told("progress"))
 
 
-async def stop_for(seconds: float, *peers: Process) -> None:
+async def stop_for(seconds: float, *peers: Process, client_only: bool = False) -> None:
+    """Both processes of a peer, as when a machine sleeps; or the one that serves the network."""
     for number in (signal.SIGSTOP, signal.SIGCONT):
-        for peer in peers:  # as when a machine sleeps: both of its processes
+        for peer in peers:
             peer.signal(number)
-            peer.signal_player(number)
+            if not client_only:
+                peer.signal_player(number)
         if number is signal.SIGSTOP:
             await asyncio.sleep(seconds)
 
@@ -92,7 +94,7 @@ async def play(folder: Path, away: str) -> Stopped:
         await frame(0, 40)
         await stop_for(STOP, two)
         await frame(1, 40)
-        await stop_for(STOP, one)
+        await stop_for(STOP, one, client_only=True)
         await frame(2, 40)
         await stop_for(STOP, one, two)
         # In the last second of episode 3, until well after its end.
