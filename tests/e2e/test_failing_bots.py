@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.bots import Client, Finished, run_clients
+from rollgym.bots import BotEvent, Client, Finished, run_clients
 from rollgym.client_sim.client import BotPlayer
 from rollgym.client_sim.network import Link, NetworkConditions
-from rollgym.client_sim.results import ClientEvent
 from rollgym.server.settings import Play
 from tests.e2e.failing_bot import AT, WAYS
 from tests.e2e.serving import running
@@ -34,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_a_bot_that_fails_ends_alone_and_says_why(folder: Path) -> None:
     play = Play(episodes=2, frame_limit=FRAMES, input_delay=1, disconnect_timeout=2.5, start_timeout=3.0, fps=60.0)
-    events: dict[int, list[ClientEvent]] = defaultdict(list)
+    events: dict[int, list[BotEvent]] = defaultdict(list)
     # Each that fails has a partner who does not, and two play that have nothing to do with any of it.
     ways = [way for failing in [*WAYS, ""] for way in (failing, "")]
     clients = [
