@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import shutil
 import signal
@@ -30,6 +31,9 @@ they leave of the time is the server's."""
 
 PEERS_STOP_WITHIN = 1.45
 """A peer takes 0.3, or up to 1.4 if the server does not answer: then it gives every goodbye and upload its time."""
+
+ERRORS_SHOWN = 4
+"""Errors of the server that the summary repeats; its log has all."""
 
 SERVER_STOPS_WITHIN = 0.6
 """Seconds for a server that should have ended by itself."""
@@ -75,6 +79,8 @@ class Outcome:
     match: str | None = None
     peers: list[Event | None] = field(default_factory=list)
     """Each peer's last word, if it had one."""
+    over: str | None = None
+    """Why the server closed the match, if it did before every episode was verified."""
     failures: list[str] = field(default_factory=list)
     interrupted: bool = False
     seconds: float = 0.0
@@ -186,6 +192,8 @@ async def run_experiment(
                 asked = time.monotonic()
                 await end_all(children[1:], PEERS_STOP_WITHIN)
                 await end_all(children[:1], asked + STOP_WITHIN - time.monotonic())
+            if not outcome.interrupted:
+                outcome.failures += what_the_server_says(outcome, folder.logs / "server.jsonl")
         finally:
             for task in (play, stopped):
                 task.cancel()
@@ -210,10 +218,28 @@ def _take(outcome: Outcome, seat: int, event: Event) -> None:
         outcome.failures += [f"peer {seat}: upload refused: {reason}" for reason in event["refused"]]
         if event["pending"]:
             outcome.failures.append(f"peer {seat}: {event['pending']} exports were not uploaded")
+    elif event["event"] == "match_over" and event["reason"] not in ("complete", "annulled"):
+        outcome.over = event["reason"]
     elif event["event"] == "failed":
         outcome.failures.append(f"peer {seat}: {event['message']}")
     elif event["event"] == "desync_found":
         outcome.failures.append(f"peer {seat}: states differ at frame {event['frame']} of episode {event['episode']}")
+
+
+def what_the_server_says(outcome: Outcome, log: Path) -> list[str]:
+    """Why episodes are not verified, as far as the server's own word and the errors in its log say."""
+    if outcome.verified:
+        return []
+    said = [] if outcome.over is None else [f"the server: {outcome.over}"]
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # printed, not logged
+        if isinstance(entry, dict) and entry.get("level") in ("error", "critical"):
+            reason = next((entry[key] for key in ("reason", "error", "detail", "exception") if entry.get(key)), "")
+            said.append(f"the server: {entry.get('event')}: {reason}".rstrip(": "))
+    return list(dict.fromkeys(said))[:ERRORS_SHOWN]
 
 
 async def _play(

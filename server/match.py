@@ -9,6 +9,7 @@ Every phase has an end that depends on nobody's good will: *paired* on the time 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple
@@ -218,7 +219,11 @@ class Match:
         if self.unjudged:
             reasons = "; ".join(f"episode {n} was not judged: {row.reason}" for n, row in sorted(self.unjudged.items()))
             return f"incomplete: {reasons}"[:1024]
-        return f"incomplete: {len(self.verdicts)} of {wanted} episodes received"
+        counts = Counter(verdict.verdict for verdict in self.verdicts.values())
+        parts = [f"{number} {verdict}" for verdict, number in sorted(counts.items())]
+        if wanted > len(self.verdicts):
+            parts.append(f"{wanted - len(self.verdicts)} not received")
+        return f"incomplete: of {wanted} episodes {', '.join(parts)}"
 
 
 def _awaited(seat: Seat, player: int) -> tuple[str, int, float]:

@@ -9,6 +9,7 @@ import typer
 
 from rollgym.commands.exits import DIFFERENT, refuse
 from rollgym.commands.output import out, say
+from rollgym.configs import builtin_configs
 
 if TYPE_CHECKING:
     from rollgym.config import ExperimentFile
@@ -31,7 +32,7 @@ def run(
 ) -> None:
     """Play an experiment on this machine: a server and two peers, real sockets, an impaired network; store the data.
 
-    Built-in experiments: pong, overcooked, drift, ci. Ctrl-C ends everything within two seconds.
+    Built-in experiments: EXPERIMENTS. Ctrl-C ends everything within two seconds.
     Exit code: 0 every episode is verified, 1 some are not, 2 the file or the machine is not fit to start.
 
     Example: rollgym run config/overcooked.yaml
@@ -74,6 +75,9 @@ def run(
         _summary(outcome, file, game.fps, place, folder)
     if not outcome.verified:
         raise typer.Exit(DIFFERENT)
+
+
+run.__doc__ = (run.__doc__ or "").replace("EXPERIMENTS", ", ".join(builtin_configs()))
 
 
 def _announce(console: Any, file: ExperimentFile, path: Path) -> None:

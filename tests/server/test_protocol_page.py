@@ -13,7 +13,7 @@ from msgspec import Struct
 from rollgym.client_sim import farewell, intake, meeting, pacing, resuming
 from rollgym.client_sim.departures import FORWARD_INTERVAL
 from rollgym.client_sim.ending import END_INTERVAL
-from rollgym.client_sim.match import KEEP_ALIVE
+from rollgym.client_sim.player_messages import KEEP_ALIVE
 from rollgym.client_sim.rollback.time_sync import DEAD_ZONE, FASTEST, GAIN, SLOWEST, SMOOTHING
 from rollgym.client_sim.sending import PACKETS_PER_TICK
 from rollgym.protocol import export_bounds as bounds

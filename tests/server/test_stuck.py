@@ -148,7 +148,7 @@ def test_who_brings_nothing_on_has_to_go_and_the_others_have_their_end(first: st
             assert world.told(0)[-1] == "MatchOver: removed: stuck"
             playing.cancel()
         if first == "finishes":
-            assert world.told(0) == ["PeerLeft: stuck", "MatchOver: incomplete: 0 of 2 episodes received"]
+            assert world.told(0) == ["PeerLeft: stuck", "MatchOver: incomplete: of 2 episodes 2 not received"]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -128,7 +128,7 @@ async def test_one_export_alone_is_single_when_both_are_through(tmp_path: Path) 
         detail = f"nothing from player 1; player 0 has the complete episode, {FRAMES} frames"
         assert (verdict.verdict, verdict.detail) == ("single", detail)
         assert names(folder(tmp_path, a.match)) == ["canonical.parquet", "player_0.parquet"]
-        assert (await one.over()).reason == "incomplete: 1 of 3 episodes received"
+        assert (await one.over()).reason == "incomplete: of 3 episodes 1 single, 2 not received"
 
 
 async def test_a_late_upload_makes_a_single_episode_verified(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ async def test_an_export_that_can_not_be_stored_does_not_cost_the_partner_its_ve
         assert names(folder(tmp_path, a.match)) == ["canonical.parquet", "player_0.parquet"]
         assert inbox.exists()
         await finish(one, two)
-        assert (await one.over()).reason == "incomplete: 1 of 3 episodes received"
+        assert (await one.over()).reason == "incomplete: of 3 episodes 1 single, 2 not received"
 
 
 async def test_an_export_that_no_file_takes_is_set_aside_when_it_is_written(
