@@ -173,7 +173,7 @@ async def test_a_match_with_an_acknowledged_upload_is_not_annulled(tmp_path: Pat
         assert (await one.peer_left()).player == 1
         await one.call("finished", {"episodes": 1})
         assert (await one.verdict()).verdict == "single"
-        assert (await one.over()).reason == "incomplete: of 1 episodes 1 partial"
+        assert (await one.over()).reason == "incomplete: of 1 episodes 1 single"
         assert (await stuck.join())["ok"]
         await line.close()
 
