@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,8 @@ class Source(NamedTuple):
     layout: Layout
     """Of ``path``. It has a canonical part."""
     own: Mapping[int, Path]
-    """By player. ``path`` itself, if a peer wrote it; the files beside it, if the server did."""
+    """By player. If peers wrote it, ``path`` itself and the others' files of the same facts; the files beside it, if
+    the server did."""
 
     @property
     def verdict(self) -> str | None:
@@ -30,9 +33,9 @@ class Source(NamedTuple):
 
     @property
     def writer(self) -> int | None:
-        """Whose version it is, or None: what all players agree on."""
+        """Whose version it is, or None: what all players agree on, or several at least."""
         if self.layout.own is not None:
-            return self.layout.own.player
+            return self.layout.own.player if len(self.own) == 1 else None
         found = self.path.stem.rpartition("canonical.player_")[2]
         return int(found) if found != self.path.stem and found.isdecimal() else None
 
@@ -76,23 +79,58 @@ def parquet_files(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def sources(path: str | os.PathLike[str], wanted: Wanted | None = None) -> Iterator[Source]:
-    """The episodes at ``path`` that are wanted, in order of their names. Files of one's own part only are no episodes.
+    """The episodes at ``path`` that are wanted, in order of their names. Files of one's own part only are no episodes;
+    files of several peers side by side that hold the same facts are one episode, unless one of them is asked for.
 
     Raises ``FileNotFoundError`` at once, and :class:`~rollgym.protocol.parquet.EpisodeFileError` on the way.
     """
-    return _sources(parquet_files(path), wanted or Wanted())
+    return _sources(parquet_files(path), wanted or Wanted(), alone=Path(path).is_file())
 
 
-def _sources(files: list[Path], wanted: Wanted) -> Iterator[Source]:
+def _sources(files: list[Path], wanted: Wanted, *, alone: bool) -> Iterator[Source]:
     for file in files:
         layout = read_layout(file)
-        if layout.canonical is not None and wanted.takes(layout):
+        if layout.canonical is None or not wanted.takes(layout):
+            continue
+        if layout.own is None:
             yield Source(file, layout, _own_files(file, layout))
+            continue
+        own = {layout.own.player: file} if alone else _same_facts(file, layout)
+        if min(own) == layout.own.player:  # otherwise it came with the file of a player before
+            yield Source(file, layout, own)
+
+
+_PEER = re.compile(r"(.+)\.player_(\d+)")
+
+
+def _same_facts(file: Path, layout: Layout) -> dict[int, Path]:
+    """By player, the files of an episode that peers wrote side by side and that have the same facts as this one."""
+    assert layout.own is not None
+    found = {layout.own.player: file}
+    name = _PEER.fullmatch(file.stem)
+    if name is None or name[2] != str(layout.own.player):
+        return found
+    for player in range(len(layout.header.participants)):
+        beside = file.with_name(f"{name[1]}.player_{player}{file.suffix}")
+        if player not in found and beside.is_file():
+            other = read_layout(beside)
+            if other.own is not None and other.own.player == player and _facts(other) == _facts(layout):
+                found[player] = beside
+    return dict(sorted(found.items()))
+
+
+def _facts(layout: Layout) -> tuple[object, ...]:
+    """What two files of the same facts have in common. The digest is over all of them; without one none is the same."""
+    digests = layout.extra.get("digests")
+    try:
+        values = None if digests is None else frozenset(json.loads(digests).values())
+    except (ValueError, AttributeError, TypeError):
+        values = None
+    return (layout.header.match, layout.header.episode, values if values else object())
 
 
 def _own_files(file: Path, layout: Layout) -> dict[int, Path]:
-    if layout.own is not None:
-        return {layout.own.player: file}
+    """Players' own parts beside a file of the server's."""
     if not file.name.startswith("canonical."):
         return {}
     found = {}

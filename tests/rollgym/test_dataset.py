@@ -23,6 +23,7 @@ from rollgym.protocol.parquet import EpisodeFileError, write_episode
 from rollgym.stored_spaces import space_of
 from tests.games.space_strategies import any_spaces
 from tests.protocol.episodes import small_episode
+from tests.rollgym.stored import altered, play
 
 
 class _Logging:
@@ -65,12 +66,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[in
 
 def test_an_episode_is_arrays_by_agent(played: tuple[Path, list[dict[int, Any]]]) -> None:
     folder, logs = played
-    episodes = list(rollgym.load(folder))
-    assert [episode.path.name for episode in episodes] == [
-        "episode_000.player_0.parquet",
-        "episode_000.player_1.parquet",
-    ]
-    episode = episodes[0]
+    (episode,) = rollgym.load(folder)
+    assert episode.path.name == "episode_000.player_0.parquet"
     assert (episode.frames, episode.header.game.id, episode.agents) == (300, "pong", ("left", "right"))
     spec = make("pong", {"points": 9}).spec
     for player, agent in enumerate(episode.agents):
@@ -92,7 +89,7 @@ def test_an_episode_is_arrays_by_agent(played: tuple[Path, list[dict[int, Any]]]
 
 def test_both_peers_files_give_the_same_arrays(played: tuple[Path, list[dict[int, Any]]]) -> None:
     folder, _ = played
-    first, second = rollgym.load(folder)
+    first, second = (next(rollgym.load(folder / f"episode_000.player_{player}.parquet")) for player in (0, 1))
     for agent in first.agents:
         assert np.array_equal(first.actions[agent], second.actions[agent])
         assert np.array_equal(first.rewards[agent], second.rewards[agent])
@@ -100,6 +97,20 @@ def test_both_peers_files_give_the_same_arrays(played: tuple[Path, list[dict[int
     assert first.own is not None
     assert second.own is not None
     assert (first.own.player, second.own.player) == (0, 1)
+    assert (list(first.own_parts), list(second.own_parts)) == ([0], [1])
+
+
+def test_both_peers_files_in_a_folder_are_one_episode(played: tuple[Path, list[dict[int, Any]]], tmp_path: Path) -> None:
+    (episode,) = rollgym.load(played[0])
+    assert {player: own.player for player, own in episode.own_parts.items()} == {0: 0, 1: 1}
+    assert {"timestamp.left", "timestamp.right"} <= {*episode.table().column_names}
+    # Two that differ are two versions of it.
+    for group in play(frames=20):
+        write_export(tmp_path, group[0])
+        write_export(tmp_path, altered(group[1], "rewards", (7, 1), 0.5))
+    first, second = rollgym.load(tmp_path)
+    assert (list(first.own_parts), list(second.own_parts)) == ([0], [1])
+    assert first.rewards["right"][7] + 0.5 == second.rewards["right"][7]
 
 
 def test_arrays_follow_from_the_actions(played: tuple[Path, list[dict[int, Any]]]) -> None:
