@@ -15,12 +15,12 @@ import numpy as np
 from benchmarks.bench_synctest import benchmark_inputs
 from benchmarks.matches import scenario
 from benchmarks.measuring import Figure, Report, at_most, figure, interleaved, main
+from rollgym.client_sim.keep import keep_export
 from rollgym.client_sim.network import link
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback import Progress, Session, SessionSettings
 from rollgym.client_sim.simulator import simulate
 from rollgym.compare import compare_paths
-from rollgym.exports import write_export
 from rollgym.games.contract import JointInput
 from rollgym.games.drift import Drift
 from rollgym.protocol.episode import Canonical, Column, Export, content_digest
@@ -99,7 +99,7 @@ def _sizes(game: str, frames: int, folder: Path) -> list[Figure]:
     export = simulate(played).players[0].exports[0]
     if export.header.frames != frames or not export.own.rollbacks:
         raise AssertionError(f"{export.header.frames} frames, {len(export.own.rollbacks)} rollbacks")
-    parquet = write_export(folder, export).stat().st_size
+    parquet = keep_export(export, folder).stat().st_size
     path = folder / f"{game}.csv"
     _write_csv(path, export)
     text = path.stat().st_size

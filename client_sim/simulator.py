@@ -8,7 +8,7 @@ or global randomness. So a scenario gives the same trace and the same exports, b
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,12 @@ class Scenario:
     """One per player: (the player's game instance, its index) -> policy. Their number is the number of players."""
     seed: int = 0
     """The match seed; the network's draws are seeded by it as well."""
+    match: str = "simulated"
+    """The match's id."""
+    policy_infos: Sequence[Mapping[str, Any]] = ()
+    """Per player, what its record says of its policy; the class's name where not given."""
+    software: Mapping[str, str] = field(default_factory=dict)
+    """Versions, for every player's record."""
     link: Link = CONDITIONS["local"]
     pauses: Sequence[Pause] = ()
     partitions: Sequence[Partition] = ()
@@ -92,6 +98,8 @@ class PlayerResult:
     refusals: list[str] = field(default_factory=list)
     packets_sent: int = 0
     bytes_sent: int = 0
+    failure: BaseException | None = None
+    """What its game or its policy raised."""
 
     @property
     def desyncs(self) -> list[DesyncFound]:
@@ -139,10 +147,16 @@ class Simulator:
     # -- running -------------------------------------------------------------------------------------------------
 
     def run(self) -> SimulationResult:
-        """Play until every peer that lives is done. Raises :class:`SimulationStuck` if that takes too long.
+        """:meth:`play`, but what a game or a policy raised is raised when all have come to their ends;
+        :attr:`results` has what they had."""
+        result = self.play()
+        for player in result.players:
+            if player.failure is not None:
+                raise player.failure
+        return result
 
-        What a game or a policy raised is raised when all have come to their ends; :attr:`results` has what they had.
-        """
+    def play(self) -> SimulationResult:
+        """Play until every peer that lives is done. Raises :class:`SimulationStuck` if that takes too long."""
         scenario = self.scenario
         for player in range(len(self.peers)):
             start = scenario.starts[player] if player < len(scenario.starts) else 0.0
@@ -170,9 +184,7 @@ class Simulator:
                 self.results[player].refusals = [link.refusal for link in peer.links.values() if link.refusal]
                 self.results[player].packets_sent = peer.packets_sent
                 self.results[player].bytes_sent = peer.bytes_sent
-        for peer in self.peers:
-            if peer is not None and peer.failure is not None:
-                raise peer.failure
+                self.results[player].failure = peer.failure
         return SimulationResult(self.results, self.now, self._trace.hexdigest(), self._handled)
 
     def _time_limit(self) -> float:
@@ -243,21 +255,22 @@ class Simulator:
         game = scenario.game()
         policy = scenario.policies[player](game, player)
         start = MatchStart(
-            match="simulated",
+            match=scenario.match,
             player=player,
             participants=tuple(f"bot-{p}" for p in range(len(self.peers))),
             seed=scenario.seed,
             settings=scenario.settings,
             ticket="simulated",
             relay="/relay",
-            upload="/matches/simulated/episodes/{episode}",
+            upload=f"/matches/{scenario.match}/episodes/{{episode}}",
         )
+        known = player < len(scenario.policy_infos)
         self.peers[player] = Peer(
             start,
             game,
             policy,
-            policy_info={"name": type(policy).__name__},
-            software={},
+            policy_info=dict(scenario.policy_infos[player]) if known else {"name": type(policy).__name__},
+            software=dict(scenario.software),
             now=now,
             wall=EPOCH + now,
         )

@@ -126,7 +126,7 @@ def _facts(layout: Layout) -> tuple[object, ...]:
         values = None if digests is None else frozenset(json.loads(digests).values())
     except (ValueError, AttributeError, TypeError):
         values = None
-    return (layout.header.match, layout.header.episode, values if values else object())
+    return (layout.header.match, layout.header.episode, values or object())
 
 
 def _own_files(file: Path, layout: Layout) -> dict[int, Path]:

@@ -71,6 +71,7 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
     ``trusted`` are the names of games beyond the built-in ones whose code may be imported. With ``any_version`` a game
     of another version than the recorded one is played all the same.
     """
+    from rollgym.checking.raised import described
     from rollgym.games.identity import identity
     from rollgym.protocol.episode import Export, Own, content_digest
     from rollgym.protocol.parquet import read_episode
@@ -108,8 +109,7 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
         canonical = structs.replace(canonical, columns=renamed(header.game, canonical.columns))
         mismatch = audit(Export(header, canonical, own, digest), made)
     except Exception as error:  # noqa: BLE001 - the same, while it plays
-        reason = f"replay differs: {header.game.id} raised {type(error).__name__}: {error}"
-        return Verified(name, False, frames, reason)
+        return Verified(name, False, frames, f"replay differs: {header.game.id} raised {described(error)}")
     finally:
         made.close()
     if mismatch is not None:
@@ -119,6 +119,7 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
 
 def _make(wanted: GameIdentity, trusted: frozenset[str]) -> Game | str:
     """The game, or why it can not be made."""
+    from rollgym.checking.raised import described
     from rollgym.games.errors import GameError
     from rollgym.games.registry import is_built_in, make
 
@@ -129,7 +130,7 @@ def _make(wanted: GameIdentity, trusted: frozenset[str]) -> Game | str:
         hint = "" if known else f" (trust it with --game {wanted.id})"
         return f"can not be played here: {error}{hint}"
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-        return f"can not be played here: {wanted.id} raised {type(error).__name__}: {error}"
+        return f"can not be played here: {wanted.id} raised {described(error)}"
 
 
 def _changed(recorded: GameIdentity, here: GameIdentity) -> str:

@@ -21,6 +21,7 @@ def games(
 
     Example: rollgym games pong
     """
+    from rollgym.checking.raised import described
     from rollgym.commands.json_output import print_json
     from rollgym.games.errors import GameError
     from rollgym.games.policies import available_policies
@@ -47,6 +48,8 @@ def games(
         found = {**_describe(game), **_costs(game)}
     except GameError as error:
         refuse(str(error))
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        refuse(f"{game} can not be shown: {described(error)}")
     if as_json:
         print_json(found)
         return

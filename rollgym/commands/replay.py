@@ -48,6 +48,7 @@ def replay(
 
     Example: rollgym replay data/episodes/m0123456789abcdef01234567/episode_000000 --gif episode.gif
     """
+    from rollgym.checking.raised import described
     from rollgym.playback import PlaybackError, find_recording, game_of
     from rollgym.protocol.parquet import EpisodeFileError
 
@@ -67,6 +68,10 @@ def replay(
         refuse(str(error))
     except KeyboardInterrupt:
         raise typer.Exit from None
+    except typer.Exit:
+        raise
+    except Exception as error:  # noqa: BLE001 - the game is played again, and may raise anything
+        refuse(f"{episode}: can not be shown: its game raised {described(error)}")
 
 
 def _range(text: str | None) -> tuple[int, int | None]:

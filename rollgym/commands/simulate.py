@@ -19,28 +19,58 @@ from rollgym.commands.options import (
     Params,
     Reorder,
     link_from,
-    parameters_from,
 )
 from rollgym.commands.output import say
 
 if TYPE_CHECKING:
-    from rollgym.client_sim.simulator import Pause, Scenario, SimulationResult
-
-MINUTES = 10
-"""Minutes of play after which an episode is truncated if ``--frames`` says nothing: some games never end."""
+    from rollgym.client_sim.simulator import Pause
+    from rollgym.games.contract import GameSpec
+    from rollgym.server.store import Store
+    from rollgym.simulated import Judged, Plan, Played
 
 
 def simulate(
-    game: Annotated[str, typer.Option(help="What to play; `rollgym games` lists them.", show_default=False)],
+    config: Annotated[
+        str | None,
+        typer.Argument(help="An experiment file, or a built-in one by name. Flags replace parts of it."),
+    ] = None,
+    config_file: Annotated[
+        str | None, typer.Option("--config", metavar="CONFIG", help="The same as a flag.", show_default=False)
+    ] = None,
+    game: Annotated[
+        str | None, typer.Option(help="What to play; `rollgym games` lists them.", show_default=False)
+    ] = None,
     param: Params = None,
     npc: Npcs = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 1,
-    frames: Annotated[
-        int | None, typer.Option(min=1, help=f"Truncate episodes here.  [default: {MINUTES} minutes of play]")
+    matches: Annotated[
+        int | None, typer.Option(min=1, help="Matches to play.  [default: the file's, or 1]", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the match and of the network.")] = 0,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Episodes a match.  [default: the file's, or 1]", show_default=False)
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000_000,
+            help="Truncate episodes here.  [default: the file's, or 10 minutes of play]",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**31 - 1,
+            help="Of the first match and its network.  [default: the file's, or 0]",
+            show_default=False,
+        ),
+    ] = None,
     fps: Annotated[
-        float | None, typer.Option(min=0.1, max=1000, help="Frames per second.  [default: the game's own]")
+        float | None,
+        typer.Option(
+            min=0.1, max=1000, help="Frames per second.  [default: the file's, or the game's own]", show_default=False
+        ),
     ] = None,
     latency: Latency = None,
     jitter: Jitter = None,
@@ -49,8 +79,18 @@ def simulate(
     reorder: Reorder = None,
     burst: Burst = None,
     network: NetworkName = None,
-    input_delay: Annotated[int, typer.Option(min=0, max=120, help="Frames between deciding and acting.")] = 2,
-    max_prediction: Annotated[int, typer.Option(min=0, max=3600, help="Frames that may be predicted.")] = 8,
+    input_delay: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=120, help="Frames between deciding and acting.  [default: the file's, or 2]", show_default=False
+        ),
+    ] = None,
+    max_prediction: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=3600, help="Frames that may be predicted.  [default: the file's, or 8]", show_default=False
+        ),
+    ] = None,
     pause: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,110 +100,55 @@ def simulate(
     policy: Annotated[
         list[str] | None, typer.Option(help="Bot of all players, or one for each in turn.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write every peer's exports there.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The data folder to add the episodes to, as a server does.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Play a match in virtual time: the real peers, a modelled network, no sockets, no waiting.
+    """Play matches in virtual time: the real peers, a modelled network, no sockets, no waiting.
 
-    The same seed gives the same match and the same files, byte for byte. Times may carry a unit (40ms, 0.04s); a
+    The same seed gives the same matches and the same files, byte for byte. What --out holds is a dataset like a
+    server's: judged, and fit for load, verify, export, compare and replay. Times may carry a unit (40ms, 0.04s); a
     bare number is milliseconds. Exit code: 0 every episode is verified, 1 some are not, 2 bad usage.
 
-    Example: rollgym simulate --game pong --episodes 2 --latency 40ms --jitter 10ms --loss 2% --out exports
+    Example: rollgym simulate --game pong --episodes 2 --latency 40ms --jitter 10ms --loss 2% --out data
     """
-    import time
-
-    from rollgym.client_sim.simulator import SimulationStuck
-    from rollgym.client_sim.simulator import simulate as play
     from rollgym.commands.json_output import print_json
-    from rollgym.games.errors import GameError
+    from rollgym.commands.simulate_plan import Flags, read_plan
 
-    link = link_from(network, latency, jitter, loss, duplicate, reorder, burst)
+    if config is not None and config_file is not None:
+        raise typer.BadParameter(
+            f"{config_file}: there is an experiment file already ({config})", param_hint="--config"
+        )
+    impaired = (network, latency, jitter, loss, duplicate, reorder, burst)
+    link = link_from(*impaired) if any(value is not None for value in impaired) else None
     pauses = [_pause(text) for text in pause or []]
+    flags = Flags(
+        *(game, param, npc, episodes, frames, seed, fps, input_delay, max_prediction, policy, link, pauses),
+    )
+    plan, spec = read_plan(config or config_file, flags)
+    place = None if out is None else _open(out)
     try:
-        scenario = _scenario(game, parameters_from(param, npc), policy or [])
-        scenario = _with_settings(scenario, episodes, frames, seed, fps, input_delay, max_prediction)
-    except GameError as error:
-        refuse(str(error))
-    players = len(scenario.policies)
-    for item in pauses:
-        if item.player >= players:
-            raise typer.BadParameter(f"player {item.player}: expected 0..{players - 1}", param_hint="--pause")
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            refuse(f"{out}: can not be written: {error.strerror or error}")
-    from dataclasses import replace
-
-    began = time.perf_counter()
-    try:
-        result = play(replace(scenario, link=link, pauses=pauses))
-    except SimulationStuck as error:
-        typer.echo(f"rollgym: {error}", err=True)
-        raise typer.Exit(DIFFERENT) from error
-    wall = time.perf_counter() - began
-    report = _report(result, scenario, out)
+        report = _play(plan, spec, matches or plan.experiment.matches or 1, place, as_json)
+    finally:
+        if place is not None:
+            place.close()
     if as_json:
         print_json(report)
-    else:
-        _print(report, result.seconds / wall)
     if any(verdict != "verified" for verdict in report["verdicts"]):
         raise typer.Exit(DIFFERENT)
 
 
-def _scenario(game_id: str, parameters: dict[str, Any], policies: list[str]) -> Scenario:
-    from rollgym.client_sim.simulator import Scenario
-    from rollgym.config import default_policy
-    from rollgym.games.contract import Game
-    from rollgym.games.policies import Policy, make_policy
-    from rollgym.games.registry import make
-    from rollgym.protocol.messages import PlaySettings
+def _open(out: Path) -> Store:
+    from rollgym.server.errors import ServerError
+    from rollgym.server.store import Store
 
-    def policy_of(name: str) -> Any:
-        def build(game: Game, player: int) -> Policy:
-            return make_policy(name, game.spec, player, player + 1)
-
-        return build
-
-    first = make(game_id, parameters)
-    spec = first.spec
-    first.close()
-    names = policies or [default_policy(game_id)]
-    if len(names) not in (1, spec.players):
-        raise typer.BadParameter(f"{len(names)} policies: expected 1 or {spec.players}", param_hint="--policy")
-    names = names * spec.players if len(names) == 1 else names
-    for player, name in enumerate(names):
-        make_policy(name, spec, player, 1)  # refused here, before anything is played
-    return Scenario(
-        settings=PlaySettings(fps=float(spec.fps)),
-        game=lambda: make(game_id, parameters),
-        policies=[policy_of(name) for name in names],
-    )
-
-
-def _with_settings(
-    scenario: Scenario,
-    episodes: int,
-    frames: int | None,
-    seed: int,
-    fps: float | None,
-    input_delay: int,
-    max_prediction: int,
-) -> Scenario:
-    from dataclasses import replace
-
-    import msgspec
-
-    rate = scenario.settings.fps if fps is None else fps
-    settings = msgspec.structs.replace(
-        scenario.settings,
-        episodes=episodes,
-        fps=rate,
-        frame_limit=frames if frames is not None else max(1, round(60 * MINUTES * rate)),
-        input_delay=input_delay,
-        max_prediction=max_prediction,
-    )
-    return replace(scenario, settings=settings, seed=seed)
+    place = Store(out)
+    try:
+        place.open(0)
+    except ServerError as error:
+        refuse(str(error))
+    return place
 
 
 def _pause(text: str) -> Pause:
@@ -179,21 +164,78 @@ def _pause(text: str) -> Pause:
     raise typer.BadParameter(f"{text!r}: expected PLAYER:AT:SECONDS, none negative", param_hint="--pause")
 
 
-def _report(result: SimulationResult, scenario: Scenario, out: Path | None) -> dict[str, Any]:
-    """What ``--json`` prints. ``peers`` has the counters of each peer; those on top are of both together."""
-    from rollgym.exports import write_export
-    from rollgym.server.judge import find
-    from rollgym.totals import together, totals
+def _play(plan: Plan, spec: GameSpec, matches: int, place: Store | None, quiet: bool) -> dict[str, Any]:
+    """Play, judge and store every match; what ``--json`` prints. Unless ``quiet`` says it as it goes."""
+    import time
 
-    players = result.players
-    exports = [
-        [e for p in players for e in p.exports if e.header.episode == n] for n in range(scenario.settings.episodes)
-    ]
-    judge = scenario.game()
-    verdicts = [find(group, len(players), judge).verdict if group else "missing" for group in exports]
-    judge.close()
-    written = [[str(write_export(out, export)) for export in group] for group in exports] if out is not None else []
-    peers = [
+    from rollgym.checking.raised import described
+    from rollgym.client_sim.simulator import SimulationStuck
+    from rollgym.simulated import judge, play
+
+    peers: list[list[dict[str, Any]]] = []
+    report: dict[str, Any] = {"verdicts": [], "exports": [], "matches": [], "failures": []}
+    wall, seconds, trace, frames, episodes = 0.0, 0.0, "", 0, 0
+    for number in range(matches):
+        began = time.perf_counter()
+        try:
+            played = play(plan, number, spec)
+        except SimulationStuck as error:
+            typer.echo(f"rollgym: {error}", err=True)
+            raise typer.Exit(DIFFERENT) from error
+        except Exception as error:
+            typer.echo(f"rollgym: {described(error)}", err=True)
+            raise typer.Exit(DIFFERENT) from error
+        wall += time.perf_counter() - began
+        judged = list(judge(plan, played))
+        files = [[] if place is None else _store(place, plan, played, item) for item in judged]
+        report["matches"].append(
+            {
+                "match": played.row.id,
+                "seed": played.row.seed,
+                "verdicts": [item.verdict for item in judged],
+                "details": [item.detail for item in judged],
+                "frames": [item.frames for item in judged],
+                "trace": played.result.trace,
+            }
+        )
+        report["verdicts"] += [item.verdict for item in judged]
+        report["exports"] += [[str(path) for path in group] for group in files] if place is not None else []
+        report["failures"] += played.failures()
+        if not quiet:
+            _say(played, judged, matches)
+        frames += sum(item.frames for item in judged)
+        episodes += sum(1 for item in judged if item.exports)
+        seconds, trace = seconds + played.result.seconds, trace or played.result.trace
+        peers.append(_peers(played))
+    report = {"episodes": episodes, **_counters(peers), "frames": frames, **report}
+    report |= {"experiment": plan.experiment.name, "condition": plan.experiment.condition}
+    report |= {"trace": trace, "virtual_seconds": seconds}
+    if not quiet:
+        _say_totals(report, seconds / wall, None if place is None else place.root)
+    return report
+
+
+def _store(place: Store, plan: Plan, played: Played, item: Judged) -> list[Path]:
+    from rollgym.client_sim.keep import keep_export
+    from rollgym.protocol.parquet import EpisodeFileError
+    from rollgym.simulated import store
+
+    try:
+        if item.finding is not None:
+            return store(place, plan, played, item)
+        # Without a verdict it is no part of the dataset: what the peers have of it lies beside.
+        said = {"experiment": plan.experiment.name, "condition": plan.experiment.condition}
+        return [keep_export(export, place.root / "exports", said) for export in item.exports]
+    except EpisodeFileError as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(f"{place.root}: can not be written: {error.strerror or error}")
+
+
+def _peers(played: Played) -> list[dict[str, Any]]:
+    from rollgym.totals import totals
+
+    return [
         {
             **totals(export.own.stats for export in player.exports),
             "episodes": len(player.exports),
@@ -202,30 +244,41 @@ def _report(result: SimulationResult, scenario: Scenario, out: Path | None) -> d
             "bytes_sent": player.bytes_sent,
             "ended": player.ended,
         }
-        for player in players
+        for player in played.result.players
     ]
-    return {
-        "episodes": sum(1 for group in exports if group),
-        **together(peers),
-        "desyncs": sum(peer["desyncs"] for peer in peers),
-        "packets_sent": sum(peer["packets_sent"] for peer in peers),
-        "bytes_sent": sum(peer["bytes_sent"] for peer in peers),
-        "verdicts": verdicts,
-        "exports": written,
-        "peers": peers,
-        "trace": result.trace,
-        "virtual_seconds": result.seconds,
-    }
 
 
-def _print(report: dict[str, Any], speed: float) -> None:
-    for number, verdict in enumerate(report["verdicts"]):
-        say(f"episode {number}: {verdict}")
+def _counters(matches: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Counters of all matches: on top those of all peers together, in ``peers`` those of each."""
+    from rollgym.totals import together, totals
+
+    sums = ("episodes", "desyncs", "packets_sent", "bytes_sent")
+    peers = [
+        {
+            **totals(places),
+            **{name: sum(place[name] for place in places) for name in sums},
+            "ended": places[-1]["ended"],
+        }
+        for places in zip(*matches, strict=True)
+    ]
+    return {**together(peers), **{name: sum(peer[name] for peer in peers) for name in sums[1:]}, "peers": peers}
+
+
+def _say(played: Played, judged: list[Judged], matches: int) -> None:
+    for failure in played.failures():
+        typer.echo(f"rollgym: {failure}", err=True)
+    for item in judged:
+        of = f"match {played.row.number}, " if matches > 1 else ""
+        say(f"{of}episode {item.episode}: {item.verdict}" + (f" ({item.detail})" if item.detail else ""))
+
+
+def _say_totals(report: dict[str, Any], speed: float, out: Path | None) -> None:
     say(
         f"{report['frames']} frames at {report['fps']:.1f} a second, {report['rollbacks']} rollbacks "
         f"(deepest {report['rollback_depth_max']}), {report['resimulated_per_frame']:.2f} re-simulated per frame, "
         f"{100 * report['stall_share']:.1f} % of ticks stalled, {report['desyncs']} desyncs"
     )
     say(f"{report['virtual_seconds']:.1f} s of play, {speed:.0f} times faster than real")
-    for group in report["exports"]:
-        say("  ".join(group))
+    if out is not None:
+        for match in report["matches"]:
+            say(f"dataset  {out / 'episodes' / match['match']}")

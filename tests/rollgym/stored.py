@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from rollgym.client_sim.keep import proof
 from rollgym.client_sim.network import CONDITIONS, Link
 from rollgym.client_sim.simulator import Scenario, simulate
 from rollgym.games.contract import Game
@@ -14,6 +15,7 @@ from rollgym.games.policies import Policy, make_policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode import Canonical, Column, Export, content_digest, encode_export
 from rollgym.protocol.messages import PlaySettings
+from rollgym.protocol.parquet import write_episode
 from rollgym.server.catalogue import MatchRow, UploadRow
 from rollgym.server.judge import Job, judge_episode
 from rollgym.server.store import Store
@@ -51,6 +53,13 @@ def play(
     found = [[e for p in players for e in p.exports if e.header.episode == n] for n in range(episodes)]
     assert all(len(group) == len(players) for group in found)
     return [[changed(export, match=match) for export in group] for group in found]
+
+
+def write_export(folder: Path, export: Export) -> Path:
+    """Write a peer's export into a folder as ``episode_000.player_0.parquet``."""
+    path = folder / f"episode_{export.header.episode:03d}.player_{export.own.player}.parquet"
+    write_episode(path, export.header, export.canonical, export.own, proof(export))
+    return path
 
 
 def changed(export: Export, canonical: Canonical | None = None, **header: object) -> Export:

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rollgym.cli import app
+from tests.rollgym.stored import play, write_export
 
 VERBS = ("run", "serve", "play", "simulate", "check", "compare", "verify", "replay", "export", "games")
 IMPAIRED = ("--latency", "40ms", "--jitter", "10ms", "--loss", "2%")
@@ -33,9 +34,9 @@ def _json(result: Result) -> Any:
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Exports of both players of two short episodes."""
     folder = tmp_path_factory.mktemp("exports")
-    arguments = ("--game", "pong", "--frames", 120, "--episodes", 2, "--policy", "random_hold", "--out", folder)
-    done = rollgym("simulate", *arguments, *IMPAIRED)
-    assert done.exit_code == 0, done.output
+    for group in play(frames=120, episodes=2):
+        for export in group:
+            write_export(folder, export)
     return folder
 
 
@@ -65,7 +66,7 @@ def test_version() -> None:
         (["nope"], "No such command 'nope'"),
         (["compare"], "Missing argument"),
         (["compare", "a", "b", "--jsn"], "No such option: --jsn"),
-        (["simulate"], "Missing option '--game'"),
+        (["simulate"], "nothing to play: name a game (--game pong)"),
         (["simulate", "--game", "pnog"], "game = 'pnog': expected one of drift, pong"),
         (["simulate", "--game", "pong", "--param", "points=many"], "pong.points = 'many': expected an integer 1..99"),
         (["simulate", "--game", "pong", "--param", "points"], "'points': expected KEY=VALUE"),
@@ -145,7 +146,8 @@ def test_an_npc_takes_a_seat(tmp_path: Path) -> None:
     npc = ("--npc", "cook_0={policy: random_hold, seed: 3}")
     found = _json(rollgym("simulate", *arguments, *npc, *IMPAIRED))
     assert (found["verdicts"], len(found["peers"]), found["frames"]) == (["verified"], 2, 90)
-    table = pq.read_table(tmp_path / "episode_000.player_1.parquet")
+    (facts,) = tmp_path.rglob("canonical.parquet")
+    table = pq.read_table(facts)
     assert {tuple(row) for row in table["input_source"].to_pylist()[:-1]} == {(2, 0, 0)}
     assert len({tuple(row) for row in table["actions/cook_0"].to_pylist()[:-1]}) > 3
 
@@ -220,16 +222,18 @@ def test_what_can_not_be_played_here_is_not_checked(tug: Path, exports: Path) ->
     done = rollgym(*verify)
     assert done.exit_code == 2
     assert ": own_tug.py has changed since this was recorded (version " in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 not checked (0 frames)"
-    assert rollgym(*verify, "--any-version").stdout == "all 2 agree with their replay (60 frames)\n"
+    assert done.stdout.splitlines()[-1] == "1 not checked (0 frames)"
+    assert rollgym(*verify, "--any-version").stdout == "all 1 agree with their replay (30 frames)\n"
     found = json.loads(rollgym(*verify, "--json").stdout)
-    assert (found["failed"], found["not_checked"], found["frames"]) == (0, 2, 0)
+    assert (found["failed"], found["not_checked"], found["frames"]) == (0, 1, 0)
 
-    (tug.parent / "out" / "whole.parquet").write_bytes((exports / "episode_000.player_0.parquet").read_bytes())
+    (tug.parent / "out" / "episodes" / "whole.parquet").write_bytes(
+        (exports / "episode_000.player_0.parquet").read_bytes()
+    )
     done = rollgym(*verify)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (
         2,
-        "all 1 agree with their replay, 2 not checked (120 frames)",
+        "all 1 agree with their replay, 1 not checked (120 frames)",
     )
 
     other = (
@@ -239,7 +243,7 @@ def test_what_can_not_be_played_here_is_not_checked(tug: Path, exports: Path) ->
     sys.modules.pop("own_tug")
     done = rollgym(*verify, "--any-version")
     assert done.exit_code == 1
-    assert done.stdout.splitlines()[-1] == "2 of 3 differ (180 frames)"
+    assert done.stdout.splitlines()[-1] == "1 of 2 differ (150 frames)"
 
     tug.unlink()
     sys.modules.pop("own_tug")
@@ -256,7 +260,8 @@ def test_what_was_altered_is_found_without_the_game(tug: Path) -> None:
     from rollgym.protocol.parquet import read_episode, write_episode
 
     assert rollgym("simulate", "--game", "own_tug:make", "--frames", 30, "--out", "out").exit_code == 0
-    stored = read_episode(Path("out/episode_000.player_0.parquet"))
+    (facts,) = Path("out").rglob("canonical.parquet")
+    stored = read_episode(facts)
     assert stored.canonical is not None
     extra = {"digests": json.dumps({"0": content_digest(stored.header, stored.canonical).hex()})}
     header = msgspec.structs.replace(stored.header, match="other")
@@ -299,7 +304,7 @@ def test_simulate_is_deterministic_to_the_byte(tmp_path: Path) -> None:
     for name in ("one", "two"):
         found = _json(rollgym("simulate", *arguments, "--out", tmp_path / name))
         files = {Path(p).name: Path(p).read_bytes() for group in found.pop("exports") for p in group}
-        assert sorted(files) == ["episode_000.player_0.parquet", "episode_000.player_1.parquet"]
+        assert sorted(files) == ["canonical.parquet", "player_0.parquet", "player_1.parquet"]
         runs.append((found, files))
     assert runs[0] == runs[1]
     other = _json(rollgym("simulate", "--game", "drift", "--frames", 200, "--seed", 6, *IMPAIRED, "--json"))
@@ -336,7 +341,7 @@ def test_simulate_into_a_place_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = rollgym("simulate", "--game", "drift", "--frames", 10, "--out", tmp_path / "file" / "out")
     assert done.exit_code == 2
-    assert "can not be written: Not a directory" in done.stderr
+    assert "not writable: Not a directory" in done.stderr
 
 
 def test_games_lists_games_and_shows_one() -> None:
@@ -361,13 +366,13 @@ def test_code_that_a_file_names_is_imported_only_if_it_is_named_here_too(tmp_pat
     refused = rollgym("verify", tmp_path, "--jobs", 1)
     assert refused.exit_code == 2
     assert f"code that is named here is not imported (trust it with --game {name})" in refused.stdout
-    assert refused.stdout.splitlines()[-1] == "2 not checked (0 frames)"
+    assert refused.stdout.splitlines()[-1] == "1 not checked (0 frames)"
     assert rollgym("verify", tmp_path, "--jobs", 1, "--game", name).exit_code == 0
 
 
 def test_a_server_can_not_make_a_client_import_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rollgym.commands.play_bots.game_of_server", lambda url, within: ("this:s", {}))
+    monkeypatch.setattr("rollgym.bots.game_of_server", lambda url: ("this:s", {}))
     sys.modules.pop("this", None)
     done = rollgym("play", "--url", "http://127.0.0.1:9")
     assert done.exit_code == 2

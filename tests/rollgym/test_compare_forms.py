@@ -18,9 +18,8 @@ from rollgym.cells import texts
 from rollgym.cli import app
 from rollgym.compare import Comparison, FolderComparison, compare_files, compare_paths
 from rollgym.compare.cells import Cells, differing
-from rollgym.exports import write_export
 from rollgym.protocol.parquet import EpisodeFileError, write_episode
-from tests.rollgym.stored import MATCH, OTHER, altered, changed, play
+from tests.rollgym.stored import MATCH, OTHER, altered, changed, play, write_export
 
 FORMS = ("episode", "flat", "csv")
 

@@ -12,7 +12,6 @@ from hypothesis import given
 import rollgym
 from rollgym.client_sim.network import CONDITIONS
 from rollgym.client_sim.simulator import Scenario, simulate
-from rollgym.exports import write_export
 from rollgym.games.contract import Game
 from rollgym.games.policies import Policy, make_policy
 from rollgym.games.registry import make
@@ -23,7 +22,7 @@ from rollgym.protocol.parquet import EpisodeFileError, write_episode
 from rollgym.stored_spaces import space_of
 from tests.games.space_strategies import any_spaces
 from tests.protocol.episodes import small_episode
-from tests.rollgym.stored import altered, play
+from tests.rollgym.stored import altered, play, write_export
 
 
 class _Logging:
@@ -100,7 +99,9 @@ def test_both_peers_files_give_the_same_arrays(played: tuple[Path, list[dict[int
     assert (list(first.own_parts), list(second.own_parts)) == ([0], [1])
 
 
-def test_both_peers_files_in_a_folder_are_one_episode(played: tuple[Path, list[dict[int, Any]]], tmp_path: Path) -> None:
+def test_both_peers_files_in_a_folder_are_one_episode(
+    played: tuple[Path, list[dict[int, Any]]], tmp_path: Path
+) -> None:
     (episode,) = rollgym.load(played[0])
     assert {player: own.player for player, own in episode.own_parts.items()} == {0: 0, 1: 1}
     assert {"timestamp.left", "timestamp.right"} <= {*episode.table().column_names}

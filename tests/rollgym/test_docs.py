@@ -18,11 +18,10 @@ from rollgym.cli import app
 from rollgym.client_sim.network import CONDITIONS
 from rollgym.config import Bot, ExperimentFile, Network, load_config
 from rollgym.configs import builtin_configs
-from rollgym.exports import write_export
 from rollgym.protocol.episode import OWN_COLUMNS
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.settings import Experiment, Limits, Play, ServerSettings
-from tests.rollgym.stored import play
+from tests.rollgym.stored import play, write_export
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text()

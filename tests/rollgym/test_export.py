@@ -28,7 +28,7 @@ from rollgym.protocol.messages import GameIdentity
 from rollgym.protocol.parquet import write_episode
 from rollgym.protocol.values import pack_value
 from tests.protocol.episodes import small_episode
-from tests.rollgym.stored import MATCH, OTHER, play
+from tests.rollgym.stored import MATCH, OTHER, play, write_export
 
 
 def export(*arguments: object) -> Result:
@@ -375,7 +375,6 @@ def test_minari_keeps_pictures_and_scalars_exactly(tmp_path: Path, monkeypatch: 
 
 
 def test_an_npc_is_exported_as_an_agent(tmp_path: Path) -> None:
-    from rollgym.exports import write_export
 
     parameters = {"cooks": 3, "npcs": {"cook_2": {"policy": "cook"}}}
     (exports,) = play("kitchen", frames=40, parameters=parameters)
@@ -389,7 +388,6 @@ def test_an_npc_is_exported_as_an_agent(tmp_path: Path) -> None:
 
 
 def test_games_are_kept_apart(tmp_path: Path) -> None:
-    from rollgym.exports import write_export
 
     (tmp_path / "in").mkdir()
     for number, (game, parameters) in enumerate(

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pytest
 
 import rollgym
-from rollgym.exports import write_export
 from rollgym.protocol.parquet import EpisodeFileError, read_episode
-from tests.rollgym.stored import MATCH, OTHER, play
+from tests.rollgym.stored import MATCH, OTHER, play, write_export
 
 
 def test_a_data_folder_gives_its_episodes_in_order(data: Path) -> None:

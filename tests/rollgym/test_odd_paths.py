@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import rollgym
-from rollgym.exports import write_export
-from tests.rollgym.stored import play
+from tests.rollgym.stored import play, write_export
 
 NAME = os.fsdecode(b"caf\xe9")
 

@@ -17,13 +17,12 @@ from typer.testing import CliRunner, Result
 from rollgym import playback_gif
 from rollgym.cli import app
 from rollgym.client_sim.network import CONDITIONS
-from rollgym.exports import write_export
 from rollgym.games.contract import Game
 from rollgym.playback import PlaybackError, find_recording, game_of, play_back
 from rollgym.playback_terminal import Screen, look, stride_of
 from rollgym.playback_terminal import play as play_in_terminal
 from rollgym.protocol.episode import Export
-from tests.rollgym.stored import MATCH, OTHER, play
+from tests.rollgym.stored import MATCH, OTHER, play, write_export
 
 NPC = {"cooks": 3, "npcs": {"cook_2": {"policy": "cook"}}}
 
