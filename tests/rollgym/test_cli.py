@@ -341,7 +341,7 @@ def test_simulate_into_a_place_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = rollgym("simulate", "--game", "drift", "--frames", 10, "--out", tmp_path / "file" / "out")
     assert done.exit_code == 2
-    assert "not writable: Not a directory" in done.stderr
+    assert "not writable: " in done.stderr
 
 
 def test_games_lists_games_and_shows_one() -> None:
