@@ -10,7 +10,19 @@ import msgspec
 
 from rollgym.protocol.parquet import Layout, OwnLayout
 
-JSON_KEYS = (*("mismatch", "received", "digests", "statuses", "played", "bots", "client_software", "server_software"),)
+JSON_KEYS = (
+    *(
+        "match_number",
+        "mismatch",
+        "received",
+        "digests",
+        "statuses",
+        "played",
+        "bots",
+        "client_software",
+        "server_software",
+    ),
+)
 """Keys of a file's ``rollgym.extra`` whose text is JSON."""
 NUMBER_KEYS = ("match_created", "judged")
 """Those whose text is a number: Unix seconds."""
