@@ -11,17 +11,8 @@ import msgspec
 from rollgym.protocol.parquet import Layout, OwnLayout
 
 JSON_KEYS = (
-    *(
-        "match_number",
-        "mismatch",
-        "received",
-        "digests",
-        "statuses",
-        "played",
-        "bots",
-        "client_software",
-        "server_software",
-    ),
+    *("match_number", "mismatch", "received", "digests", "statuses", "played", "bots"),
+    *("client_software", "server_software"),
 )
 """Keys of a file's ``rollgym.extra`` whose text is JSON."""
 NUMBER_KEYS = ("match_created", "judged")

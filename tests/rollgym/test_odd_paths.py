@@ -26,7 +26,7 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
     other = tmp_path / f"other {NAME}"
     folder.mkdir()
     files = [write_export(folder, export) for export in play(frames=20)[0]]
-    assert [episode.frames for episode in rollgym.load(folder)] == [20, 20]
+    assert [episode.frames for episode in rollgym.load(folder)] == [20]
     for arguments in (
         ("export", folder, "--format", "csv", "--out", tmp_path / NAME / "csv", "--verdict", "all"),
         ("export", folder, "--format", "parquet", "--out", other / "flat", "--verdict", "all", "--json"),
