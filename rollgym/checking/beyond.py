@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rollgym.checking.causes import at
 from rollgym.checking.evidence import Evidence
 from rollgym.checking.report import Finding
+from rollgym.checking.surroundings import looks
 from rollgym.checking.timing import Stopwatch
 from rollgym.checking.trace import Trace
 from rollgym.games.contract import Game
@@ -53,6 +55,9 @@ def _saved(evidence: Evidence, draws: Sequence[str]) -> list[Finding]:
     if draws:
         text = f"draws from the global {' and '.join(draws)}"
         findings.append(Finding("draws", "note", text, "self.np_random"))
+    if looks("asyncio"):
+        text = f"it runs a loop of asyncio{at('asyncio')}: it may, as games run in a main thread that has none"
+        findings.append(Finding("asyncio", "note", text))
     if evidence.objects >= MANY_OBJECTS:
         parts = ", ".join(f"{path or 'the environment'} ({count})" for path, count in evidence.largest())
         text = f"its state has {evidence.objects} objects, each saved in every frame; most are in {parts}"

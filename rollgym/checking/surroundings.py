@@ -11,6 +11,7 @@ This module needs nothing but the standard library: whatever is imported before 
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import datetime
 import gc
@@ -74,7 +75,8 @@ _PLACES = 3
 
 
 def looks(kind: str) -> int:
-    """How often the ``clock`` was read, ``entropy`` drawn or the ``process`` asked for its number within."""
+    """How often that happened within: ``clock`` read, ``entropy`` drawn, ``process`` number asked for, loop of
+    ``asyncio`` begun."""
     return _present.looks.get(kind, 0)
 
 
@@ -211,6 +213,12 @@ def _getnode() -> int:
     return 0x020000000000 + _present.machine if _present.active else int(REAL["getnode"]())
 
 
+def _new_event_loop() -> Any:
+    if _present.active:
+        _looked("asyncio")
+    return REAL["new_event_loop"]()
+
+
 def environment(surroundings: Surroundings) -> dict[str, str]:
     """Environment variables for a process that is to be in these surroundings."""
     number = surroundings.machine
@@ -232,6 +240,7 @@ def _exchanges() -> list[tuple[Any, str, Any]]:
     found += [(os, "urandom", _urandom), (random, "_urandom", _urandom), (random.Random, "seed", _seed_unseeded)]
     found += [(random, "seed", _seed_global), (os, "getpid", _getpid), (socket, "gethostname", _gethostname)]
     found += [(platform, "node", _node), (uuid, "getnode", _getnode)]
+    found += [(asyncio.events, "new_event_loop", _new_event_loop), (asyncio, "new_event_loop", _new_event_loop)]
     # These two ask the system past everything above; without them uuid1 asks the clock.
     return [*found, (uuid, "_generate_time_safe", None), (uuid, "_UuidCreate", None)]
 
@@ -276,6 +285,7 @@ def within(surroundings: Surroundings) -> Iterator[None]:
     _present.active = True
     _present.now, _present.step = surroundings.clock
     _present.machine = surroundings.machine
+    uuid._last_timestamp = None  # type: ignore[attr-defined]
     _present.drawn = random.Random.__new__(random.Random)
     REAL["seed"](_present.drawn, surroundings.entropy)
     try:
