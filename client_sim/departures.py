@@ -29,9 +29,11 @@ FORWARD_INTERVAL = 0.05
 class Departures:
     """The departures of one match, at one peer."""
 
-    def __init__(self, links: Sequence[Link], players: int, silence: float) -> None:
+    def __init__(self, links: Sequence[Link], players: int, silence: float, patience: float) -> None:
+        """``silence``, ``patience``: seconds for players of whom nothing is heard, and who bring nothing on."""
         self._links = links
         self._silence = silence
+        self._patience = max(silence, patience)
         self._next_forward = 0.0
         self.status: Status = "partner_left"
         """What the first departure means for the episode."""
@@ -59,14 +61,24 @@ class Departures:
             link.leaves = (at, reason, status)
             self._next_leave = min(self._next_leave, at)
 
-    def wait(self, now: float) -> None:
-        """We wait. A partner who talks, but has brought nothing on in all that time, is as good as silent.
+    def wait(self, now: float, awaited: Sequence[Link]) -> None:
+        """We wait for ``awaited``. Whoever of them is there, and has brought nothing on in all that time, is gone.
 
-        With more than two players he may himself be waiting for a third, who has to be found gone first.
+        A game at work (compiling, loading, generating a level) has ``start_timeout`` for it; its client says that it
+        is there. Those who wait for it as we do are not among the awaited.
         """
-        since = now - self._silence
-        if self.waiting_since < since and len(self._links) == 1 and self._links[0].progress_at < since:
-            self.suspect(self._links[0], "makes no progress", "partner_silent", now)
+        since = now - self._patience
+        if self.waiting_since < since:
+            for link in awaited:
+                if link.gone is None and link.progress_at < since:
+                    self.suspect(link, "makes no progress", "partner_silent", now)
+
+    def slowest(self, session: Session) -> Sequence[Link]:
+        """Those who are there and whose inputs hold the episode up: nobody's end earlier than theirs."""
+        queues = session.queues
+        there = [link for link in self._links if link.gone is None]
+        lowest = min([queues[link.player].last for link in there], default=0)
+        return [link for link in there if queues[link.player].last == lowest]
 
     def due(self, now: float) -> Sequence[Link]:
         """Those who are gone as of now, each once; among them whoever has been silent for too long."""

@@ -41,6 +41,11 @@ class Ending:
         """Everybody who is still there has our end, and we have theirs."""
         return all(link.gone is not None or (link.end_acked and link.end is not None) for link in self._links)
 
+    @property
+    def awaited(self) -> list[Link]:
+        """Those who are there and whose end, or whose word that they have ours, is missing."""
+        return [link for link in self._links if link.gone is None and not (link.end_acked and link.end is not None)]
+
     def differences(self, *, of_the_gone: bool) -> list[DesyncFound]:
         """Ends that are not ours: another number of frames, or other content.
 

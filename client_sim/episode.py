@@ -29,8 +29,10 @@ from rollgym.client_sim.record.export import make_export, make_tail
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.errors import InvariantViolation
 from rollgym.client_sim.rollback.input_queue import IDLE
+from rollgym.client_sim.rollback.interfaces import ActionCheck
 from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
 from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.games.codec import Codec, CodecError
 from rollgym.games.contract import Game
 from rollgym.protocol.episode import Export, Header, Status, Tail
 from rollgym.protocol.messages import GameIdentity, MatchStart
@@ -79,6 +81,19 @@ def session_settings(start: MatchStart) -> SessionSettings:
     return SessionSettings(play.input_delay, play.max_prediction, play.save_every, play.checksum_interval)
 
 
+def action_check(codec: Codec) -> ActionCheck:
+    """Says what is wrong with bytes that are no action of a codec's space."""
+
+    def check(value: bytes) -> str | None:
+        try:
+            codec.decode(value)
+        except CodecError as error:
+            return str(error)
+        return None
+
+    return check
+
+
 class Episode:
     """Plays one episode for the local player. No clock, no packets: see ``rollgym.client_sim.peer``.
 
@@ -122,6 +137,9 @@ class Episode:
             session_settings(start),
             recorder=self.recorder,
             predictor=predictor,
+            actions=[action_check(codec) for codec in game.spec.input_codecs],
+            # Only whoever comes back from a time away fills inputs in.
+            idle=start.settings.away == "play_on",
         )
         self._queue = self.session.queues[start.player]
         self._idle = (game.spec.default_inputs[start.player],)

@@ -36,6 +36,10 @@ class Intake:
     def __init__(self, start: MatchStart, links: Mapping[int, Link], departures: Departures) -> None:
         self._player = start.player
         self._players = len(start.participants)
+        # Nobody gets further beyond the slowest than its window allows.
+        self._ahead = MAX_AHEAD + max(
+            start.settings.max_prediction, int(start.settings.away_limit * start.settings.fps)
+        )
         self._last_episode = start.settings.episodes - 1
         self._links = links
         self._departures = departures
@@ -91,6 +95,10 @@ class Intake:
         acked = known[self._player]
         if acked > episode.last_input:
             link.refuse(f"acknowledges frame {acked}: inputs end at {episode.last_input}")
+            return
+        furthest = session.current + self._ahead
+        if packet.current > furthest or max(known) > furthest:
+            link.refuse(f"is at frame {packet.current} and knows {known}: expected at most {furthest}")
             return
         try:
             sources = idle_flags(packet.idle, len(packet.inputs)) if packet.idle else None

@@ -94,7 +94,7 @@ class Peer:
         self._software = software
         self._epoch = wall - now
         self._pacing = Pacing(start.settings, now)
-        self._departures = Departures(self._others, players, start.settings.silence)
+        self._departures = Departures(self._others, players, start.settings.silence, start.settings.start_timeout)
         self._intake = Intake(start, self.links, self._departures)
         self._playing = Playing(start.settings, self._pacing, self._others)
         self._meeting = Meeting(self._others, start.settings.start_timeout, now)
@@ -268,7 +268,7 @@ class Peer:
         if progress is Progress.READY:
             self._departures.waiting_since = now
         else:
-            self._departures.wait(now)
+            self._departures.wait(now, self._departures.slowest(session))
         self._part(episode, now, out)
 
     def _present(self) -> Episode:
@@ -350,7 +350,7 @@ class Peer:
         for player, packet in ending.packets(now):
             self._send(out, player, packet)
         if not ending.settled:
-            self._departures.wait(now)
+            self._departures.wait(now, ending.awaited)
             if self._note_departures(now):
                 # Nobody else may have the last inputs of the gone, without which others do not come to this end.
                 for player, forward in self._departures.hand_on(episode.session, episode.number, now):

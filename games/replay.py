@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from rollgym.games.codec import CodecError
 from rollgym.games.columns import CanonicalBuilder
 from rollgym.games.contract import Game, GameSpec, JointInput
-from rollgym.protocol.episode import INPUT_IDLE, Canonical, ExportError, Header
+from rollgym.protocol.episode import INPUT_GONE, INPUT_IDLE, INPUT_REAL, Canonical, ExportError, Header
+from rollgym.protocol.messages import PlaySettings
 
 
 class ReplayError(ValueError):
@@ -29,11 +30,11 @@ def replay(header: Header, canonical: Canonical, game: Game) -> Canonical:
     ``game`` must be the game the episode was played in, with the same parameters and frame limit. The result has
     ``header.frames`` frames, or fewer if the game ends earlier: nothing is stepped beyond a terminal frame.
     Memory is bounded by the inputs times the size of an observation. Raises :class:`ReplayError` for inputs that
-    are not actions of the game, or are marked idle but do something.
+    are not actions of the game, or are marked idle or gone where that can not be.
     """
     inputs = recorded_inputs(header, canonical, game.spec)
     sources = _sources(header, canonical, game.spec)
-    _check_idle(inputs, sources, game.spec)
+    _check_sources(inputs, sources, header.settings, game.spec)
     builder = CanonicalBuilder(game.spec)
     infos = game.reset(header.seed)
     builder.start(infos, game.observe(), game.digest(game.save()))
@@ -72,13 +73,38 @@ def recorded_inputs(header: Header, canonical: Canonical, spec: GameSpec) -> lis
     return list(zip(*per_player, strict=True))
 
 
-def _check_idle(inputs: Sequence[JointInput], sources: Sequence[Sequence[int]], spec: GameSpec) -> None:
-    """A frame filled in while its player was away holds that player's default input, and nothing else."""
+def _check_sources(
+    inputs: Sequence[JointInput], sources: Sequence[Sequence[int]], settings: PlaySettings, spec: GameSpec
+) -> None:
+    """What was not sent by its owner holds that player's default input, and is only where the settings allow it.
+
+    Filled in while its owner was away: where others play on without it (``away: play_on``). After its owner has left:
+    where play goes on then (``on_disconnect: continue``), and to the end. Files from before the two had codes of their
+    own mark the latter like the former.
+    """
+    left: dict[int, tuple[int, int]] = {}
     for frame, row in enumerate(sources):
         for player, source in enumerate(row):
-            if source == INPUT_IDLE and inputs[frame][player] != spec.default_inputs[player]:
-                place = f"columns.actions/{spec.agents[spec.seats[player]]}"
-                raise ReplayError(place, f"frame {frame} is marked idle, but holds {inputs[frame][player].hex()}")
+            agent = spec.agents[spec.seats[player]]
+            if player in left and source != left[player][1]:
+                first, code = left[player]
+                raise ReplayError("columns.input_source", f"{agent} is back at frame {frame}, gone ({code}) at {first}")
+            if source == INPUT_REAL:
+                continue
+            if source not in (INPUT_IDLE, INPUT_GONE):
+                raise ReplayError("columns.input_source", f"value {source} at frame {frame} of {agent}")
+            if inputs[frame][player] != spec.default_inputs[player]:
+                what = "idle" if source == INPUT_IDLE else "gone"
+                place = f"columns.actions/{agent}"
+                raise ReplayError(place, f"frame {frame} is marked {what}, but holds {inputs[frame][player].hex()}")
+            if source == INPUT_IDLE and settings.away == "play_on":
+                continue
+            if settings.on_disconnect != "continue":
+                ruled = "away: stall" if source == INPUT_IDLE else "on_disconnect: end"
+                raise ReplayError(
+                    "columns.input_source", f"{source} at frame {frame} of {agent}, in a match of {ruled}"
+                )
+            left.setdefault(player, (frame, source))
 
 
 def _sources(header: Header, canonical: Canonical, spec: GameSpec) -> list[list[int]]:

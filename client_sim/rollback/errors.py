@@ -88,6 +88,19 @@ class InputConflict(RollbackError):
 
 
 @dataclass
+class InputRefused(RollbackError):
+    """An input that its player can not have: bytes that are no action, or filled in where or as it can not be."""
+
+    player: int
+    frame: int
+    value: bytes
+    reason: str
+
+    def __str__(self) -> str:
+        return f"input {self.value.hex()} of player {self.player} for frame {self.frame}: {self.reason}"
+
+
+@dataclass
 class NotReady(RollbackError):
     """:meth:`Session.step` was called while the session could not step."""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rollgym.client_sim.rollback.errors import InputConflict, InputGap
+from rollgym.client_sim.rollback.errors import InputConflict, InputGap, InputRefused
 
 REAL = 0
 IDLE = 1
+GONE = 3
+"""Where an input comes from: its owner; filled in while the owner was away; filled in after the owner had left. (The
+record has a 2, for agents without a player.)"""
 
 _TRIM_AT = 512
 """Entries beyond what is needed before the front is cut: rare enough to cost nothing per frame."""
@@ -20,7 +23,7 @@ class InputQueue:
     """Contiguous inputs of one player, trimmed at the front when nothing can need them.
 
     ``last`` is the newest known frame, -1 for none. A *closed* queue belongs to a player who is gone: every later
-    frame holds the default input, marked idle.
+    frame holds the default input, marked as such.
     """
 
     __slots__ = ("base", "closed", "default", "idle", "keep", "last", "next", "values", "width")
@@ -48,8 +51,10 @@ class InputQueue:
         return self.values[frame - self.base] if frame < self.next else self._beyond(frame)
 
     def source(self, frame: int) -> int:
-        """:data:`REAL` if the owner sent it, :data:`IDLE` if it was filled in."""
-        return IDLE if frame in self.idle or (self.closed is not None and frame > self.closed) else REAL
+        """:data:`REAL`, :data:`IDLE` or :data:`GONE`."""
+        if self.closed is not None and frame > self.closed:
+            return GONE
+        return IDLE if frame in self.idle else REAL
 
     def _beyond(self, frame: int) -> bytes:
         if self.closed is None:
@@ -64,8 +69,8 @@ class InputQueue:
         if source == IDLE:
             self.idle.add(self.last)
 
-    def check(self, player: int, start: int, values: Sequence[bytes]) -> int:
-        """How many of ``values``, for frames ``start ..``, are known already.
+    def check(self, player: int, start: int, values: Sequence[bytes], sources: Sequence[int] | None = None) -> int:
+        """How many of ``values``, for frames ``start ..``, are known already, from the same ``sources`` (none: real).
 
         Raises :class:`InputGap` or :class:`InputConflict`. Trimmed frames are taken on trust: they were
         confirmed, simulated and acknowledged.
@@ -80,6 +85,12 @@ class InputQueue:
         for frame in range(start if start > base else base, start + known):
             if mine[frame - base] != values[frame - start]:
                 raise InputConflict(player, frame, mine[frame - base], values[frame - start])
+        if sources is not None or self.idle:
+            for frame in range(max(start, base), start + known):
+                told = REAL if sources is None else sources[frame - start]
+                if told != (IDLE if frame in self.idle else REAL):
+                    what = ("its owner's own", "filled in")
+                    raise InputRefused(player, frame, values[frame - start], f"{what[told]}, after {what[1 - told]}")
         return known
 
     def close(self, after: int) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 JointInput = tuple[bytes, ...]
+
+ActionCheck = Callable[[bytes], str | None]
+"""What is wrong with an encoded action, or None. A pure function: what was found right once is not looked at again."""
 
 
 class Outcome(Protocol):

@@ -14,6 +14,7 @@ from typing import Any
 
 from rollgym.client_sim.rollback.checksums import ChecksumBook, Desync
 from rollgym.client_sim.rollback.errors import (
+    InputRefused,
     InputTooFarAhead,
     InputWidth,
     InvariantViolation,
@@ -22,7 +23,7 @@ from rollgym.client_sim.rollback.errors import (
     UnknownPlayer,
 )
 from rollgym.client_sim.rollback.input_queue import REAL, InputQueue
-from rollgym.client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
+from rollgym.client_sim.rollback.interfaces import ActionCheck, JointInput, Recorder, Rollback, Simulation
 from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from rollgym.client_sim.rollback.statistics import Statistics
@@ -30,6 +31,10 @@ from rollgym.client_sim.rollback.statistics import Statistics
 MAX_AHEAD = 1 << 14
 """Frames beyond the present for which another player's inputs are taken in: bounds memory, and is far more than a
 peer that was away for minutes will find waiting."""
+
+MAX_SOUND = 1024
+"""Inputs of one player that are remembered as looked at: more than people and bots use between two looks, and bounded
+where a space has as many actions as a float has values."""
 
 
 class Progress(Enum):
@@ -76,7 +81,9 @@ class Session:
     that said ``READY``. When it says ``OVER``, the episode is.
 
     ``players`` default inputs are given as ``defaults``; their lengths are the players' input widths. ``local`` are
-    the players whose inputs are decided here, the others' come in through :meth:`add_inputs`.
+    the players whose inputs are decided here, the others' come in through :meth:`add_inputs`. Those are looked at with
+    ``actions``, one check per player (none: any bytes of the right width are taken), and may be filled in for a player
+    who was away only with ``idle``.
     """
 
     def __init__(
@@ -88,6 +95,8 @@ class Session:
         *,
         recorder: Recorder | None = None,
         predictor: Predictor = repeat_last,
+        actions: Sequence[ActionCheck] = (),
+        idle: bool = True,
     ) -> None:
         self.settings = settings or SessionSettings()
         self.local = tuple(sorted(local))
@@ -116,6 +125,10 @@ class Session:
         self._simulation = simulation
         self._recorder = recorder
         self._predict = predictor
+        self._actions = actions
+        self._sound: list[set[bytes]] = [set() for _ in defaults]
+        # Per player, inputs that were looked at and are actions: nearly every input is one of a few.
+        self._takes_idle = idle
         self._snapshots = SnapshotStore(self.settings.save_every)
         self._snapshots.put(0, simulation.save())
         self._used: list[JointInput] = []
@@ -170,8 +183,8 @@ class Session:
 
         ``sources`` says of each whether it is :data:`REAL` (the default) or :data:`IDLE`. Returns how many were new.
         Raises :class:`UnknownPlayer`, :class:`InputWidth`, :class:`InputGap`, :class:`InputConflict`,
-        :class:`InputTooFarAhead`, or :class:`SettingsError` for another number of sources than of inputs; nothing was
-        taken in then.
+        :class:`InputTooFarAhead`, :class:`InputRefused`, or :class:`SettingsError` for another number of sources than
+        of inputs; nothing was taken in then.
         """
         if player not in self.remote:
             raise UnknownPlayer(player, f"one of the remote players {self.remote}")
@@ -186,12 +199,19 @@ class Session:
         for value in values:
             if len(value) != width:
                 raise InputWidth(player, value, width)
-        known = queue.check(player, start, values)
+        known = queue.check(player, start, values, sources)
         if known == count:
             return 0
         last = start + count - 1
         if last > self.current + MAX_AHEAD:
             raise InputTooFarAhead(player, last, self.current + MAX_AHEAD)
+        if sources is not None:
+            self._check_idle(player, start + known, values[known:], sources[known:])
+        if self._actions:
+            sound = self._sound[player]
+            for at in range(known, count):
+                if values[at] not in sound:
+                    self._check_action(player, start + at, values[at])
         current = self.current
         for frame in range(start + known, last + 1):
             value = values[frame - start]
@@ -200,6 +220,23 @@ class Session:
                 self._verify(player, frame, value)
         self._remote_known = self._known_of(self.remote)
         return count - known
+
+    def _check_action(self, player: int, frame: int, value: bytes) -> None:
+        reason = self._actions[player](value)
+        if reason is not None:
+            raise InputRefused(player, frame, value, reason)
+        sound = self._sound[player]
+        if len(sound) >= MAX_SOUND:
+            sound.clear()
+        sound.add(value)
+
+    def _check_idle(self, player: int, start: int, values: Sequence[bytes], sources: Sequence[int]) -> None:
+        default = self.queues[player].default
+        for frame, (value, source) in enumerate(zip(values, sources, strict=True), start):
+            if source != REAL and not self._takes_idle:
+                raise InputRefused(player, frame, value, "filled in, which this match rules out")
+            if source != REAL and value != default:
+                raise InputRefused(player, frame, value, f"filled in, but not the default {default.hex()}")
 
     def _verify(self, player: int, frame: int, value: bytes) -> None:
         if self._used[frame - self._used_base][player] == value:
@@ -213,7 +250,7 @@ class Session:
     def disconnect(self, player: int, after: int) -> None:
         """Player ``player`` is gone; all survivors agreed that ``after`` is the last frame with an input of his.
 
-        From then on the default input stands in for him, marked idle, as if it were real.
+        From then on the default input stands in for him, marked as such, as if it were real.
         Raises :class:`UnknownPlayer`; or :class:`InputTooFarAhead` if ``after`` is not known here or is canonical
         beyond repair.
         """

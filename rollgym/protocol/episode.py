@@ -32,8 +32,9 @@ raised."""
 INPUT_REAL = 0
 INPUT_IDLE = 1
 INPUT_NPC = 2
-"""``input_source`` values: sent by its owner, filled in while the owner was away, or decided within the simulation (for
-an agent in ``header.game.npcs``, at every frame)."""
+INPUT_GONE = 3
+"""``input_source`` values: sent by its owner, filled in while the owner was away, decided within the simulation (for an
+agent in ``header.game.npcs``, at every frame), or filled in after the owner had left (to the end of the episode)."""
 
 MAX_FRAMES = 1_000_000
 MAX_COLUMN_BYTES = 1 << 30
@@ -320,7 +321,7 @@ def _check_canonical(header: Header, canonical: Canonical) -> None:
 
 def _check_sources(header: Header, sources: NDArray[Any]) -> None:
     for index, agent in enumerate(header.game.agents):
-        allowed = (INPUT_NPC,) if agent in header.game.npcs else (INPUT_REAL, INPUT_IDLE)
+        allowed = (INPUT_NPC,) if agent in header.game.npcs else (INPUT_REAL, INPUT_IDLE, INPUT_GONE)
         wrong = ~np.isin(sources[:, index], allowed)
         if wrong.any():
             frame = int(wrong.argmax())

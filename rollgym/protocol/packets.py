@@ -262,6 +262,11 @@ def _expect(size: int, wanted: int, name: str) -> None:
         raise PacketError(f"{name} body of {size} bytes: expected {wanted}")
 
 
+def _check_bitmap(last: int, count: int) -> None:
+    if count % 8 and last >> count % 8:
+        raise PacketError(f"last byte {last:#x} of the idle bitmap: expected 0 in the bits beyond {count} inputs")
+
+
 def _decode_forward(data: bytes, episode: int) -> Forward:
     bitmap_at = _HEAD.size + _FORWARD_BODY.size
     if len(data) < bitmap_at:
@@ -273,6 +278,8 @@ def _decode_forward(data: bytes, episode: int) -> Forward:
         raise PacketError(f"idle flag {idle}: expected 0 or 1")
     at = bitmap_at + (count + 7) // 8 * idle
     _expect(len(data), at + count * width, "forward")
+    if idle:
+        _check_bitmap(data[at - 1], count)
     inputs = tuple([data[i : i + width] for i in range(at, len(data), width)])
     return Forward(episode, player, start, inputs, data[bitmap_at:at])
 
@@ -299,6 +306,8 @@ def _decode_input(data: bytes) -> Input:
     at = bitmap_at + (count + 7) // 8 if idle else bitmap_at
     if size != at + count * width:
         raise PacketError(f"input packet of {size} bytes: expected {at + count * width}")
+    if idle and count:
+        _check_bitmap(data[at - 1], count)
     if current < 0 or checksum_frame < -1:
         raise PacketError(f"current frame {current}, checksum frame {checksum_frame}: out of range")
     if players and (min(known) < -1 or max(gone) > 1):

@@ -18,7 +18,7 @@ import numpy as np
 
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.errors import InvariantViolation, NotReady, RollbackError
-from rollgym.client_sim.rollback.input_queue import IDLE, REAL, InputQueue
+from rollgym.client_sim.rollback.input_queue import GONE, IDLE, REAL, InputQueue
 from rollgym.client_sim.rollback.interfaces import Rollback
 from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
 from rollgym.games.contract import JointInput, Outcome
@@ -136,7 +136,7 @@ class Harness:
         return facts[frame] if frame < len(facts) else DEFAULT
 
     def source(self, player: int, frame: int) -> int:
-        return int((player, frame) in self.idle or frame >= len(self.facts[player]))
+        return GONE if frame >= len(self.facts[player]) else int((player, frame) in self.idle)
 
     def expected_progress(self) -> Progress:
         ends = [frame for frame in (self.terminal, self.last_frame) if frame is not None and frame < len(self.used)]
@@ -148,8 +148,12 @@ class Harness:
     # -- calls ---------------------------------------------------------------------------------------------------
 
     def deliver(self, player: int, start: int, values: Sequence[bytes], sources: Sequence[int] | None = None) -> None:
-        """Inputs that join what is known, and agree with it."""
+        """Inputs that join what is known, and agree with it: also on which were filled in."""
         facts = self.facts[player]
+        told = [int((player, frame) in self.idle) for frame in range(start, min(start + len(values), len(facts)))]
+        if sources is not None or any(told):
+            new_ones = [0] * (len(values) - len(told)) if sources is None else list(sources[len(told) :])
+            sources = told + new_ones
         known = max(0, len(facts) - start)
         new = [] if player in self.left else list(values[known:])
         expected = []

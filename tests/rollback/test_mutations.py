@@ -39,7 +39,7 @@ def mutation(*invariants: int, what: str) -> Callable[[Patch], Patch]:
 # -- 1: the present frame --------------------------------------------------------------------------------------------
 
 
-@mutation(1, what="a rollback stops one frame before it began")
+@mutation(1, 5, what="a rollback stops one frame before it began")
 def _(patch: pytest.MonkeyPatch) -> None:
     original = Session._resimulate
     patch.setattr(Session, "_resimulate", lambda self, start, target, end: original(self, start, target, end - 1))
@@ -79,7 +79,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(3, what="a later value for a known frame overwrites the first")
 def _(patch: pytest.MonkeyPatch) -> None:
-    def check(self: InputQueue, player: int, start: int, values: Sequence[bytes]) -> int:
+    def check(self: InputQueue, player: int, start: int, values: Sequence[bytes], sources: object = None) -> int:
         if start > self.next:
             raise InputGap(player, start, self.next)
         known = min(self.next - start, len(values))
@@ -94,7 +94,9 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _(patch: pytest.MonkeyPatch) -> None:
     original = InputQueue.check
     patch.setattr(
-        InputQueue, "check", lambda self, player, start, values: original(self, player, min(start, self.next), values)
+        InputQueue,
+        "check",
+        lambda self, player, start, values, more=None: original(self, player, min(start, self.next), values, more),
     )
 
 
@@ -177,7 +179,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "_verify", verify)
 
 
-@mutation(5, what="a wrong prediction of the last player goes unnoticed")
+@mutation(5, RECORD, what="a wrong prediction of the last player goes unnoticed")
 def _(patch: pytest.MonkeyPatch) -> None:
     original = Session._verify
 

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from rollgym.client_sim.rollback.errors import (
     InputConflict,
     InputGap,
+    InputRefused,
     InputTooFarAhead,
     InputWidth,
     SettingsError,
@@ -89,7 +90,8 @@ class SessionMachine(RuleBasedStateMachine):
         """Some of them filled in for a player who was away."""
         player = data.draw(st.sampled_from(self.harness.remote))
         sources = data.draw(st.lists(st.integers(0, 1), min_size=len(values), max_size=len(values)))
-        self.harness.deliver(player, len(self.harness.facts[player]), values, sources)
+        sent = [b"\x00" if source else value for value, source in zip(values, sources, strict=True)]
+        self.harness.deliver(player, len(self.harness.facts[player]), sent, sources)
 
     def _deliver(self, player: int, values: Sequence[bytes], repeated: int) -> None:
         facts = self.harness.facts[player]
@@ -157,9 +159,21 @@ class SessionMachine(RuleBasedStateMachine):
         assert isinstance(error, InputWidth)
         assert (error.player, error.value, error.width) == (player, value, 1)
         self.harness.refuse(SettingsError, lambda: session.add_inputs(player, start, [b"\x00"] * 3, [0, 0]))
+        self._wrongly_filled_in(player, good)
         local = self.harness.setup.local
         self.harness.refuse(InputWidth, lambda: session.register([value] * len(local)))
         self.harness.refuse(UnknownPlayer, lambda: session.register([b"\x00"] * (len(local) + 1)))
+
+    def _wrongly_filled_in(self, player: int, good: list[bytes]) -> None:
+        """What was filled in is the default; and what an input is, filled in or not, never changes."""
+        facts, session = self.harness.facts[player], self.harness.session
+        sources, start = [0] * len(good) + [1], len(facts)
+        error = self.harness.refuse(InputRefused, lambda: session.add_inputs(player, start, [*good, b"\x02"], sources))
+        assert isinstance(error, InputRefused)
+        assert (error.player, error.frame, error.value) == (player, start + len(good), b"\x02")
+        if facts and facts[-1] == b"\x00":
+            other = [int((player, start - 1) not in self.harness.idle)]
+            self.harness.refuse(InputRefused, lambda: session.add_inputs(player, start - 1, [b"\x00"], other))
 
     @precondition(lambda self: somebody_is_there(self.harness))
     @rule(data=st.data(), back=st.integers(1, 5), new=st.lists(inputs, max_size=3))

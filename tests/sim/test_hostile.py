@@ -5,15 +5,21 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from rollgym.client_sim.episode import action_check
 from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.rollback.errors import InputRefused
+from rollgym.client_sim.rollback.session import Session
 from rollgym.client_sim.simulator import Simulator
 from rollgym.protocol import packets
-from rollgym.protocol.packets import Bye, End, EndAck, Forward, Hello, Input, decode, encode
-from tests.rollback.toy import ToyPolicy
-from tests.sim.judging import Played, judge_played, scenario
+from rollgym.protocol.episode import check_export
+from rollgym.protocol.packets import BYE_REASONS, Bye, End, EndAck, Forward, Hello, Input, Packet, decode, encode
+from tests.rollback.fingerprint import fingerprint
+from tests.rollback.toy import Bare, Toy, ToyPolicy
+from tests.sim.judging import Played, _inputs, _oracle, judge_played, scenario
 from tests.sim.plans import Plan
 
 ROUGH = {"latency": 0.03, "jitter": 0.02, "loss": 0.05}
@@ -217,3 +223,175 @@ def test_a_decoder_without_bounds_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(packets, "_expect", lambda size, wanted, name: None)
     with pytest.raises(struct.error, match="unpack_from requires a buffer"):
         attacked(PLAN, cut_short)
+
+
+# -- every field of every packet -------------------------------------------------------------------------------------
+
+
+def of_input(**changes: Any) -> Callable[[Input, Peer, random.Random], Packet]:
+    return lambda packet, peer, rng: packet._replace(
+        **{name: value(packet, rng) if callable(value) else value for name, value in changes.items()}
+    )
+
+
+def new_inputs(*values: bytes, idle: bytes = b"") -> Callable[[Input, Peer, random.Random], Packet]:
+    """Inputs for the frames that are due next from the sender: nothing that is known contradicts them."""
+
+    def make(packet: Input, peer: Peer, rng: random.Random) -> Packet:
+        start = peer.episode.session.queues[1].next if peer.episode is not None else 0
+        return packet._replace(start=start, inputs=values, idle=idle)
+
+    return make
+
+
+def forwarded(**changes: Any) -> Callable[[Input, Peer, random.Random], Packet]:
+    """The sender's inputs, or somebody's, handed on by whoever has no business to."""
+
+    def make(packet: Input, peer: Peer, rng: random.Random) -> Packet:
+        known = peer.episode.session.queues[1 - peer.player].next if peer.episode is not None else 0
+        honest = Forward(packet.episode, rng.randrange(3), known, (b"\x01",) * 3)
+        return honest._replace(
+            **{name: value(honest, rng) if callable(value) else value for name, value in changes.items()}
+        )
+
+    return make
+
+
+def other(kind: Callable[..., Packet], *values: Any) -> Callable[[Input, Peer, random.Random], Packet]:
+    return lambda packet, peer, rng: kind(
+        packet.episode, *[value(packet, rng) if callable(value) else value for value in values]
+    )
+
+
+def times(value: bytes) -> Callable[[Any, random.Random], tuple[bytes, ...]]:
+    return lambda packet, rng: (value,) * max(1, len(packet.inputs))
+
+
+TOP = (1 << 31) - 1
+
+FIELDS: dict[str, tuple[Callable[[Input, Peer, random.Random], Packet], bool]] = {
+    "input episode": (of_input(episode=lambda p, rng: rng.choice((p.episode + 2, (1 << 32) - 1))), False),
+    "input start": (of_input(start=lambda p, rng: rng.choice((TOP, (1 << 32) - 1)), inputs=times(b"\x01")), True),
+    "input count": (of_input(inputs=lambda p, rng: (b"\x00",) * 700, start=0), False),
+    "input that is no action": (new_inputs(b"\xc8", b"\x00"), True),
+    "input that is nearly an action": (new_inputs(b"\x00", b"\x04"), True),
+    "input that is no action, filled in": (new_inputs(b"\xc8", idle=b"\x01"), True),
+    "input of two bytes": (new_inputs(b"\x00\x00"), True),
+    "input filled in where that is ruled out": (new_inputs(b"\x00", idle=b"\x01"), True),
+    "input current": (of_input(current=TOP), True),
+    "input advantage": (of_input(advantage=lambda p, rng: rng.choice((-32768, 32767))), False),
+    "input known of the other": (of_input(known=lambda p, rng: (TOP,) * len(p.known)), True),
+    "input known of nobody": (of_input(known=lambda p, rng: (-1,) * len(p.known)), False),
+    "input known of too few": (of_input(known=(3,), gone=(False,)), True),
+    "input gone": (of_input(gone=lambda p, rng: (True,) * len(p.gone)), False),
+    "input gone of the sender": (of_input(gone=lambda p, rng: (False, *[True] * (len(p.gone) - 1))), False),
+    "input sent": (of_input(sent=lambda p, rng: rng.getrandbits(32)), False),
+    "input echo": (of_input(echo=lambda p, rng: rng.getrandbits(32), echo_age=3), False),
+    "input echo age": (of_input(echo_age=lambda p, rng: rng.choice((0, 65533, 65534, 65535))), False),
+    "input checksum frame": (of_input(checksum_frame=TOP, checksum=1), False),
+    "input checksum": (of_input(checksum=lambda p, rng: rng.getrandbits(64)), False),
+    "input sequence": (of_input(sequence=lambda p, rng: rng.getrandbits(16)), False),
+    "input loss": (of_input(loss=255), False),
+    "forward player": (forwarded(player=15), False),
+    "forward start": (forwarded(start=(1 << 32) - 1), False),
+    "forward inputs": (forwarded(inputs=(b"\xc8",) * 9), False),
+    "forward idle": (forwarded(idle=b"\x07"), False),
+    "end frames": (other(End, lambda p, rng: rng.choice((0, 1, (1 << 32) - 1)), bytes(32)), False),
+    "end digest": (other(End, 60, lambda p, rng: rng.randbytes(32)), False),
+    "end ack frames": (other(EndAck, lambda p, rng: rng.choice((0, (1 << 32) - 1))), False),
+    "hello heard": (other(Hello, lambda p, rng: rng.random() < 0.5), False),
+    "bye reason": (other(Bye, lambda p, rng: rng.randrange(len(BYE_REASONS))), False),
+}
+"""Each with whether it must show up as refused."""
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("players", [2, 3])
+@pytest.mark.parametrize("on_desync", ["stop", "continue"])
+def test_whatever_a_partner_says_the_canonical_prefix_is_what_was_played(
+    name: str, players: int, on_desync: str
+) -> None:
+    """From its 20th packet on, one partner's packets are followed by hostile ones. They may end the match, no more."""
+    make, refused = FIELDS[name]
+    heard = 0
+
+    def attack(rng: random.Random, peer: Peer, source: int, data: bytes) -> bytes | None:
+        nonlocal heard
+        packet = decode(data)
+        if peer.player != 0 or source != 1 or type(packet) is not Input:
+            return None
+        heard += 1
+        return encode(make(packet, peer, rng)) if heard > 20 else None
+
+    plan = Plan(**{**vars(PLAN), "players": players, "on_desync": on_desync, "episodes": 2, "timeout": 2.0})
+    policies: list[ToyPolicy] = []
+    simulator = Attacked(plan, policies, attack)
+    played = Played(simulator.run(), policies)
+    assert simulator.attacks > 0
+    result = played.result.players[0]
+    assert result.exports
+    for player in played.result.players:
+        for export in player.exports:
+            check_export(export)
+            problems = [*_inputs(plan, played, export.header.episode, export), *_oracle(plan, export)]
+            assert not problems
+    assert result.exports[0].header.frames > 3
+    if refused:
+        assert result.refused > 20, result.refusals
+        assert [export.header.status for export in result.exports] == ["complete"] * 2, "refused, and nothing else"
+
+
+def test_every_field_of_every_packet_is_among_them() -> None:
+    told = " ".join(FIELDS)
+    for kind, word in (
+        (Input, "input"),
+        (Forward, "forward"),
+        (End, "end"),
+        (EndAck, "end ack"),
+        (Hello, "hello"),
+        (Bye, "bye"),
+    ):
+        for field in kind._fields[1:]:
+            wanted = {"inputs": "input that is no action", "idle": "filled in"}.get(
+                field, f"{word} {field.replace('_', ' ')}"
+            )
+            assert wanted in told or (kind is Forward and f"forward {field}" in told), wanted
+
+
+@pytest.mark.parametrize("idle", [b"\x10", b"\xff"])
+def test_bits_of_the_idle_bitmap_beyond_the_inputs_are_refused(idle: bytes) -> None:
+    packet = Input(0, 0, (b"\x00",) * 4, 1, 0, (0, 0), (False, False), 0, 0, 0, -1, 0, 0, 0, idle)
+    for hostile in (packet, Forward(0, 1, 0, (b"\x00",) * 4, idle)):
+        with pytest.raises(packets.PacketError, match="bits beyond 4 inputs"):
+            decode(encode(hostile))
+        assert decode(encode(hostile._replace(idle=b"\x0f"))).idle == b"\x0f"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "idle", ["where it is ruled out", "on another input than the default", "after its owner's own"]
+)
+def test_a_filled_in_input_that_can_not_be_is_refused_and_changes_nothing(idle: str) -> None:
+    codec = Toy().spec.input_codecs[0]
+    session = Session(
+        Bare(), (b"\x00",) * 2, (0,), actions=[action_check(codec)] * 2, idle=idle != "where it is ruled out"
+    )
+    session.add_inputs(1, 0, [b"\x03", b"\x00"])
+    before = fingerprint(session)
+    attempts = {
+        "where it is ruled out": (2, [b"\x00"], [1]),
+        "on another input than the default": (2, [b"\x00", b"\x02"], [1, 1]),
+        "after its owner's own": (1, [b"\x00", b"\x00"], [1, 1]),
+    }
+    with pytest.raises(InputRefused):
+        session.add_inputs(1, *attempts[idle])
+    with pytest.raises(InputRefused, match=r"expected 0\.\.3"):
+        session.add_inputs(1, 2, [b"\x03", b"\xc8"])
+    assert fingerprint(session) == before
+
+
+@pytest.mark.parametrize("check", ["_check_action", "_check_idle"])
+def test_a_session_that_does_not_look_is_noticed(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, check, lambda *_: None)
+    name = "input that is no action" if check == "_check_action" else "input filled in where that is ruled out"
+    with pytest.raises(AssertionError):
+        test_whatever_a_partner_says_the_canonical_prefix_is_what_was_played(name, 2, "stop")

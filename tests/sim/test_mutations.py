@@ -62,10 +62,10 @@ def mutation(problem: str, what: str) -> Callable[[Patch], Patch]:
 def _(patch: pytest.MonkeyPatch) -> None:
     original = InputQueue.check
 
-    def check(self: InputQueue, player: int, start: int, values: Sequence[bytes]) -> int:
+    def check(self: InputQueue, player: int, start: int, values: Sequence[bytes], *more: Any) -> int:
         if values and start < self.next:
             raise InputGap(player, start, self.next)
-        return original(self, player, start, values)
+        return original(self, player, start, values, *more)
 
     patch.setattr(InputQueue, "check", check)
 

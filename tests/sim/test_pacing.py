@@ -11,6 +11,7 @@ from rollgym.client_sim.simulator import Kill, Scenario, simulate
 from rollgym.games.contract import Game
 from rollgym.games.policies import Policy, make_policy
 from rollgym.games.registry import make
+from rollgym.protocol.episode import INPUT_GONE
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from rollgym.protocol.packets import Hello, encode
 
@@ -25,7 +26,10 @@ def test_a_survivor_who_plays_on_alone_keeps_the_pace_of_the_match() -> None:
     export = result.players[0].exports[0]
     assert (export.header.status, export.header.frames) == ("complete", 600)
     sources = export.canonical.columns["input_source"].array()
-    assert int(sources[:, 1].sum()) > 300
+    gone = sources[:, 1] == INPUT_GONE
+    assert int(gone.sum()) > 300
+    assert gone[int(gone.argmax()) :].all()
+    assert not sources[~gone].any()
     times = export.own.columns["time"].array()
     alone = np.diff(times[250:])
     assert np.allclose(alone, 1 / 60, atol=1e-3)
@@ -39,7 +43,7 @@ def test_waiting_for_a_late_partner_to_come_is_no_lack_of_progress_of_his() -> N
 
 def lonely_peer() -> Peer:
     game = make("drift")
-    settings = PlaySettings(fps=60, frame_limit=600, disconnect_timeout=2.0)
+    settings = PlaySettings(fps=60, frame_limit=600, disconnect_timeout=2.0, start_timeout=3.0)
     start = MatchStart("m", 0, ("a", "b"), 1, settings, "t", "/r", "/u")
     return Peer(start, game, bot(game, 0), policy_info={}, software={}, now=0.0, wall=0.0)
 
