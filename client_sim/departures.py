@@ -9,8 +9,19 @@ others lack until all report the same last frame, and that is the agreement:
 * A player's inputs end at frame ``k`` once every survivor has said, in a packet that names the same players as gone
   as we do, that it knows his inputs up to ``k``, and so do we.
 
-It holds because after such a packet nobody's ``k`` can grow: inputs of the gone come from survivors only, and none has
-more. A further death changes who is gone, and with it what counts as the same; the condition is then judged anew.
+**When play goes on** (``on_disconnect: continue``), two sides that can not hear each other would both go on, each
+without the other. So that there is one record:
+
+* A record goes beyond a player who merely fell silent only at the *certain* side: the larger one, or of two equal ones
+  that of the lowest player. Whoever said goodbye, or is gone for the server, is on no side.
+* Whoever hears that it is held for gone, and does not hold the sender for gone itself (or is not certain), stops, and
+  says so (*dropped*). For those who play on that is a goodbye.
+* Any other record ends where it has to agree with whatever others go on to: with the last frame of which all of them
+  are known to have all inputs (:meth:`Departures.safe_frames`). A complete one is therefore kept back for so long.
+
+The agreement on ``k`` holds because after such a packet nobody's ``k`` can grow: inputs of the gone come from survivors
+only, and none has more. A further death changes who is gone, and with it what counts as the same; the condition is then
+judged anew.
 """
 
 from __future__ import annotations
@@ -20,6 +31,7 @@ from collections.abc import Iterator, Sequence
 from rollgym.client_sim.link import Link
 from rollgym.client_sim.rollback.session import Session
 from rollgym.protocol.episode import Status
+from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.packets import Forward, idle_bitmap, inputs_that_fit
 
 FORWARD_INTERVAL = 0.05
@@ -29,11 +41,17 @@ FORWARD_INTERVAL = 0.05
 class Departures:
     """The departures of one match, at one peer."""
 
-    def __init__(self, links: Sequence[Link], players: int, silence: float, patience: float) -> None:
-        """``silence``, ``patience``: seconds for players of whom nothing is heard, and who bring nothing on."""
+    def __init__(self, links: Sequence[Link], player: int, settings: PlaySettings) -> None:
         self._links = links
-        self._silence = silence
-        self._patience = max(silence, patience)
+        self._player = player
+        self.silence = settings.silence
+        """Seconds for players of whom nothing is heard."""
+        self._patience = max(settings.silence, settings.start_timeout)
+        # Seconds for players who are there and bring nothing on.
+        self.goes_on = settings.on_disconnect == "continue"
+        self.dropped = False
+        """Others play on without us."""
+        self._next_notice = 0.0
         self._next_forward = 0.0
         self.status: Status = "partner_left"
         """What the first departure means for the episode."""
@@ -42,7 +60,7 @@ class Departures:
         self.waiting_since = 0.0
         """Since when nothing could be done but wait for others."""
         self.any_gone = False
-        self.flags = (False,) * players
+        self.flags = (False,) * (len(links) + 1)
         """Per player, whether he is gone."""
 
     def excuse(self, gap: float, now: float) -> None:
@@ -84,7 +102,7 @@ class Departures:
         """Those who are gone as of now, each once; among them whoever has been silent for too long."""
         for link in self._links:
             # Whoever has not come yet has the start timeout.
-            if link.met and now - link.last_heard > self._silence:
+            if link.met and now - link.last_heard > self.silence:
                 self.suspect(link, "silent", "partner_silent", now)
         return list(self._leave(now)) if now >= self._next_leave else ()
 
@@ -112,7 +130,55 @@ class Departures:
                 return None
         return known
 
-    def carry_out(self, session: Session, *, go_on: bool) -> None:
+    # -- when play goes on ---------------------------------------------------------------------------------------
+
+    def drop(self, link: Link) -> None:
+        """``link``'s player holds us for gone and plays on. One side has to stop."""
+        if link.gone is None or not (link.gave_word or self.certain):
+            self.dropped = True
+
+    @property
+    def certain(self) -> bool:
+        """Nobody else can go on without us: our record is the one."""
+        silent = [link.player for link in self._links if link.gone is not None and not link.gave_word]
+        if not silent:
+            return True
+        ours = [self._player, *[link.player for link in self._links if link.gone is None]]
+        return len(ours) > len(silent) or (len(ours) == len(silent) and min(ours) < min(silent))
+
+    def safe_frames(self, session: Session, *, over: bool) -> int:
+        """How many canonical frames no record of another player can contradict. ``over``: the episode came to its end.
+
+        Elsewhere even the certain side keeps to what the silent ones have: it will not be there to say what holds.
+        """
+        safe = session.canonical
+        trusted = over and not self.dropped and self.certain
+        for link in self._links:
+            if link.gave_word or (link.gone is not None and trusted):
+                continue
+            if not (over and link.end is not None):
+                # It goes on from what it has: of ours, and of a third player whose packets may not have reached it.
+                has = [last for player, last in enumerate(link.known) if player != self._player]
+                safe = min(safe, link.acked + 1, min(has) + 1)
+            closed = session.queues[link.player].closed
+            if closed is not None:
+                safe = min(safe, closed + 1)
+        return safe
+
+    def missing(self) -> list[Link]:
+        """Those who are held for gone without a word of theirs or the server's: they may come back, and are told."""
+        return [link for link in self._links if link.gone is not None and not link.gave_word] if self.goes_on else []
+
+    def notices(self, now: float) -> list[Link]:
+        """Those who are to be told now that others play on without them."""
+        if not self.any_gone or now < self._next_notice:
+            return []
+        self._next_notice = now + FORWARD_INTERVAL
+        return self.missing()
+
+    # -- carrying it out -----------------------------------------------------------------------------------------
+
+    def carry_out(self, session: Session) -> None:
         """What agreements on the last inputs of the gone mean for the episode: it ends there, or goes on."""
         for link in self._links:
             if link.gone is None or link.parted:
@@ -121,7 +187,7 @@ class Departures:
             if last is None:
                 continue
             link.parted = True
-            if not go_on:
+            if not self.goes_on:
                 session.end_after(last)
                 continue
             session.disconnect(link.player, last)

@@ -282,9 +282,17 @@ class Episode:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def export(
-        self, status: Status, now: float, wall: float, policy: dict[str, Any], software: dict[str, str]
+        self,
+        status: Status,
+        now: float,
+        wall: float,
+        policy: dict[str, Any],
+        software: dict[str, str],
+        frames: int | None = None,
     ) -> Export:
         """The export of what is canonical and stored. ``wall``: Unix seconds at ``now``. Ends the episode.
+
+        ``frames``: at most so many, where others may go on otherwise from there.
 
         If rows turn out to be none of the game's spaces, the episode has failed, and ends before the first of them.
         An episode that has failed has status ``error``, whatever ``status`` says.
@@ -303,7 +311,11 @@ class Episode:
         if self.state is _FAILED:
             status = "error"
         self.exported = True
-        frames = self.recorder.canonical.frames
+        stored = self.recorder.canonical.frames
+        if frames is None or frames >= stored:
+            frames = stored
+        else:
+            tail = None
         header = Header(
             match=self._start.match,
             episode=self.number,

@@ -82,6 +82,8 @@ class Intake:
 
     def _hear_input(self, link: Link, packet: Input, now: float) -> None:
         episode = self._episode
+        if True in packet.gone and self._departures.goes_on and self._hear_dropped(link, packet):
+            return
         if packet.episode != self._number or episode is None or not self._open:
             self._hear_of_next(link, packet.episode)
             return
@@ -113,6 +115,21 @@ class Intake:
             session.checksums.theirs(link.player, packet.checksum_frame, packet.checksum)
         if True in packet.gone:
             self._hear_gone(link, packet.gone, now)
+
+    def _hear_dropped(self, link: Link, packet: Input) -> bool:
+        """Whether the sender holds us for gone, in this episode or a later one, and plays on."""
+        players = len(packet.gone)
+        if not self._open or packet.episode < self._number or players != self._players:
+            return False
+        if not packet.gone[self._player]:
+            return False
+        if packet.episode == self._number and self._episode is not None:
+            acked = packet.known[self._player]
+            if acked <= self._episode.last_input:
+                link.acked = max(link.acked, acked)
+                link.known = tuple(map(max, link.known, packet.known))
+        self._departures.drop(link)
+        return True
 
     def _hear_gone(self, link: Link, gone: tuple[bool, ...], now: float) -> None:
         for player, flag in enumerate(gone):
@@ -149,10 +166,13 @@ class Intake:
 
     def _hear_bye(self, link: Link, packet: Bye, now: float) -> None:
         link.said_bye = True
+        link.gave_word = True
         reason = BYE_REASONS[packet.reason]
         if reason == "finished":
             link.end_acked = True
             if self._number >= self._last_episode and self._episode is not None and self._episode.ended:
                 return
+        if packet.episode > self._number and self._departures.goes_on and self._open:
+            self._departures.drop(link)  # it played a later episode, without us
         status: Status = "desync" if reason == "desync" else "partner_left"
         self._departures.suspect(link, reason, status, now + LEAVE_GRACE)

@@ -69,6 +69,8 @@ class Link:
         self.gone: str | None = None
         """Why it left, if it did."""
         self.said_bye = False
+        self.gave_word = False
+        """It has left, by its own word or the server's: its record ends, and it will not play on without us."""
         self.rtt = float("nan")
         self.incoming = LossMeter()
         self.reported_loss = 0

@@ -21,8 +21,9 @@ from typing import Any
 from rollgym.client_sim.departures import Departures
 from rollgym.client_sim.ending import Ending
 from rollgym.client_sim.episode import Episode
-from rollgym.client_sim.events import EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
+from rollgym.client_sim.events import EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
 from rollgym.client_sim.farewell import Farewell
+from rollgym.client_sim.handover import Handover
 from rollgym.client_sim.input_source import PolicyInputs
 from rollgym.client_sim.intake import LEAVE_GRACE, Intake
 from rollgym.client_sim.link import Link
@@ -38,7 +39,7 @@ from rollgym.games.limits import limited
 from rollgym.games.policies import Policy
 from rollgym.protocol.episode import Export, Status
 from rollgym.protocol.messages import MatchStart
-from rollgym.protocol.packets import Packet, encode
+from rollgym.protocol.packets import Input, Packet, encode
 
 
 class Phase(Enum):
@@ -90,11 +91,8 @@ class Peer:
         self._game = limited(game, start.settings.frame_limit)
         self._inputs = PolicyInputs(policy, game.spec.input_codecs[start.player])
         self._predictor = predictor
-        self._policy_info = policy_info
-        self._software = software
-        self._epoch = wall - now
         self._pacing = Pacing(start.settings, now)
-        self._departures = Departures(self._others, players, start.settings.silence, start.settings.start_timeout)
+        self._departures = Departures(self._others, start.player, start.settings)
         self._intake = Intake(start, self.links, self._departures)
         self._playing = Playing(start.settings, self._pacing, self._others)
         self._meeting = Meeting(self._others, start.settings.start_timeout, now)
@@ -102,8 +100,8 @@ class Peer:
         self._farewell: Farewell | None = None
         self._number = 0
         self._episode: Episode | None = None
-        self._exports: list[Export] = []
         self._events: list[PeerEvent] = []
+        self._handover = Handover(self._departures, self._events, policy_info, software, wall - now)
         self._sender = InputSender(players, game.spec.input_codecs[start.player].width)
 
     # -- what the driver calls -----------------------------------------------------------------------------------
@@ -150,25 +148,25 @@ class Peer:
 
     def take_exports(self) -> list[Export]:
         """Exports of episodes that ended since the last call."""
-        taken, self._exports = self._exports, []
+        taken, self._handover.exports = self._handover.exports, []
         return taken
 
     def take_events(self) -> list[PeerEvent]:
         """What happened since the last call."""
-        taken, self._events = self._events, []
+        taken = self._events[:]
+        self._events.clear()
         return taken
 
     def player_left(self, player: int, now: float) -> None:
         """The server says that a player's connection ended."""
         link = self.links.get(player)
         if link is not None:
+            link.gave_word = True
             self._departures.suspect(link, "left", "partner_left", now + LEAVE_GRACE)
 
     def stop(self, now: float) -> None:
         """End the match here and now: the canonical prefix is exported, partners are told."""
-        if self.phase is _ENDING:
-            self._leave("left", now)
-        elif self.phase in (_MEETING, _PLAYING):
+        if self.phase in (_MEETING, _PLAYING, _ENDING):
             try:
                 self._finish("aborted", "left", now)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
@@ -227,6 +225,7 @@ class Peer:
 
     def _begin(self, number: int, now: float) -> None:
         self._number = number
+        self._handover.begin()
         for link in self._others:
             link.start_episode()
             link.last_heard = now
@@ -246,6 +245,9 @@ class Peer:
         session = episode.session
         if episode.failure is not None:  # an interrupt in the middle of a frame, which went through to the driver
             self._fail(episode.failure, now)
+            return
+        if self._departures.dropped:
+            self._finish("partner_silent", "dropped", now)
             return
         if now < pacing.next_tick and not pacing.behind(session):
             if now >= pacing.extra_at:
@@ -292,6 +294,8 @@ class Peer:
                     self._send(out, link.player, packet)
                 acked = min(acked, link.acked)
         episode.forget_inputs(acked)
+        for link in self._departures.notices(now):
+            self._send(out, link.player, self._sender.notice(link, episode, known, gone, now))
 
     # -- players who leave ---------------------------------------------------------------------------------------
 
@@ -305,44 +309,38 @@ class Peer:
         """Carry out what departures mean for the running episode."""
         if not self._note_departures(now):
             return
-        if self._departures.status == "desync" or all(link.holds_gone[self.player] for link in self._others):
+        held_gone = not self._departures.goes_on and all(link.holds_gone[self.player] for link in self._others)
+        if self._departures.status == "desync" or held_gone:
             # The others end it or have ended it; there is nothing to agree on.
             self._finish(self._departures.status, "left", now)
             return
         for player, packet in self._departures.hand_on(episode.session, episode.number, now):
             self._send(out, player, packet)
-        self._departures.carry_out(episode.session, go_on=self.start.settings.on_disconnect == "continue")
+        self._departures.carry_out(episode.session)
 
     # -- the end of an episode and of the match ------------------------------------------------------------------
-
-    def _export(self, episode: Episode, status: Status, now: float) -> Export:
-        export = episode.export(status, now, self._epoch + now, self._policy_info, self._software)
-        self._exports.append(export)
-        tail = export.own.tail
-        unconfirmed = len(tail.inputs) if tail is not None else 0
-        self._events.append(
-            EpisodeEnded(
-                episode.number, export.header.status, export.header.frames, unconfirmed, dict(export.own.stats)
-            )
-        )
-        if episode.failure is not None and self.failure is None:
-            raise episode.failure
-        return export
 
     def _over(self, episode: Episode, now: float) -> None:
         """Its last frame is canonical: the one that ended it, or the last one the survivors agreed on.
 
         In both cases the others may still lack our inputs for it, so nobody leaves before all have it.
         """
-        export = self._export(episode, "complete" if episode.complete else self._departures.status, now)
+        export = self._handover.complete(episode, "complete" if episode.complete else self._departures.status, now)
+        if self._failed(episode):
+            self._leave("error", now)
+            return
         self._ending = Ending(episode.number, export.header.frames, export.digest, self._others, now)
         self.phase = _ENDING
         self._departures.waiting_since = now
         self._pacing.start(now)
 
     def _end(self, now: float, out: list[tuple[int, bytes]]) -> None:
-        episode, ending = self._present(), self._ending
+        episode, ending, departures = self._present(), self._ending, self._departures
         assert ending is not None
+        self._handover.release(episode)
+        if departures.dropped:
+            self._finish("partner_silent", "dropped", now)
+            return
         if now >= self._pacing.next_tick:
             self._pacing.next_tick = now + self._pacing.period
             # The partner may still lack our last inputs.
@@ -350,26 +348,31 @@ class Peer:
         for player, packet in ending.packets(now):
             self._send(out, player, packet)
         if not ending.settled:
-            self._departures.wait(now, ending.awaited)
+            departures.wait(now, ending.awaited)
             if self._note_departures(now):
                 # Nobody else may have the last inputs of the gone, without which others do not come to this end.
-                for player, forward in self._departures.hand_on(episode.session, episode.number, now):
+                for player, forward in departures.hand_on(episode.session, episode.number, now):
                     self._send(out, player, forward)
+            return
+        if self._handover.holds:
+            # Somebody who is missing may play on without us: its own word could still come.
+            if now - departures.waiting_since >= departures.silence:
+                self._finish("partner_silent", "left", now)
             return
         # A partial episode is a prefix, which may be longer at a peer that is gone.
         nobody_left = all(queue.closed is None for queue in episode.session.queues)
         differences = ending.differences(of_the_gone=nobody_left) if episode.complete else []
         self._events.extend(differences)
-        episode.recorder.clear()
         last = episode.number + 1 >= self.start.settings.episodes
         if differences and self.start.settings.on_desync == "stop":
             self._leave("desync", now)
         elif last and episode.complete and all(link.end is not None for link in self._others):
             # Whoever is gone by now has played the whole match.
             self._leave("finished", now)
-        elif last or (self._departures.any_gone and self.start.settings.on_disconnect == "end"):
+        elif last or (departures.any_gone and not departures.goes_on):
             self._leave("left", now)
         else:
+            episode.recorder.clear()
             self._begin(episode.number + 1, now)
 
     def _finish(self, status: Status, reason: str, now: float) -> None:
@@ -384,10 +387,18 @@ class Peer:
                 episode.settle(now)
             if self._desynced(episode):
                 status = reason = "desync"
-            elif episode.complete:
-                status = "complete"
-            self._export(episode, status, now)
+            self._handover.finish(episode, status, now)
+            if self._failed(episode):
+                reason = "error"
+        elif episode is not None and self._handover.holds:
+            self._handover.finish(episode, status, now)
         self._leave(reason, now)
+
+    def _failed(self, episode: Episode) -> bool:
+        """Its last rows could not be recorded."""
+        if self.failure is None:
+            self.failure = episode.failure
+        return self.failure is not None
 
     def _fail(self, error: BaseException, now: float) -> None:
         """The game or the policy raised. Whatever the phase: what is canonical is exported, and the match ends here."""
@@ -396,15 +407,22 @@ class Peer:
         episode = self._episode
         if episode is not None and not episode.exported:
             episode.fail(error)
-            self._export(episode, "error", now)
+            self._handover.finish(episode, "error", now)
         if self.phase is not _LEAVING:
             self._leave("error", now)
 
     def _leave(self, reason: str, now: float) -> None:
-        if self._episode is not None:
-            self._episode.recorder.clear()
+        episode, departures = self._episode, self._departures
+        notices: dict[int, Input] = {}
+        if episode is not None:
+            if self._handover.beyond(episode):
+                known = episode.session.known()
+                for link in departures.missing():
+                    notices[link.player] = self._sender.notice(link, episode, known, departures.flags, now)
+            episode.recorder.clear()
         self._intake.close()
         self.phase = _LEAVING
         self._pacing.start(now)
-        self._farewell = Farewell(reason, self._number, self._others, self.start.settings.disconnect_timeout, now)
+        patience = self.start.settings.disconnect_timeout
+        self._farewell = Farewell(reason, self._number, self._others, patience, now, notices)
         self._events.append(MatchEnded(reason))

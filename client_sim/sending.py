@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollgym.client_sim.episode import Episode
 from rollgym.client_sim.link import Link, timestamp
-from rollgym.protocol.packets import ADVANTAGE_UNIT, Input, inputs_that_fit
+from rollgym.protocol.packets import ADVANTAGE_UNIT, NO_ECHO, Input, inputs_that_fit
 
 PACKETS_PER_TICK = 4
 """Packets of inputs to one peer in one tick. One is the rule; more only after a long silence."""
@@ -15,6 +15,14 @@ class InputSender:
 
     def __init__(self, players: int, width: int) -> None:
         self._fit = inputs_that_fit(players, width)
+
+    def notice(self, link: Link, episode: Episode, known: tuple[int, ...], gone: tuple[bool, ...], now: float) -> Input:
+        """For a player who is held for gone and may come back: that it is, and up to where its inputs count."""
+        link.sent += 1
+        frame = episode.session.current
+        return Input(
+            episode.number, 0, (), frame, 0, known, gone, timestamp(now), 0, NO_ECHO, -1, 0, link.sent & 0xFFFF, 0
+        )
 
     def packets(
         self, link: Link, episode: Episode, known: tuple[int, ...], gone: tuple[bool, ...], now: float

@@ -203,6 +203,17 @@ class _Growing:
         return Column(self._dtype, (self._rows, *self._row), data)
 
 
+def prefix(canonical: Canonical, frames: int) -> Canonical:
+    """The first ``frames`` frames of a canonical part."""
+    columns = {}
+    for name, column in canonical.columns.items():
+        rows = frames + 1 if name == "state_digest" or name.startswith("observations/") else frames
+        rows = min(rows, column.shape[0])
+        size = len(column.data) // column.shape[0] * rows if column.shape[0] else 0
+        columns[name] = Column(column.dtype, (rows, *column.shape[1:]), column.data[:size])
+    return Canonical(columns, [info for info in canonical.infos if info.row <= frames])
+
+
 def observation_columns(
     spec: GameSpec, rows: Sequence[tuple[Observation, ...]], *, prefix: str = "observations", agents: Sequence[int] = ()
 ) -> dict[str, Column]:

@@ -36,11 +36,12 @@ def make_export(
     started_at: float,
     ended_at: float,
 ) -> Export:
-    """The export of the recorder's present content. ``header.frames`` must be its number of canonical frames."""
-    canonical = recorder.build()
+    """The export of the recorder's present content: of its first ``header.frames`` canonical frames."""
+    frames = None if header.frames == recorder.canonical.frames else header.frames
+    canonical = recorder.build(frames)
     own = Own(
         player=recorder.player,
-        columns=recorder.own_columns(),
+        columns=recorder.own_columns(frames),
         rollbacks=list(recorder.rollbacks),
         tail=tail,
         stats=stats,

@@ -13,7 +13,7 @@ import numpy as np
 
 from rollgym.client_sim.record.buffers import CanonicalBuffer, Row, SpeculativeBuffer
 from rollgym.client_sim.rollback.interfaces import Rollback
-from rollgym.games.columns import CanonicalBuilder, observation_columns
+from rollgym.games.columns import CanonicalBuilder, observation_columns, prefix
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
 from rollgym.games.spaces import flattener
 from rollgym.protocol.episode import OWN_COLUMNS, Canonical, Column, RollbackEvent
@@ -83,6 +83,9 @@ class EpisodeRecorder:
             # Nobody can come back to this state later.
             row.observations = self._game.observe()
 
+    def repeated(self, frame: int) -> None:
+        self.history[frame].simulated += 1
+
     def mispredicted(self, frame: int, player: int) -> None:
         self.history[frame].mispredicted = True
 
@@ -151,13 +154,21 @@ class EpisodeRecorder:
         """Nothing more comes: what is canonical is all in its final form, or what can not be is found now."""
         self.canonical.seal()
 
-    def build(self) -> Canonical:
-        """The canonical part of the export. Reads the canonical buffer and nothing else."""
-        return self.canonical.build()
+    def build(self, frames: int | None = None) -> Canonical:
+        """The canonical part of the export. Reads the canonical buffer and nothing else.
 
-    def own_columns(self) -> dict[str, Column]:
-        """This peer's own columns, one row per canonical frame; and what the policy saw where it was wrong."""
-        frames = self.history[: self.canonical.frames]
+        ``frames``: only so many.
+        """
+        built = self.canonical.build()
+        return built if frames is None else prefix(built, frames)
+
+    def own_columns(self, until: int | None = None) -> dict[str, Column]:
+        """This peer's own columns, one row per canonical frame; and what the policy saw where it was wrong.
+
+        ``until``: only those of so many frames.
+        """
+        end = self.canonical.frames if until is None else until
+        frames = self.history[:end]
         values: dict[str, list[Any]] = {
             "was_speculative": [h.speculative for h in frames],
             "mispredicted": [h.mispredicted for h in frames],
@@ -168,7 +179,7 @@ class EpisodeRecorder:
             "frame_advantage": [h.advantage for h in frames],
         }
         columns = {name: Column.of(np.array(values[name], dtype=dtype)) for name, dtype in OWN_COLUMNS.items()}
-        acted = [(frame, seen) for frame, seen in self._seen_wrong if frame < self.canonical.frames]
+        acted = [(frame, seen) for frame, seen in self._seen_wrong if frame < end]
         columns["seen_frame"] = Column.of(np.array([frame for frame, _ in acted], dtype=np.uint32))
         columns.update(
             observation_columns(self._game.spec, [seen for _, seen in acted], prefix="seen", agents=(self._agent,))

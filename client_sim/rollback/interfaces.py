@@ -54,6 +54,10 @@ class Recorder(Protocol):
         """Frame ``frame`` was stepped. ``speculative``: with a predicted input. ``saved``: ``S_{frame+1}`` is kept, and
         comes along when the frame is promoted."""
 
+    def repeated(self, frame: int, /) -> None:
+        """Frame ``frame`` was stepped once more, with the same inputs, to get from a sparse snapshot to a rollback's
+        first frame. It may be canonical."""
+
     def mispredicted(self, frame: int, player: int, /) -> None:
         """The input predicted for ``player`` at ``frame`` was wrong. A rollback follows."""
 

@@ -427,7 +427,7 @@ class Session:
         return None
 
     def _resimulate(self, start: int, target: int, end: int) -> int:
-        """Simulate frames ``start .. end - 1`` again; those below ``target`` were right and are not reported.
+        """Simulate frames ``start .. end - 1`` again; those below ``target`` were right.
 
         Returns the frame to go on from: ``end``, or less if the corrected episode ends earlier.
         """
@@ -452,9 +452,12 @@ class Session:
             # With sparse saving the anchor is kept as well: it is where the next rollback most likely starts.
             if saved or frame == known:
                 put(after, save())
-            if frame >= target and recorder is not None:
-                # The anchor's snapshot may be gone by the frame's promotion, so it does not count.
-                recorder.simulated(frame, joint, frame > known, outcome, saved)
+            if recorder is not None:
+                if frame < target:
+                    recorder.repeated(frame)
+                else:
+                    # The anchor's snapshot may be gone by the frame's promotion, so it does not count.
+                    recorder.simulated(frame, joint, frame > known, outcome, saved)
             if outcome.terminal:
                 # Frames beyond belong to no episode any more.
                 self._terminal = frame

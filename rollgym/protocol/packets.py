@@ -110,7 +110,8 @@ class Bye(NamedTuple):
     reason: int
 
 
-BYE_REASONS = ("finished", "left", "desync", "timeout", "error")
+BYE_REASONS = ("finished", "left", "desync", "timeout", "error", "dropped")
+"""``dropped``: others held the sender for gone and play on; its record ends where theirs goes on without it."""
 
 Packet = Hello | Input | Forward | End | EndAck | Bye
 

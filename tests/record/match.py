@@ -338,9 +338,9 @@ def assert_own_part(match: Match, player: int, export: Export) -> None:
         taken_back = sum(1 for event in rollbacks if event.to_frame <= frame < event.at_frame)
         assert own(export, "rollbacks")[frame] == taken_back
     times = own(export, "times_simulated")
-    assert times == [count + 1 for count in own(export, "rollbacks")]
+    assert times == [len(steps) for steps in simulated]
     if every == 1:
-        assert times == [len(steps) for steps in simulated]
+        assert times == [count + 1 for count in own(export, "rollbacks")]
     wrong = [any(step.inputs != facts[frame] for step in steps) for frame, steps in enumerate(simulated)]
     assert own(export, "mispredicted") == wrong
     assert all(s or not w for s, w in zip(own(export, "was_speculative"), wrong, strict=True))

@@ -249,7 +249,7 @@ def refusals_that_leave_a_trace(original: Any, self: Any, *rest: Any) -> int:
 
 def stop_without_a_look(self: Any, now: float) -> None:
     if self.phase is Phase.PLAYING:
-        self._export(self._episode, "aborted", now)
+        self._handover.finish(self._episode, "aborted", now)
     self._leave("left", now)
 
 
@@ -366,6 +366,11 @@ MUTATIONS = [
         "mispredicted forgets predictions that were made anew",
         after(recorded, "simulated", forget_earlier_inputs),
         test_truth.test_mispredicted_counts_a_prediction_that_was_made_anew_before_its_input_arrived,
+    ),
+    Mutation(
+        "steps on the way from a sparse snapshot are not counted",
+        put(recorded, "repeated", nothing),
+        test_truth.test_times_simulated_counts_every_step_of_a_frame_with_sparse_snapshots_too,
     ),
     Mutation(
         "REC-05 rows stay",

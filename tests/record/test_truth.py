@@ -164,6 +164,15 @@ def test_sparse_snapshots_record_and_replay_the_same_episode(every: int) -> None
     assert compare_episodes((export.header, export.canonical), (export.header, again)) is None
 
 
+def test_times_simulated_counts_every_step_of_a_frame_with_sparse_snapshots_too() -> None:
+    # `assert_played` compares it with the game's own log of steps.
+    match = Play(save_every=5, checksum_interval=10)()
+    assert_played(match, frames=180, complete=1)
+    export = match.export(0)
+    more = sum(own(export, "times_simulated")) - export.header.frames - sum(own(export, "rollbacks"))
+    assert more > 100, "steps on the way to a rollback's first frame"
+
+
 def test_sparse_info_keys_stay_at_their_frame_and_keep_their_types() -> None:
     match = Play(frames=SPARK_EVERY * 12)()
     assert_played(match, frames=SPARK_EVERY * 12, complete=1)  # compares every info with its types

@@ -390,6 +390,7 @@ class Harness:
             self._replayed += 1
             if frame < self._rolling.to_frame:
                 demand(4, inputs == self.used[frame], f"frame {frame} before the rollback's target got other inputs")
+                self.simulated[frame] += 1
                 return
             if frame == self._rolling.to_frame:
                 del self.used[frame:], self.states[frame + 1 :]
@@ -510,6 +511,9 @@ class _Listener:
     def simulated(self, frame: int, inputs: JointInput, speculative: bool, outcome: Outcome, saved: bool) -> None:
         self._harness.on_simulated(frame, inputs, speculative)
         self._recorder.simulated(frame, inputs, speculative, outcome, saved)
+
+    def repeated(self, frame: int) -> None:
+        self._recorder.repeated(frame)
 
     def mispredicted(self, frame: int, player: int) -> None:
         self._harness.heard.append((frame, player))

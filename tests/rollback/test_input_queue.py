@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollgym.client_sim.rollback.errors import InputConflict, InputGap
-from rollgym.client_sim.rollback.input_queue import HISTORY, IDLE, REAL, InputQueue
+from rollgym.client_sim.rollback.input_queue import GONE, HISTORY, IDLE, REAL, InputQueue
 
 
 def filled(count: int) -> InputQueue:
@@ -85,7 +85,7 @@ def test_a_closed_queue_idles_for_ever() -> None:
     queue.close(6)
     assert queue.last == InputQueue.FOREVER
     assert [queue.value(frame) for frame in (5, 6, 7, 8, 10**6)] == [b"\x05", b"\x06", b"\x00", b"\x00", b"\x00"]
-    assert [queue.source(frame) for frame in (5, 6, 7, 10**6)] == [REAL, REAL, IDLE, IDLE]
+    assert [queue.source(frame) for frame in (5, 6, 7, 10**6)] == [REAL, REAL, GONE, GONE]
 
 
 def test_inputs_filled_in_are_marked() -> None:

@@ -18,7 +18,7 @@ from rollgym.client_sim.simulator import Kill, Partition, Pause, Scenario, Simul
 from rollgym.games.contract import Game
 from rollgym.games.limits import limited
 from rollgym.games.policies import Policy
-from rollgym.protocol.episode import Export, ExportError, check_export
+from rollgym.protocol.episode import Export, ExportError, RollbackEvent, check_export
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.parity import compare_episodes
 from tests.rollback.toy import Toy, ToyPolicy
@@ -285,11 +285,19 @@ def _own(plan: Plan, policy: ToyPolicy, export: Export) -> Iterator[str]:
         yield "record: rollbacks per frame are not those of the events"
     if (columns["times_simulated"] < 1).any() or (columns["mispredicted"] & ~columns["was_speculative"]).any():
         yield "record: a frame that was never simulated, or mispredicted without a prediction"
-    if (columns["times_simulated"] > 1 + again).any():
+    if (columns["times_simulated"] > 1 + again + _on_the_way(plan, own.rollbacks, frames)).any():
         yield "record: a frame simulated more often than rollbacks explain"
     if own.stats["rollbacks"] != len(own.rollbacks) or (own.tail is not None and export.header.status == "complete"):
         yield "record: statistics and events differ, or a complete episode has a tail"
     yield from _seen(policy.seen[export.header.episode], export, columns)
+
+
+def _on_the_way(plan: Plan, rollbacks: list[RollbackEvent], frames: int) -> np.ndarray:
+    """How often each frame can have been stepped at most to get from a sparse snapshot to a rollback's first frame."""
+    most = np.zeros(frames, dtype=np.int64)
+    for event in rollbacks:
+        most[max(0, event.to_frame - plan.save_every + 1) : event.to_frame] += 1
+    return most
 
 
 def _seen(seen: dict[int, bytes], export: Export, columns: dict[str, Any]) -> Iterator[str]:
