@@ -133,7 +133,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ending, "packets", packets)
 
 
-@mutation("11", "the last inputs of the dead are not handed on")
+@mutation("10", "the last inputs of the dead are not handed on")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Departures, "hand_on", lambda self, session, episode, now: iter(()))
 
