@@ -218,7 +218,7 @@ CLAIMS = {
     "end digest": "32 bytes | [content digest]",
     "end": f"of its export | {_size(End(0, 1, bytes(32)))}",
     "end-ack": f"own end | {_size(EndAck(0, 1))}",
-    "bye": f"4 error | {_size(Bye(0, 0))}",
+    "bye": f"5 dropped | {_size(Bye(0, 0))}",
     "digest": f"| `digest` | {len(content_digest(HEADER, tiny_canonical()))} bytes | of header",
     "blake3": f"BLAKE3, {len(content_digest(HEADER, tiny_canonical()))} bytes",
     "held": f"The relay holds the last {HELD} packets",
