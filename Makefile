@@ -13,7 +13,8 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # -qq: pip says nothing but errors.
-PIP_LOCKED := $(PIP) install -qq --require-hashes
+# The locks hold all that is needed; --no-deps, because overrides.txt leaves out what some packages ask for in vain.
+PIP_LOCKED := $(PIP) install -qq --require-hashes --no-deps
 
 # The two locks install into one environment, one after the other.
 .NOTPARALLEL:
@@ -114,7 +115,8 @@ $(PROJECT): $(MADE) pyproject.toml
 
 # Locks: universal (one file for all systems and Pythons), with hashes, without any address.
 LOCK := .venv-lock/bin/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade \
+	--override requirements/overrides.txt
 .venv-lock/bin/uv:
 	$(PYTHON) -m venv --clear .venv-lock
 	.venv-lock/bin/python -m pip --disable-pip-version-check install -qq uv

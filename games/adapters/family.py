@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.utils import seeding
 
 from rollgym.games.errors import GameError
 
@@ -73,7 +76,30 @@ class Resetting:
                 raise GameError("reset", f"a method that takes no {' and no '.join(missing)}", OLD_API)
 
     def __call__(self, env: Any, seed: int) -> Any:
-        return env.reset(seed=seed, **self._given)
+        with _seeded(seed):
+            return env.reset(seed=seed, **self._given)
+
+
+@contextlib.contextmanager
+def _seeded(episode: int) -> Iterator[None]:
+    """Generators that gymnasium is asked for without a seed get one that follows from the episode's.
+
+    Some environments make their spaces anew in a reset, and sample from them.
+    """
+    original, made = seeding.np_random, itertools.count()
+
+    def np_random(seed: int | None = None) -> tuple[np.random.Generator, int]:
+        return original(seed if seed is not None else _derived(episode, next(made)))
+
+    seeding.np_random = np_random
+    try:
+        yield
+    finally:
+        seeding.np_random = original
+
+
+def _derived(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
 def _takes(method: Callable[..., Any] | None, name: str) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from rollgym.games.adapters import shelf_builds
+from rollgym.games.adapters.shelf_builds import GAMES, LAYOUTS, LEVELS
 from rollgym.games.contract import Game
-from rollgym.games.errors import GameError
 from rollgym.games.parameters import Parameter, resolve
 
 
@@ -43,98 +43,6 @@ def _steps(default: int, low: int = 1) -> Parameter:
     return Parameter("max_steps", default, "frames after which the episode is truncated", low=low, high=1_000_000)
 
 
-def _slimevb(p: dict[str, Any]) -> Any:
-    from slime_volleyball.slimevolley_env import SlimeVolleyEnv
-
-    return SlimeVolleyEnv(config={"backend": "numpy", "max_steps": p["max_steps"]})
-
-
-def _lbforaging(p: dict[str, Any]) -> Any:
-    from lbforaging.foraging import ForagingEnv
-
-    return ForagingEnv(
-        players=p["players"],
-        min_player_level=1,
-        max_player_level=2,
-        min_food_level=1,
-        max_food_level=None,
-        field_size=(p["size"], p["size"]),
-        max_num_food=p["food"],
-        sight=p["size"],
-        max_episode_steps=p["max_steps"],
-        force_coop=p["mode"] == "coop",
-    )
-
-
-def _rware(p: dict[str, Any]) -> Any:
-    import gymnasium
-    import rware  # noqa: F401 - registers its ids
-
-    name = f"rware-{p['size']}-{p['players']}ag-v2"
-    return gymnasium.make(name, disable_env_checker=True, max_steps=p["max_steps"])
-
-
-def _simple_spread(p: dict[str, Any]) -> Any:
-    from mpe2 import simple_spread_v3
-
-    return simple_spread_v3.parallel_env(N=p["players"], max_cycles=p["max_steps"])
-
-
-def _simple_tag(p: dict[str, Any]) -> Any:
-    from mpe2 import simple_tag_v3
-
-    return simple_tag_v3.parallel_env(
-        num_good=p["good"],
-        num_adversaries=p["adversaries"],
-        num_obstacles=p["obstacles"],
-        max_cycles=p["max_steps"],
-    )
-
-
-def _kaz(p: dict[str, Any]) -> Any:
-    from pettingzoo.butterfly.knights_archers_zombies.knights_archers_zombies import parallel_env
-
-    return parallel_env(num_archers=p["archers"], num_knights=p["knights"], max_cycles=p["max_steps"])
-
-
-def _tictactoe(p: dict[str, Any]) -> Any:
-    from pettingzoo.classic.tictactoe.tictactoe import env
-
-    return env()
-
-
-def _connect_four(p: dict[str, Any]) -> Any:
-    from pettingzoo.classic.connect_four.connect_four import env
-
-    return env()
-
-
-def _hanabi(p: dict[str, Any]) -> Any:
-    from pettingzoo.classic.hanabi.hanabi import env
-
-    return env(colors=p["colors"], ranks=p["ranks"], players=2, hand_size=p["hand_size"])
-
-
-def _atari_pong(p: dict[str, Any]) -> Any:
-    from pettingzoo.atari.pong.pong import parallel_env
-
-    return parallel_env(obs_type=p["observation"], max_cycles=p["max_steps"], auto_rom_install_path=str(roms().parent))
-
-
-def roms() -> Path:
-    """The folder ``roms`` of ale-py, which ships them; multi_agent_ale_py only reads them."""
-    spec = find_spec("ale_py")
-    if spec is None or spec.origin is None:
-        raise GameError("game", "atari_pong", "ale-py to be installed: it ships the cartridges")
-    return Path(spec.origin).parent / "roms"
-
-
-def _robot(p: dict[str, Any]) -> Any:
-    from rollgym.games.adapters.mujoco_split import SplitRobot
-
-    return SplitRobot(p["robot"], p["max_steps"])
-
-
 _PLAYERS = Parameter("players", 2, "how many play", low=2, high=8)
 
 SHELF: dict[str, Shelved] = {
@@ -143,7 +51,7 @@ SHELF: dict[str, Shelved] = {
         "slimevb",
         ("slime_volleyball",),
         ("slimevb",),
-        _slimevb,
+        shelf_builds.slimevb,
         (_steps(3000),),
         50,
     ),
@@ -152,7 +60,7 @@ SHELF: dict[str, Shelved] = {
         "lbforaging",
         ("lbforaging",),
         ("lbforaging",),
-        _lbforaging,
+        shelf_builds.lbforaging,
         (
             _PLAYERS,
             Parameter("size", 8, "cells a side", low=5, high=50),
@@ -167,7 +75,7 @@ SHELF: dict[str, Shelved] = {
         "rware",
         ("rware",),
         ("rware",),
-        _rware,
+        shelf_builds.rware,
         (
             Parameter("players", 2, "how many play", low=2, high=16),
             Parameter("size", "tiny", "the warehouse", choices=("tiny", "small", "medium", "large")),
@@ -180,7 +88,7 @@ SHELF: dict[str, Shelved] = {
         "mpe2",
         ("mpe2",),
         ("mpe2",),
-        _simple_spread,
+        shelf_builds.simple_spread,
         (_PLAYERS, _steps(25)),
         10,
     ),
@@ -189,7 +97,7 @@ SHELF: dict[str, Shelved] = {
         "mpe2",
         ("mpe2",),
         ("mpe2",),
-        _simple_tag,
+        shelf_builds.simple_tag,
         (
             Parameter("good", 1, "runners", low=1, high=8),
             Parameter("adversaries", 1, "hunters", low=1, high=8),
@@ -203,7 +111,7 @@ SHELF: dict[str, Shelved] = {
         "butterfly",
         ("pettingzoo", "pygame"),
         ("pettingzoo", "pygame-ce"),
-        _kaz,
+        shelf_builds.kaz,
         (
             Parameter("archers", 1, "archers", low=1, high=4),
             Parameter("knights", 1, "knights", low=1, high=4),
@@ -217,20 +125,27 @@ SHELF: dict[str, Shelved] = {
         "classic",
         ("pettingzoo", "pygame"),
         ("pettingzoo",),
-        _tictactoe,
+        shelf_builds.tictactoe,
         (),
         2,
         wait=True,
     ),
     "connect_four": Shelved(
-        "four in a row, by turns", "classic", ("pettingzoo", "pygame"), ("pettingzoo",), _connect_four, (), 2, wait=True
+        "four in a row, by turns",
+        "classic",
+        ("pettingzoo", "pygame"),
+        ("pettingzoo",),
+        shelf_builds.connect_four,
+        (),
+        2,
+        wait=True,
     ),
     "hanabi": Shelved(
         "fireworks from cards that only the other sees, by turns (OpenSpiel)",
         "classic",
         ("pettingzoo", "pyspiel", "shimmy", "pygame"),
         ("pettingzoo", "open-spiel"),
-        _hanabi,
+        shelf_builds.hanabi,
         (
             Parameter("colors", 5, "colours", low=2, high=5),
             Parameter("ranks", 5, "ranks", low=2, high=5),
@@ -244,7 +159,7 @@ SHELF: dict[str, Shelved] = {
         "atari",
         ("pettingzoo", "multi_agent_ale_py", "ale_py", "pygame"),
         ("multi-agent-ale-py", "ale-py"),
-        _atari_pong,
+        shelf_builds.atari_pong,
         (
             Parameter("observation", "ram", "what is seen", choices=("ram", "rgb_image", "grayscale_image")),
             _steps(18_000),
@@ -256,12 +171,65 @@ SHELF: dict[str, Shelved] = {
         "mujoco",
         ("mujoco", "imageio"),
         ("mujoco", "gymnasium"),
-        _robot,
+        shelf_builds.robot,
         (
             Parameter("robot", "HalfCheetah-v5", "the body", choices=("HalfCheetah-v5", "Walker2d-v5")),
             _steps(1000),
         ),
         20,
+    ),
+    "overcooked_ai": Shelved(
+        "two cooks, the reference game of human-AI work (overcooked_ai)",
+        "overcooked_ai",
+        ("overcooked_ai_py", "gym", "pettingzoo"),
+        ("overcooked-ai",),
+        shelf_builds.overcooked_ai,
+        (
+            Parameter("layout", LAYOUTS[0], "the kitchen", choices=LAYOUTS),
+            _steps(400),
+        ),
+        10,
+        idle=4,
+    ),
+    "highway": Shelved(
+        "cars among others, on a highway or at an intersection (highway-env)",
+        "highway",
+        ("highway_env",),
+        ("highway-env",),
+        shelf_builds.highway,
+        (
+            Parameter("road", "highway", "where they drive", choices=("highway", "intersection")),
+            Parameter("cars", 2, "cars with a player", low=1, high=8),
+            Parameter("others", 8, "cars without", low=0, high=50),
+            _steps(150),
+        ),
+        5,
+    ),
+    "multigrid": Shelved(
+        "agents in a grid of rooms, doors and keys (multigrid)",
+        "multigrid",
+        ("multigrid", "numba"),
+        ("multigrid",),
+        shelf_builds.multigrid,
+        (
+            Parameter("level", "red_blue_doors", "the rooms", choices=tuple(LEVELS)),
+            _PLAYERS,
+            _steps(100),
+        ),
+        10,
+        idle=6,
+    ),
+    "openspiel": Shelved(
+        "games in which both move at once (OpenSpiel through shimmy)",
+        "openspiel",
+        ("pyspiel", "shimmy", "pettingzoo"),
+        ("open-spiel", "shimmy"),
+        shelf_builds.openspiel,
+        (
+            Parameter("game", "prisoners_dilemma", "which one", choices=tuple(GAMES)),
+            Parameter("moves", 20, "after how many it ends, if it has no length of its own", low=1, high=10_000),
+        ),
+        2,
     ),
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 import rollgym.games.adapters.natives  # noqa: F401 - teaches copiers about these libraries
 from rollgym.games.adapters.mujoco_split import SplitRobot, quietly_made
-from rollgym.games.adapters.shelf import roms
+from rollgym.games.adapters.shelf_builds import roms
 from rollgym.games.copying import Copier
 from rollgym.games.errors import GameError, Unsafe
 
