@@ -9,6 +9,7 @@ _DEFAULTS = {
     "tictactoe": "random_legal",
     "connect_four": "random_legal",
     "hanabi": "random_legal",
+    "openspiel": "random_legal",
 }
 
 

@@ -26,7 +26,8 @@ class LegalPolicy:
             raise GameError(
                 "policy",
                 "random_legal",
-                f"a policy for {seat.spec.id}; this one needs Discrete actions and an action_mask",
+                f"a policy for {seat.spec.id}; this one needs Discrete actions and an action_mask in the observation "
+                "(one in the infos is moved there by adapter={action_mask: true})",
             )
         self._seat = seat
         self._start = int(space.start)

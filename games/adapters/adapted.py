@@ -14,6 +14,7 @@ from rollgym.games.adapters.family import ABSENT, Family, Turn, is_environment
 from rollgym.games.adapters.fitting import blank, fitter, fresh, idle_action
 from rollgym.games.adapters.gymnasium_env import GymnasiumFamily
 from rollgym.games.adapters.infos import plain_info
+from rollgym.games.adapters.masks import Masks
 from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.adapters.parallel_env import ParallelFamily
 from rollgym.games.adapters.rewards import Rewards
@@ -67,9 +68,14 @@ class AdaptedGame(Game):
         self._family = family = _family_of(env, options)
         self.rounded: set[str] = set()
         """Observations that were float64 where their space says float32, and lost digits."""
+        self._masks: Masks | None = None
+        seen_spaces = family.observation_spaces
+        if options.action_mask:
+            self._masks = Masks(family.action_spaces, seen_spaces, options.wait)
+            seen_spaces = self._masks.spaces
         self._fit = [
             fitter(space, f"observation of {agent}", self.rounded)
-            for agent, space in zip(family.agents, family.observation_spaces, strict=True)
+            for agent, space in zip(family.agents, seen_spaces, strict=True)
         ]
         self._rewards = Rewards(family.agents, options.reward_weights)
         self._last_frame = options.max_frames
@@ -78,7 +84,7 @@ class AdaptedGame(Game):
             version=version,
             agents=family.agents,
             action_spaces=family.action_spaces,
-            observation_spaces=family.observation_spaces,
+            observation_spaces=seen_spaces,
             default_actions=_idle_actions(family, options.idle),
             fps=options.fps or fps_of(env),
             parameters=dict(parameters or {}),
@@ -98,7 +104,7 @@ class AdaptedGame(Game):
             if options.snapshot == "native" and self.state_method.name != "native":
                 raise GameError("adapter.snapshot", "native", "an environment with get_state() and set_state(state)")
         self._frame = 0
-        self._seen: tuple[Observation, ...] = tuple(blank(space) for space in family.observation_spaces)
+        self._seen: tuple[Observation, ...] = tuple(blank(space) for space in seen_spaces)
         self._terminated = self._truncated = (False,) * len(family.agents)
 
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
@@ -106,7 +112,7 @@ class AdaptedGame(Game):
         self.state_method.begin(seed)
         observations, infos = self._family.reset(environment_seed(seed) or self._zero)
         self._seen = tuple(blank(space) for space in self.spec.observation_spaces)
-        self._see(observations)
+        self._see(observations, infos)
         self._terminated = self._truncated = (False,) * len(self.spec.agents)
         self._frame = 0
         return tuple([plain_info(info, self.unrecorded) for info in infos])
@@ -114,7 +120,7 @@ class AdaptedGame(Game):
     def step(self, inputs: JointInput) -> Outcome:
         turn = self._family.step(list(map(_decode, self._decoded, self.spec.codecs, inputs)))
         self._frame += 1
-        self._see(turn.observations)
+        self._see(turn.observations, turn.infos)
         agents = self.spec.agents
         self._terminated = _flags("termination", agents, self._terminated, turn.terminated)
         self._truncated = _flags("truncation", agents, self._truncated, turn.truncated)
@@ -192,7 +198,9 @@ class AdaptedGame(Game):
         for joint in past.inputs():
             self.step(joint)
 
-    def _see(self, observations: Sequence[Any]) -> None:
+    def _see(self, observations: Sequence[Any], infos: Sequence[Any]) -> None:
+        if self._masks is not None:
+            observations = self._masks.seen(observations, infos)
         self._seen = tuple(
             [
                 old if new is ABSENT else fit(new)

@@ -32,6 +32,8 @@ class AdapterOptions:
     """What ``reset`` gets as its ``options``, in every episode. None: it gets none."""
     reward_weights: tuple[float, ...] | None = None
     """For rewards that are vectors: an agent's reward is the sum of its parts, each times its weight."""
+    action_mask: bool = False
+    """Observations get the ``action_mask`` of the infos: they become a mapping of it and ``observation``."""
     max_frames: int | None = None
     """After how many frames an episode is over at the latest, if the environment does not say so itself."""
 
@@ -39,8 +41,9 @@ class AdapterOptions:
         if self.snapshot not in SNAPSHOTS:
             raise GameError("adapter.snapshot", self.snapshot, "one of " + ", ".join(SNAPSHOTS))
         _check_integer("adapter.replay_limit", self.replay_limit, 1, 1_000_000)
-        if not isinstance(self.wait, bool):
-            raise GameError("adapter.wait", self.wait, "true or false")
+        for name in ("wait", "action_mask"):
+            if not isinstance(getattr(self, name), bool):
+                raise GameError(f"adapter.{name}", getattr(self, name), "true or false")
         if self.fps is not None:
             _check_integer("adapter.fps", self.fps, 1, 1000)
         if self.max_frames is not None:

@@ -32,6 +32,7 @@ class Shelved(NamedTuple):
     fps: int
     idle: Any = None
     wait: bool = False
+    action_mask: bool = False
 
     @property
     def installed(self) -> bool:
@@ -230,6 +231,7 @@ SHELF: dict[str, Shelved] = {
             Parameter("moves", 20, "after how many it ends, if it has no length of its own", low=1, high=10_000),
         ),
         2,
+        action_mask=True,
     ),
 }
 
@@ -247,5 +249,5 @@ def make_shelved(game_id: str, given: Mapping[str, Any]) -> Game:
         game_id=game_id,
         version="+".join([str(ADAPTER_VERSION), *(f"{name}-{version(name)}" for name in entry.distributions)]),
         parameters=parameters,
-        options=AdapterOptions(fps=entry.fps, idle=entry.idle, wait=entry.wait),
+        options=AdapterOptions(fps=entry.fps, idle=entry.idle, wait=entry.wait, action_mask=entry.action_mask),
     )

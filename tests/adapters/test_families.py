@@ -13,6 +13,7 @@ from rollgym.games.adapters.adapted import AdaptedGame, environment_seed
 from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.contract import Outcome
 from rollgym.games.errors import GameError, Unsafe
+from rollgym.games.policies import make_policy
 from rollgym.games.registry import make
 from tests.adapters.broken import HiddenCHandle, Sound, UnseededStart, WallTime
 from tests.adapters.toys import Leaving, Native, Together, Turns, wrapped
@@ -173,6 +174,51 @@ def test_a_turn_can_be_let_go_by() -> None:
         adapt(Leaving(), wait=True)
 
 
+class Masked(Turns):
+    """Says in the infos what is allowed, and nothing of it in the observations."""
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        return spaces.Box(0, 99, (2,), np.int64)
+
+    def observe(self, agent: str) -> Any:
+        return np.array([self.total[a] for a in "xy"])
+
+    def reset(self, seed: int | None = None, options: Any = None) -> None:
+        super().reset(seed)
+        self.infos[self.agent_selection] = {"action_mask": np.array([0, 1, 1])}
+
+    def step(self, action: Any) -> None:
+        super().step(action)
+        self.infos = {agent: {} for agent in self.agents}
+        if self.agents:
+            self.infos[self.agent_selection] = {"action_mask": np.array([0, 0, 1])}
+
+
+def test_masks_in_infos_are_seen_by_policies() -> None:
+    for wait in (False, True):
+        game = adapt(Masked(), action_mask=True, wait=wait)
+        bots = [make_policy("random_legal", game.spec, player, 5) for player in (0, 1)]
+        game.reset(1)
+        masks, moves = [], []
+        for frame in range(4):
+            seen = game.observe()
+            masks.append([part["action_mask"].tolist() for part in seen])
+            moves.append([int(bot.act(part, frame)) for bot, part in zip(bots, seen, strict=True)])
+            step(game, *moves[-1])
+        assert masks[:3] == [[[0, 1, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 1]], [[0, 0, 1], [0, 0, 0]]]
+        assert {move[frame % 2] for frame, move in enumerate(moves)} <= {1, 2}
+        assert [move[1 - frame % 2] for frame, move in enumerate(moves)] == [3 if wait else 0] * 4
+        snapshot = game.save()
+        step(game, 2, 2)
+        assert game.observe_at(snapshot)[0]["action_mask"].tolist() == [0, 0, 1]
+    with pytest.raises(GameError, match="no action_mask of their own"):
+        adapt(Turns(), action_mask=True)
+    with pytest.raises(GameError, match="Discrete actions"):
+        adapt(Leaving(), action_mask=True)
+    with pytest.raises(GameError, match=r"moved there by adapter=\{action_mask: true\}"):
+        make_policy("random_legal", adapt(Masked()).spec, 0, 5)
+
+
 # -- state -------------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +336,7 @@ def test_rendering_leaves_the_state_alone() -> None:
         ({"replay_limit": 0}, "adapter.replay_limit"),
         ({"fps": True}, "adapter.fps"),
         ({"wait": 1}, "adapter.wait"),
+        ({"action_mask": 0}, "adapter.action_mask"),
         ({"speed": 1}, "adapter.speed"),
         ([], "adapter"),
     ],

@@ -36,6 +36,7 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 """Parameters that make episodes short; the others are short as they are."""
 BY_TURNS = ("tictactoe", "connect_four", "hanabi")
+WITH_RULES = ("goofspiel", "oshi_zumo")
 
 
 def test_the_whole_shelf_is_installed() -> None:
@@ -73,7 +74,7 @@ def test_two_peers_hunt_with_npcs() -> None:
 
 
 def play(game_id: str, parameters: dict[str, Any], network: str, episodes: int = EPISODES) -> None:
-    name = "random_legal" if game_id in BY_TURNS else "random"
+    name = "random_legal" if game_id in BY_TURNS or parameters.get("game") in WITH_RULES else "random"
 
     def game() -> Game:
         return make(game_id, parameters)
