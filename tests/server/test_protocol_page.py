@@ -233,6 +233,7 @@ CLAIMS = {
     "grace": f"after the last episode), {intake.LEAVE_GRACE:g} s later,"
     f" {intake.LEAVE_GRACE:g} s after the server's `peer_left`",
     "forward": f"the missing inputs, every {_ms(FORWARD_INTERVAL)}",
+    "notice": f"tells it so, every {_ms(FORWARD_INTERVAL)}",
     "packets per tick": f"and up to {PACKETS_PER_TICK - 1} further packets",
     "smoothing": f"local += {SMOOTHING:g} * ((own current now - packet current) - local)"
     f" remote += {SMOOTHING:g} * (packet advantage / {ADVANTAGE_UNIT} - remote)",
