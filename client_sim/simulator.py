@@ -21,6 +21,10 @@ from rollgym.games.contract import Game
 from rollgym.games.policies import Policy
 from rollgym.protocol.episode import Export
 from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.packets import Hello, encode
+
+KEEP_ALIVE = 0.25
+"""Seconds between two hellos of a client whose game is at work."""
 
 EPOCH = 1_700_000_000.0
 """Unix seconds at virtual time 0: exports carry wall times, and these must not vary."""
@@ -83,6 +87,9 @@ class Scenario:
     """Seconds at which each player's peer comes up; 0 where not given."""
     notify_after: float | None = None
     """Seconds after which the others are told of a kill, as the server does; None: they have to notice."""
+    computing: Callable[[int], float] | None = None
+    """(player) -> seconds that its game has taken since this was last asked, which is after every poll of its peer. So
+    much later the peer's packets leave and it goes on; meanwhile its client says hello for it, as a real one does."""
     time_limit: float | None = None
     """Virtual seconds; None: derived from episodes, frame limit and fps, or an hour an episode without a limit."""
 
@@ -235,6 +242,8 @@ class Simulator:
             self._trace.update(b"%d<%d@%.9f" % (player, data[0], now))
             peer.receive(data[0], data[1:], now)
             self._reschedule(player, peer, now)
+        elif kind == _SEND:
+            self._transmit(player, data[0], data[1:], now)
         elif kind == _START:
             self._start(player, now)
         elif kind == _PAUSE:
@@ -288,18 +297,37 @@ class Simulator:
     def _poll(self, player: int, now: float) -> None:
         peer = self.peers[player]
         assert peer is not None
-        for destination, packet in peer.poll(now):
-            self._trace.update(b"%d>%d@%.9f" % (player, destination, now))
-            self._trace.update(packet)
-            if self.scenario.partitions and self._cut(player, now):
-                continue
-            for arrival in self._channels[player, destination].deliveries(now, len(packet)):
-                self._push(arrival, _PACKET, destination, bytes((player,)) + packet)
+        packets = peer.poll(now)
+        busy = self.scenario.computing(player) if self.scenario.computing is not None else 0.0
+        if busy:
+            self._work(player, now, busy, packets)
+        else:
+            for destination, packet in packets:
+                self._transmit(player, destination, packet, now)
         self._collect(player, peer)
         if peer.done:
             self._over = self._finished()
         else:
             self._reschedule(player, peer, now)
+
+    def _work(self, player: int, now: float, busy: float, packets: Sequence[tuple[int, bytes]]) -> None:
+        """The poll took ``busy`` seconds. Its packets leave then; until then there is only the word of its client."""
+        self._resume[player] = max(self._resume[player], now + busy)
+        others = [other for other in range(len(self.peers)) if other != player]
+        alive = encode(Hello(0, True))
+        for count in range(int(min(busy, self.scenario.settings.start_timeout) / KEEP_ALIVE)):
+            for other in others:
+                self._push(now + count * KEEP_ALIVE, _SEND, player, bytes((other,)) + alive)
+        for destination, packet in packets:
+            self._push(now + busy, _SEND, player, bytes((destination,)) + packet)
+
+    def _transmit(self, player: int, destination: int, packet: bytes, now: float) -> None:
+        self._trace.update(b"%d>%d@%.9f" % (player, destination, now))
+        self._trace.update(packet)
+        if self.scenario.partitions and self._cut(player, now):
+            return
+        for arrival in self._channels[player, destination].deliveries(now, len(packet)):
+            self._push(arrival, _PACKET, destination, bytes((player,)) + packet)
 
     def _cut(self, player: int, now: float) -> bool:
         return any(
@@ -321,7 +349,7 @@ class Simulator:
         result.exports.extend(exports)
 
 
-_START, _WAKE, _PACKET, _PAUSE, _KILL, _NOTIFY = range(6)
+_START, _WAKE, _PACKET, _PAUSE, _KILL, _NOTIFY, _SEND = range(7)
 
 
 def simulate(scenario: Scenario) -> SimulationResult:
