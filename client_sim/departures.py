@@ -113,6 +113,8 @@ class Departures:
                     self.status = link.leaves[2]
                     self.any_gone = True
                 link.gone = link.leaves[1]
+                # The others may have waited for this one, as we did.
+                self.waiting_since = now
                 self.flags = tuple([gone or player == link.player for player, gone in enumerate(self.flags)])
                 yield link
         awaited = [link.leaves[0] for link in self._links if link.leaves is not None and link.gone is None]
