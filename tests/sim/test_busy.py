@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -192,11 +192,15 @@ def hello_acknowledges(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "receive", receive)
 
 
-def everybody_is_blamed(patch: pytest.MonkeyPatch) -> None:
-    def slowest(self: Departures, session: Any) -> list[Link]:
-        return list(self._links)
+def others_have_waited_too_long_as_well(patch: pytest.MonkeyPatch) -> None:
+    original = Departures._leave
 
-    patch.setattr(Departures, "slowest", slowest)
+    def leave(self: Departures, now: float) -> Iterator[Link]:
+        since = self.waiting_since
+        yield from list(original(self, now))
+        self.waiting_since = since
+
+    patch.setattr(Departures, "_leave", leave)
 
 
 def no_excuse(patch: pytest.MonkeyPatch) -> None:
@@ -210,7 +214,7 @@ def no_excuse(patch: pytest.MonkeyPatch) -> None:
         (progress_has_the_bound_of_silence, lambda: test_a_call_of_8_s_ends_no_match("the first step", 2, 0, "end")),
         (hello_acknowledges, test_a_hello_is_life_in_every_phase_and_acknowledges_nothing),
         (
-            everybody_is_blamed,
+            others_have_waited_too_long_as_well,
             lambda: test_a_player_who_is_there_and_brings_nothing_on_is_gone_after_the_start_timeout(
                 "a step in the middle", 3
             ),
