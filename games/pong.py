@@ -52,7 +52,8 @@ FIELDS = (
 )
 _pack = struct.Struct("<2I10i").pack
 _xxh3 = xxhash.xxh3_64_intdigest
-_FOREVER = 1 << 62
+_LONGEST = 200_000
+# Frames, 55 minutes: two players who miss nothing would go on for ever.
 _DIRECTION = {b"\x00": 0, b"\x01": -1, b"\x02": 1}
 
 _QUIET = Outcome((0.0, 0.0), (False, False), (False, False), (NO_INFO, NO_INFO), False)
@@ -101,10 +102,11 @@ class Pong(Game):
             action_names=("stay", "up", "down"),
             fps=60,
             parameters=p,
+            max_frames=p["max_frames"] or _LONGEST,
         )
         self._observed = RowLayout(_observation_space(p))
         self._points: int = p["points"]
-        self._last_frame: int = p["max_frames"] or _FOREVER
+        self._last_frame: int = p["max_frames"] or _LONGEST
         self._half: int = p["paddle_height"] // 2
         self._radius: int = p["ball_size"] // 2
         self._ball_speed: int = p["ball_speed"]

@@ -24,6 +24,7 @@ from rollgym.games.description import Description, Driver, described_blocking
 from rollgym.games.errors import GameError
 from rollgym.games.policies import available_policies
 from rollgym.protocol.packets import MAX_PLAYERS
+from rollgym.server.feasible import find_problems
 from rollgym.server.settings import Experiment, ServerSettings
 from rollgym.yaml_source import KeyPath, YamlError, read_yaml
 
@@ -228,7 +229,7 @@ def read_config(path: Path) -> tuple[ExperimentFile, Description]:
         description = file.describe()
     except GameError as error:
         raise ConfigError(name, [_game_problem(error, file, lines)]) from error
-    problems = _check_bots(file, description, lines)
+    problems = _check_bots(file, description, lines) + _check_feasible(file, description, lines)
     if problems:
         raise ConfigError(name, problems)
     return file, description
@@ -340,6 +341,15 @@ def _check_bots(file: ExperimentFile, description: Description, lines: dict[KeyP
     return [
         Problem(lines.get(("bots", player)), f"bots.{player}", str(refusal.error()))
         for player, refusal in sorted(description.refused.items())
+    ]
+
+
+def _check_feasible(file: ExperimentFile, description: Description, lines: dict[KeyPath, int]) -> list[Problem]:
+    """Can what is configured be played, and recorded within the limits?"""
+    play = file.experiment.play.settings(description.fps)
+    return [
+        Problem(_line(lines, tuple(field.split("."))), field, message)
+        for field, message in find_problems(description, play, file.server.limits)
     ]
 
 

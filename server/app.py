@@ -20,6 +20,7 @@ from rollgym.server.catalogue import Catalogue
 from rollgym.server.control import Control, ControlServer
 from rollgym.server.database import refused_at_start
 from rollgym.server.errors import RefusedError, ServerError
+from rollgym.server.feasible import bounded, problems
 from rollgym.server.health import Parts, record_status
 from rollgym.server.ingest import Ingest
 from rollgym.server.judging import Judging
@@ -95,7 +96,7 @@ class Server:
             self.game,
             self.play,
             await self._series(),
-            max_frames=min(self.play.frame_limit or limits.episode_frames, limits.episode_frames),
+            max_frames=self.play.frame_limit or limits.episode_frames,
             catalogue=self.catalogue,
             judging=Judging(
                 store=self.store,
@@ -142,7 +143,17 @@ class Server:
         self.metrics.orphans.set(len(self.orphans))
         self.control.serve(self.reception, self.matches.finish)
 
+    async def check(self) -> None:
+        """Find out about the game. Raises :class:`ServerError` if it can not be played and recorded as configured."""
+        await self._describe()
+        play = self.settings.experiment.play.settings(self.description.fps)
+        found = problems(self.description, play, self.settings.limits)
+        if found:
+            raise ServerError("\n".join(found))
+
     async def _describe(self) -> None:
+        if hasattr(self, "description"):
+            return
         game = self.settings.experiment.game
         try:
             self.description = self._described or await described(
@@ -153,7 +164,8 @@ class Server:
         for warning in self.description.warnings:
             log.warning("game_warned", text=warning)
         self.game = self.description.game
-        self.play = self.settings.experiment.play.settings(self.description.fps)
+        play = self.settings.experiment.play.settings(self.description.fps)
+        self.play = bounded(play, self.settings.limits)
 
     @property
     def _name(self) -> tuple[str, str]:

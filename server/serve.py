@@ -44,6 +44,7 @@ async def serve(
     app = create_app(settings, description, once=once)
     server = app[SERVER]
     stop = stop or asyncio.Event()
+    await server.check()
     bound = bind(settings.host, settings.port)
     # The application drains its own work first (settings.grace); what is left then are stuck connections.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STUCK)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rollgym.games.contract import Game
 from rollgym.games.npc import NPCS
 from rollgym.games.registry import check_parameters, make
+from rollgym.protocol.episode import MAX_FRAMES
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.seeds import SEED_LIMIT
 
@@ -84,6 +85,15 @@ class Play(_Section):
     on_disconnect: Literal["end", "continue"] = _PLAY.on_disconnect
     on_desync: Literal["stop", "continue"] = _PLAY.on_desync
 
+    @model_validator(mode="after")
+    def _agree(self) -> Play:
+        if self.checksum_interval % self.save_every:
+            raise ValueError(
+                f"checksum_interval {self.checksum_interval}: expected a multiple of save_every ({self.save_every}), "
+                "because only states that are saved have a checksum"
+            )
+        return self
+
     def settings(self, game_fps: float) -> PlaySettings:
         """What is sent to the players."""
         values = self.model_dump()
@@ -131,12 +141,13 @@ class Limits(_Section):
     relay_buffer_bytes: int = Field(default=32_768, ge=2048, le=60_000)
     """Unsent bytes to one slow receiver; above that its packets are dropped. Below the transport's own high-water
     mark (64 KiB), so that a sender is never made to wait for another player."""
-    upload_bytes: int = Field(default=64 * MEBIBYTE, ge=1024)
-    """Size of an upload as it comes over the wire."""
-    export_bytes: int = Field(default=256 * MEBIBYTE, ge=1024)
+    upload_bytes: int = Field(default=257 * MEBIBYTE, ge=1024)
+    """Size of an upload as it comes over the wire. A little more than ``export_bytes``: encoding makes more of bytes
+    that can not be compressed."""
+    export_bytes: int = Field(default=256 * MEBIBYTE, ge=1024, le=1000 * MEBIBYTE)
     """Size of an upload after decompression."""
-    episode_frames: int = Field(default=200_000, ge=1)
-    """Frames of one episode: bounds the work of the replay audit."""
+    episode_frames: int = Field(default=200_000, ge=1, le=MAX_FRAMES)
+    """Frames of one episode: bounds the work of the replay audit. Longer ones are truncated here."""
     upload_seconds: float = Field(default=120.0, gt=0)
     """Time for the body of one upload."""
     uploads_at_once: int = Field(default=4, ge=1)

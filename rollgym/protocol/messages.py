@@ -68,6 +68,13 @@ class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     on_desync: Literal["stop", "continue"] = "stop"
     """What a peer does when states differ: end the match, or go on and mark the episode."""
 
+    def __post_init__(self) -> None:
+        if self.checksum_interval % self.save_every:
+            raise ValueError(
+                f"checksum_interval {self.checksum_interval}: expected a multiple of save_every ({self.save_every}), "
+                "because only states that are saved have a checksum"
+            )
+
     @property
     def silence(self) -> float:
         """Seconds that a player may be silent before he counts as gone. A seat is held for as long."""

@@ -137,6 +137,11 @@ def inputs_that_fit(players: int, width: int) -> int:
     return max(1, space * 8 // (8 * width + 1) - 1)
 
 
+def widest_input(players: int) -> int:
+    """Bytes of the widest input that a packet holds, in either kind of packet that carries one."""
+    return MAX_PACKET - max(_INPUTS[players].size, _HEAD.size + _FORWARD_BODY.size) - 1  # the byte: its idle flag
+
+
 def idle_bitmap(flags: Sequence[int]) -> bytes:
     """One bit per flag, lowest bit of the first byte first; empty if none is set."""
     bits = sum(1 << at for at, flag in enumerate(flags) if flag)

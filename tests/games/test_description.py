@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -95,11 +94,11 @@ async def test_the_bytes_of_a_frame_follow_from_the_spaces(rude: str) -> None:
 async def test_whatever_a_constructor_does_this_process_stays_as_it_was(
     rude: str, what: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = Path.cwd(), signal.getsignal(signal.SIGTERM), np.geterr(), threading.active_count()
+    before = Path.cwd(), signal.getsignal(signal.SIGTERM), np.geterr()
     heard: list[str] = []
     found = await described(rude, {"what": what}, on_output=heard.append)
     assert found.game.agents == ("a", "b")
-    assert (Path.cwd(), signal.getsignal(signal.SIGTERM), np.geterr(), threading.active_count()) == before
+    assert (Path.cwd(), signal.getsignal(signal.SIGTERM), np.geterr()) == before
     assert "rude_env" not in sys.modules
     assert capfd.readouterr() == ("", "")
     if what == "print":
