@@ -20,7 +20,7 @@ PIP_LOCKED := $(PIP) install -qq --require-hashes --no-deps
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install dev run test check example format bench soak lock image clean
+.PHONY: help install dev run test quick check example format bench soak lock image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ run: $(RUN) $(PROJECT) ## the main job: server and two peers, plays, stores a da
 
 test: dev ## run the tests (ARGS="-k name")
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+quick: dev ## the tests that take no time, and one short match: for the loop of an edit
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
 
 check: dev ## lint, formatting, types, import arrows
 	$(BIN)/ruff check .

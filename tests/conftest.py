@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.quick import PROFILE, leave_out
+
+_CALM = [HealthCheck.too_slow]
+
 # `ci` draws the same examples every time and has no deadline: two machines, or two runs, can not disagree.
-# `explore` draws new ones and more of them: HYPOTHESIS_PROFILE=explore.
-settings.register_profile(
-    "ci", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+# `quick` draws fewer. `explore` draws new ones and more of them: HYPOTHESIS_PROFILE=explore.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None, suppress_health_check=_CALM)
+settings.register_profile(PROFILE, settings.get_profile("ci"), max_examples=15)
+settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--quick``: without the tests that take most of the time (``tests/quick.py``)."""
+    parser.addoption("--quick", action="store_true", help="leave out what tests/quick.py names")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what ``--quick`` leaves out."""
+    if config.getoption("quick"):
+        leave_out(config, items)

@@ -1,0 +1,50 @@
+"""What ``make quick`` leaves out: the tests that take most of the time, by path.
+
+They start processes, play many matches or whole games, or build things. What is left is every unit and property test of
+every part, and one short match over real sockets. ``make test`` runs everything.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+PROFILE = "quick"
+"""Of hypothesis: few examples."""
+
+LEFT_OUT = (
+    # Processes of their own: started, killed, stopped, built.
+    "tests/e2e/",
+    "tests/server/test_serve.py",
+    # Many matches, and searches for what a mutation breaks.
+    "tests/record/test_fleet.py",
+    "tests/record/test_mutations.py",
+    "tests/rollback/test_mutations.py",
+    "tests/rollback/test_session_machine.py",
+    "tests/server/test_ingest_fuzz.py",
+    "tests/sim/",
+    # Whole games of others, and measurements.
+    "tests/adapters/test_conformance.py",
+    "tests/adapters/test_shelf_play.py",
+    "tests/benchmarks/",
+    "tests/games/test_conformance.py",
+    "tests/games/test_overcooked.py",
+)
+
+KEPT = (
+    "tests/e2e/test_client_and_server.py::test_two_clients_play_and_the_server_verifies_every_episode",
+    "tests/sim/test_link.py",
+    "tests/sim/test_pacing.py",
+)
+"""Of the above."""
+
+
+def is_left_out(nodeid: str) -> bool:
+    """Whether ``make quick`` leaves a test out."""
+    return nodeid.startswith(LEFT_OUT) and not nodeid.startswith(KEPT)
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what is left out."""
+    out = [item for item in items if is_left_out(item.nodeid)]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if not is_left_out(item.nodeid)]
