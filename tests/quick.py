@@ -13,24 +13,33 @@ PROFILE = "quick"
 
 LEFT_OUT = (
     # Processes of their own: started, killed, stopped, built.
+    "tests/check/",
     "tests/e2e/",
+    "tests/games/test_description.py",
     "tests/server/test_serve.py",
     # Many matches, and searches for what a mutation breaks.
+    "tests/record/test_boundary.py",
     "tests/record/test_fleet.py",
     "tests/record/test_mutations.py",
+    "tests/record/test_pause.py",
+    "tests/rollback/test_memory.py",
     "tests/rollback/test_mutations.py",
     "tests/rollback/test_session_machine.py",
     "tests/server/test_ingest_fuzz.py",
     "tests/sim/",
-    # Whole games of others, and measurements.
+    # Whole games and commands, and measurements.
     "tests/adapters/test_conformance.py",
     "tests/adapters/test_shelf_play.py",
     "tests/benchmarks/",
     "tests/games/test_conformance.py",
     "tests/games/test_overcooked.py",
+    "tests/games/test_policies.py",
+    "tests/rollgym/test_cli.py",
+    "tests/rollgym/test_playback.py",
 )
 
 KEPT = (
+    "tests/check/test_check.py::test_a_sound_environment_passes_everything",
     "tests/e2e/test_client_and_server.py::test_two_clients_play_and_the_server_verifies_every_episode",
     "tests/sim/test_link.py",
     "tests/sim/test_pacing.py",

@@ -7,7 +7,7 @@ const HEAD = 7
 const INPUT_HEAD = 48
 const NO_ECHO = 65535
 
-export const BYE = { finished: 0, left: 1, desync: 2, timeout: 3, error: 4 }
+export const BYE = { finished: 0, left: 1, desync: 2, timeout: 3, error: 4, dropped: 5 }
 
 function begin(size, type, episode) {
   const bytes = Buffer.alloc(size)
@@ -97,7 +97,7 @@ export function decode(bytes) {
     case 4:
       return bytes.length === 11 ? { type: 'end-ack', episode, frames: bytes.readUInt32LE(7) } : null
     case 5:
-      return bytes.length === 8 && bytes[7] <= 4 ? { type: 'bye', episode, reason: bytes[7] } : null
+      return bytes.length === 8 && bytes[7] <= 5 ? { type: 'bye', episode, reason: bytes[7] } : null
     default:
       return null // a forward is for three and more players
   }
