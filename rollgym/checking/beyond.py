@@ -13,7 +13,7 @@ from rollgym.checking.trace import Trace
 from rollgym.games.contract import Game
 from rollgym.protocol.messages import PlaySettings
 
-SLOW = 1.0
+SLOW = 2.0
 """Seconds from which on a call is worth a word."""
 
 MANY_OBJECTS = 1000
