@@ -246,7 +246,12 @@ class Ingest:
             if before.body_hash == checked.body_hash:
                 await self._revive_if_forgotten(expected)
                 return "same"
-            await self._catalogue.add_conflict(match, episode, player, checked.body_hash, checked.bytes, time.time())
+            try:
+                await self._catalogue.add_conflict(
+                    match, episode, player, checked.body_hash, checked.bytes, time.time()
+                )
+            except sqlite3.Error as error:  # the answer is the same: another attempt would be another conflict
+                log.error("conflict_not_recorded", match=match, episode=episode, player=player, error=str(error))
             log.warning(
                 "upload_conflict",
                 match=match,
