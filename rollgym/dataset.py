@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rollgym.games.codec import CodecError, codec_for
 from rollgym.games.errors import GameError
-from rollgym.protocol.episode import Canonical, Column, ExportError, Header, Own
+from rollgym.protocol.episode import Canonical, Column, ExportError, Header, Own, Status
 from rollgym.protocol.parquet import EpisodeFileError, read_episode
 from rollgym.protocol.values import ValueFormatError, unpack_value
 from rollgym.provenance import provenance
@@ -108,24 +108,28 @@ def load(
     verdict: str | Collection[str] | None = None,
     condition: str | Collection[str] | None = None,
     experiment: str | Collection[str] | None = None,
+    status: str | Collection[str] | None = None,
 ) -> Iterator[Episode]:
     """The episodes at ``path``, one at a time, in order of their names.
 
     ``path`` is a data folder (its dataset is read), any other folder (all episode files below it), or one file. Files
     of a peer's own part are passed over. The filters take one value or several, and look at metadata only: what is
-    not wanted is not read. Files of peers say nothing of verdict, condition and experiment.
+    not wanted is not read. Files of peers say nothing of verdict, condition and experiment. ``status`` tells whole
+    episodes (``complete``) from prefixes, among those of verdict ``single`` too.
 
-    Raises ``ValueError`` for a verdict that there is not, ``FileNotFoundError`` if there is no such path or no file of
-    an episode there, and :class:`~rollgym.protocol.parquet.EpisodeFileError`, which names the file, for one that can
-    not be
-    read.
+    Raises ``ValueError`` for a verdict or a status that there is not, ``FileNotFoundError`` if there is no such path or
+    no file of an episode there, and :class:`~rollgym.protocol.parquet.EpisodeFileError`, which names the file, for one
+    that can not be read.
     """
     for name in one_or_more(verdict) or ():
         if name not in VERDICTS:
             raise ValueError(f"verdict {name!r}: expected one or several of {', '.join(VERDICTS)}")
+    for name in one_or_more(status) or ():
+        if name not in get_args(Status):
+            raise ValueError(f"status {name!r}: expected one or several of {', '.join(get_args(Status))}")
     if not parquet_files(path):
         raise FileNotFoundError(f"{path}: no episodes in it")
-    wanted = Wanted(one_or_more(match), one_or_more(verdict), one_or_more(condition), one_or_more(experiment))
+    wanted = Wanted(*map(one_or_more, (match, verdict, condition, experiment, status)))
     return load_sources(sources(path, wanted))
 
 

@@ -48,11 +48,12 @@ class Wanted:
     verdict: Collection[str] | None = None
     condition: Collection[str] | None = None
     experiment: Collection[str] | None = None
+    status: Collection[str] | None = None
 
     def takes(self, layout: Layout) -> bool:
         """Whether a file of this metadata is wanted. What a file does not say is never wanted."""
-        said = {"match": layout.header.match, **layout.extra}
-        for name in ("match", "verdict", "condition", "experiment"):
+        said = {**layout.extra, "match": layout.header.match, "status": layout.header.status}
+        for name in ("match", "verdict", "condition", "experiment", "status"):
             values = getattr(self, name)
             if values is not None and said.get(name) not in values:
                 return False

@@ -10,6 +10,7 @@ import typer
 
 from rollgym.commands.exits import refuse
 from rollgym.commands.output import say
+from rollgym.commands.selected import not_in_the_dataset
 
 if TYPE_CHECKING:
     from rollgym.export.plan import Plan
@@ -73,6 +74,7 @@ def export(
         refuse(str(error))
     except OSError as error:
         refuse(f"--out {out} can not be written: {error.strerror or error}")
+    counted, lines = not_in_the_dataset(data)
     report = {
         "format": str(form),
         "out": str(out),
@@ -80,6 +82,7 @@ def export(
         "frames": sum(source.layout.header.frames for source in found.wanted),
         "left_out": dict(sorted(found.left_out.items())),
         **report,
+        "catalogue": counted,
     }
     if as_json:
         from rollgym.commands.json_output import print_json
@@ -87,6 +90,8 @@ def export(
         print_json(report)
     else:
         _say(report)
+        for line in lines:
+            say(line)
 
 
 def _write(found: Plan, form: Format, out: Path, observations: bool) -> dict[str, Any]:

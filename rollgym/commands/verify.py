@@ -10,6 +10,7 @@ import typer
 
 from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
 from rollgym.commands.output import say
+from rollgym.commands.selected import not_in_the_dataset
 
 
 def verify(
@@ -59,6 +60,7 @@ def verify(
     skipped = [result for result in results if not result.checked]
     checked = len(results) - len(skipped)
     frames = sum(result.frames for result in results if result.checked)
+    counted, lines = not_in_the_dataset(data)
     if as_json:
         print_json(
             {
@@ -67,6 +69,7 @@ def verify(
                 "failed": len(failed),
                 "not_checked": len(skipped),
                 "files": msgspec.to_builtins(results),
+                "catalogue": counted,
             }
         )
     else:
@@ -82,6 +85,8 @@ def verify(
         if skipped:
             said.append(f"{len(skipped)} not checked")
         say(f"{', '.join(said)} ({frames} frames)")
+        for line in lines:
+            say(line)
     if failed:
         raise typer.Exit(DIFFERENT)
     if skipped:

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from rollgym.cli import app
 from rollgym.client_sim.spool import Spool, pack
 from rollgym.commands.run import _tick
+from rollgym.server.settings import Limits
 from rollgym.uploads import remove_empty, upload_left, waiting_in
-from tests.server.clients import make_settings, pair, running
+from tests.server.clients import make_settings, pair, running, until
 from tests.server.exports import make_export
 
 
@@ -30,6 +31,35 @@ async def test_left_uploads_reach_the_server_where_it_is_now(tmp_path: Path) -> 
         assert waiting_in(place) == 0
         assert (await one.verdict()).verdict == "verified"
         assert await upload_left(place, server.url) == (0, [], 0)
+
+
+@pytest.mark.parametrize("limits", [{"episode_frames": 39}, {"upload_bytes": 1024}, {"export_bytes": 1024}])
+async def test_what_was_refused_for_a_limit_is_taken_after_it_was_raised(
+    tmp_path: Path, limits: dict[str, int]
+) -> None:
+    data, place = tmp_path / "data", tmp_path / "spool"
+    async with (
+        running(make_settings(data, limits=Limits(free_bytes=0, **limits))) as server,
+        pair(server.url) as (
+            (_, a),
+            (_, b),
+        ),
+    ):
+        for start in (a, b):
+            path = start.upload.replace("{match}", start.match).replace("{episode}", "0")
+            Spool(place).put(*pack(make_export(start), server.url + path, start.ticket))
+        for _ in range(2):  # it may be tried as often as one likes
+            stored, refused, waiting = await upload_left(place, server.url)
+            assert (stored, len(refused), waiting) == (0, 2, 0)
+            assert len(Spool(place).refused()) == 2
+        assert {row.times for row in await server.server.catalogue.refusals()} == {2}
+    async with running(make_settings(data)) as server:
+        assert await upload_left(place, server.url) == (2, [], 0)
+        await until(lambda: server.server.matches.get(a.match) is None)
+        row = await server.server.catalogue.verdict(a.match, 0)
+        assert row is not None
+        assert row.verdict == "verified"
+    assert Spool(place).refused() == []
 
 
 async def test_a_wrong_ticket_stays(tmp_path: Path) -> None:
