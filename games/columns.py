@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rollgym.games.contract import GameSpec, JointInput, Observation, Outcome
 from rollgym.games.errors import GameError
+from rollgym.games.exact import exact
 from rollgym.games.rows import RowLayout, RowObservation
 from rollgym.games.spaces import Leaf, flattener, leaves
 from rollgym.protocol.episode import INPUT_NPC, Canonical, Column, Info
@@ -145,9 +146,9 @@ class CanonicalBuilder:
         """The first ``rows`` kept rows as columns. Of ``reset`` there is no joint input and no outcome."""
         outcomes, inputs = self._outcomes[:rows], self._inputs[:rows]
         columns = {
-            "rewards": self._per_agent([o.rewards for o in outcomes], np.float64),
-            "terminations": self._per_agent([o.terminated for o in outcomes], np.bool_),
-            "truncations": self._per_agent([o.truncated for o in outcomes], np.bool_),
+            "rewards": self._per_agent("rewards", [o.rewards for o in outcomes], float),
+            "terminations": self._per_agent("terminations", [o.terminated for o in outcomes], bool),
+            "truncations": self._per_agent("truncations", [o.truncated for o in outcomes], bool),
             "input_source": self._input_source(self._sources[:rows]),
             "state_digest": Column.of(np.array(self._digests[:rows], dtype=np.uint64)),
         }
@@ -168,8 +169,13 @@ class CanonicalBuilder:
         values[:, spec.seats] = np.array(sources, dtype=np.uint8).reshape(rows, spec.players)
         return Column.of(values)
 
-    def _per_agent(self, values: list[tuple[Any, ...]], dtype: type) -> Column:
-        return Column.of(np.array(values, dtype=dtype).reshape(len(values), len(self._spec.agents)))
+    def _per_agent(self, name: str, rows: list[tuple[Any, ...]], kind: type) -> Column:
+        """What is not of the kind already is, if it is the same number: an integer for a reward, 0 and 1 for a flag."""
+        shape = (len(rows), len(self._spec.agents))
+        values = [value for row in rows for value in row]
+        if len(values) == shape[0] * shape[1] and all([type(value) is kind for value in values]):
+            return Column.of(np.array(values, dtype=kind).reshape(shape))
+        return Column.of(exact(name, rows, np.dtype(kind), shape).values)
 
     def _entries_of(self, rows: int) -> list[Info]:
         entries: list[Info] = []
