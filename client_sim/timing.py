@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
 from rollgym.games.policies import Policy
+from rollgym.games.wrapper import GameWrapper
 
 T = TypeVar("T")
 
@@ -42,12 +43,11 @@ class Stopwatch:
                 self.seconds += time.perf_counter() - began
 
 
-class TimedGame(Game):
+class TimedGame(GameWrapper):
     """A game whose every call is timed."""
 
     def __init__(self, game: Game, watch: Stopwatch) -> None:
-        self.game = game
-        self.spec = game.spec
+        super().__init__(game)
         self._run = watch.run
 
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
@@ -73,12 +73,6 @@ class TimedGame(Game):
 
     def observe_at(self, snapshot: Any) -> tuple[Observation, ...]:
         return self._run(self.game.observe_at, snapshot)
-
-    def state_fields(self, snapshot: Any) -> Mapping[str, Any]:
-        return self.game.state_fields(snapshot)
-
-    def close(self) -> None:
-        self.game.close()
 
 
 class TimedPolicy:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rollgym.games.contract import Game, JointInput, Observation, Outcome
+from rollgym.games.contract import Game, JointInput, Outcome
+from rollgym.games.wrapper import GameWrapper
 
 
 def limited(game: Game, frame_limit: int | None) -> Game:
@@ -16,15 +14,14 @@ def limited(game: Game, frame_limit: int | None) -> Game:
     return game if frame_limit is None else FrameLimit(game, frame_limit)
 
 
-class FrameLimit(Game):
+class FrameLimit(GameWrapper):
     """Truncates after ``limit`` frames. The frame counter is part of the state, so rollbacks restore it."""
 
     def __init__(self, game: Game, limit: int) -> None:
         if limit < 1:
             raise ValueError(f"frame limit {limit}: expected at least 1")
-        self.game = game
+        super().__init__(game)
         self.limit = limit
-        self.spec = game.spec
         self._frame = 0
 
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
@@ -39,6 +36,9 @@ class FrameLimit(Game):
         truncated = tuple(not over for over in outcome.terminated)
         return outcome._replace(truncated=truncated, terminal=True)
 
+    def inner(self, snapshot: Any) -> Any:
+        return snapshot[1]
+
     def save(self) -> Any:
         return (self._frame, self.game.save())
 
@@ -51,18 +51,3 @@ class FrameLimit(Game):
 
     def state_fields(self, snapshot: Any) -> Mapping[str, Any]:
         return {"frame_limit.frame": snapshot[0], **self.game.state_fields(snapshot[1])}
-
-    def observe(self) -> tuple[Observation, ...]:
-        return self.game.observe()
-
-    def observe_at(self, snapshot: Any) -> tuple[Observation, ...]:
-        return self.game.observe_at(snapshot[1])
-
-    def render(self) -> NDArray[np.uint8] | None:
-        return self.game.render()
-
-    def render_text(self) -> str | None:
-        return self.game.render_text()
-
-    def close(self) -> None:
-        self.game.close()

@@ -10,16 +10,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rollgym.games.codec import Codec, CodecError
 from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
 from rollgym.games.errors import GameError
 from rollgym.games.policies import NEEDS_FILE, Policy, RecurrentPolicy, make_policy, policy_parameters
+from rollgym.games.wrapper import GameWrapper
 
 NPCS = "npcs"
 """The parameter of every game under which its NPCs stand: agent to policy, parameters and seed. So they are part of the
@@ -117,12 +115,12 @@ def _recurrent(policy: Any) -> RecurrentPolicy | None:
     return policy if hasattr(policy, "memory") else None
 
 
-class NpcGame(Game):
+class NpcGame(GameWrapper):
     """A game and its NPCs as one game. Made by :func:`with_npcs`."""
 
     def __init__(self, game: Game, npcs: Mapping[str, Npc]) -> None:
         """``npcs`` in agent order."""
-        self.game = game
+        super().__init__(game)
         spec = game.spec
         self._drivers = tuple(_Driver(spec, name, npc) for name, npc in npcs.items())
         self._driven = tuple(driver.agent for driver in self._drivers)
@@ -155,6 +153,9 @@ class NpcGame(Game):
         outcome = self.game.step(tuple([all_actions[at] for at in self._order]))
         self._frame = frame + 1
         return outcome._replace(npc_actions=actions)
+
+    def inner(self, snapshot: Any) -> Any:
+        return snapshot[0]
 
     def save(self) -> Any:
         return self.game.save(), self._frame, self._seed, tuple([policy.memory() for policy in self._recurrent])
@@ -190,21 +191,3 @@ class NpcGame(Game):
             **{f"npcs.{name}.memory": memory.hex() for name, memory in remembered},
             **self.game.state_fields(inner),
         }
-
-    def observe(self) -> tuple[Observation, ...]:
-        return self.game.observe()
-
-    def observe_agents(self, agents: Sequence[int]) -> tuple[Observation, ...]:
-        return self.game.observe_agents(agents)
-
-    def observe_at(self, snapshot: Any) -> tuple[Observation, ...]:
-        return self.game.observe_at(snapshot[0])
-
-    def render(self) -> NDArray[np.uint8] | None:
-        return self.game.render()
-
-    def render_text(self) -> str | None:
-        return self.game.render_text()
-
-    def close(self) -> None:
-        self.game.close()
