@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollgym.games.adapters.adapted import AdaptedGame
 from rollgym.games.adapters.infos import plain_info, shared_out
 from rollgym.games.errors import GameError
 from rollgym.protocol.values import pack_value, unpack_value
+from tests.adapters.broken import Sound
 
 KEYS = ("ada", 1)
 NAMES = ("ada", "1")
@@ -62,6 +64,38 @@ def shares(info: Any) -> tuple[list[Any], set[str]]:
 )
 def test_infos_are_shared_out(info: Any, ada: Any, one: Any) -> None:
     assert shares(info) == ([ada, one], set())
+
+
+class Scored(Sound):
+    """Rewards and an info of the same name."""
+
+    def __init__(self, form: Any) -> None:
+        super().__init__()
+        self.form = form
+
+    def step(self, action: Any) -> Any:
+        seen, _, *rest, _ = super().step(action)
+        return seen, 0.5, *rest, {"rewards": self.form}
+
+
+def test_components_of_a_reward_are_an_info() -> None:
+    forms: list[Any] = [
+        {"goal": 1.0, "time": -0.1},
+        [1.0, 2.0],
+        3.0,
+        {"left": 1.0},
+        {"left": 1.0, "right": 2.0, "x": 3.0},
+    ]
+    for form in forms:
+        game = AdaptedGame(Scored(form), game_id="scored", version="1")
+        game.reset(1)
+        outcome = game.step((b"\0", b"\0"))
+        assert outcome.rewards == (0.5, 0.5)
+        assert outcome.infos[0] == {"rewards": form}
+    game = AdaptedGame(Scored({"left": 1.0, "right": 2.0}), game_id="scored", version="1")
+    game.reset(1)
+    outcome = game.step((b"\0", b"\0"))
+    assert (outcome.rewards, outcome.infos) == ((1.0, 2.0), ({}, {}))
 
 
 def test_what_an_agents_own_hides_is_named() -> None:

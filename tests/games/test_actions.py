@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rollgym.games.adapters.fitting import idle_action
@@ -29,6 +29,7 @@ def test_defaults_and_draws_are_members_and_coded_exactly(space: spaces.Space[An
 
 
 @given(boxes())
+@example(spaces.Box(np.finfo(np.float64).min, np.finfo(np.float64).max, (2,), np.float64))
 def test_draws_differ_where_they_can(space: spaces.Box) -> None:
     draw = sampler(space)
     drawn = {draw(Draws(7, 1, 0, moment)).tobytes() for moment in range(40)}
