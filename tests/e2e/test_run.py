@@ -20,8 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
 
 import rollgym
+from rollgym.cli import app
 from rollgym.configs import builtin_config
 from tests.patience import PATIENCE
 
@@ -34,6 +36,12 @@ def _rollgym(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
+
+
+def _offline(*arguments: object, cwd: Path) -> Result:
+    """A command that needs no process of its own, run in this one."""
+    with contextlib.chdir(cwd):
+        return CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "100"})
 
 
 def _alive(marker: str) -> list[int]:
@@ -95,8 +103,8 @@ def test_both_peers_exports_are_identical(played: tuple[Path, dict[str, Any]]) -
     folder, summary = played
     assert len(summary["exports"]) == 2
     for first, second in summary["exports"]:
-        done = _rollgym("compare", first, second, cwd=folder)
-        assert (done.returncode, done.stdout.splitlines()[0][:21]) == (0, "identical: 240 frames")
+        done = _offline("compare", first, second, cwd=folder)
+        assert (done.exit_code, done.stdout.splitlines()[0][:21]) == (0, "identical: 240 frames")
 
 
 def test_one_altered_value_is_found_and_named(played: tuple[Path, dict[str, Any]]) -> None:
@@ -108,14 +116,14 @@ def test_one_altered_value_is_found_and_named(played: tuple[Path, dict[str, Any]
     place = table.schema.get_field_index("rewards")
     altered = table.set_column(place, table.schema.field(place), pa.array(rewards, table.schema.field(place).type))
     pq.write_table(altered, folder / "altered.parquet")
-    done = _rollgym("compare", first, "altered.parquet", cwd=folder)
-    assert done.returncode == 1
+    done = _offline("compare", first, "altered.parquet", cwd=folder)
+    assert done.exit_code == 1
     assert "first difference: frame 77, rewards[1]: " in done.stdout
     assert "rewards: 1 differing row\n" in done.stdout
-    found = json.loads(_rollgym("compare", first, "altered.parquet", "--json", cwd=folder).stdout)
+    found = json.loads(_offline("compare", first, "altered.parquet", "--json", cwd=folder).stdout)
     assert (found["identical"], found["difference"]["frame"], found["difference"]["field"]) == (False, 77, "rewards")
-    done = _rollgym("verify", "altered.parquet", cwd=folder)
-    assert done.returncode == 1
+    done = _offline("verify", "altered.parquet", cwd=folder)
+    assert done.exit_code == 1
     assert "altered.parquet: replay differs: frame 77, rewards" in done.stdout
 
 
@@ -132,8 +140,8 @@ def test_every_kept_file_says_where_it_comes_from(played: tuple[Path, dict[str, 
 
 def test_the_dataset_verifies(played: tuple[Path, dict[str, Any]]) -> None:
     folder, summary = played
-    done = _rollgym("verify", "data", "--json", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = _offline("verify", "data", "--json", cwd=folder)
+    assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert (found["episodes"], found["frames"], found["failed"]) == (2, 480, 0)
     assert all(item["path"].startswith(summary["dataset"]) for item in found["files"])
@@ -190,7 +198,11 @@ class _Running:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[_Running]:
-    yield from _watched(_Running(tmp_path))
+    """Two episodes, the second of which is far from over when the first one is verified."""
+    config = yaml.safe_load(builtin_config("ci").read_text())
+    config["experiment"]["play"].update(frame_limit=120)
+    (tmp_path / "short.yaml").write_text(yaml.safe_dump(config))
+    yield from _watched(_Running(tmp_path, "short.yaml"))
 
 
 @pytest.fixture
@@ -220,8 +232,8 @@ def test_ctrl_c_ends_everything_and_leaves_a_consistent_dataset(running: _Runnin
     assert "interrupted" in text
     for episode in rollgym.load(tmp_path / "data"):
         assert f"episode {episode.number + 1}   {episode.frames:6} frames   {episode.verdict}" in text
-    done = _rollgym("verify", tmp_path / "data", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
+    done = _offline("verify", tmp_path / "data", "--json", cwd=tmp_path)
+    assert done.exit_code == 0, done.stdout
     assert json.loads(done.stdout)["episodes"] >= 1
     assert list((tmp_path / "data" / "tmp").iterdir()) == []
 

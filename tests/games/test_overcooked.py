@@ -39,7 +39,7 @@ def encoded(joint: tuple[int, int]) -> JointInput:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_plays_as_the_bare_environment(layout: str) -> None:
-    steps = 1000 if layout == "cramped_room" else 250
+    steps = 500 if layout == "cramped_room" else 150
     game = Overcooked(layout=layout, max_steps=steps)
     bare = cogrid_registry.make(LAYOUTS[layout])
     bare.max_steps = steps
