@@ -82,6 +82,21 @@ class Description(Struct, frozen=True):
     refused: dict[int, Refusal] = {}
     """Per seat: why its policy can not play the game, of the policies that were asked about."""
 
+    @classmethod
+    def of(
+        cls, spec: GameSpec, warnings: tuple[str, ...] = (), refused: Mapping[int, Refusal] | None = None
+    ) -> Description:
+        """What is known of a game that has been made."""
+        return cls(
+            identity(spec),
+            spec.fps,
+            tuple(codec.width for codec in spec.input_codecs),
+            tuple(_bytes_of(space) for space in spec.observation_spaces),
+            spec.max_frames,
+            warnings,
+            dict(refused or {}),
+        )
+
     @property
     def players(self) -> int:
         """How many players the game seats."""
@@ -118,15 +133,8 @@ def describe(game_id: str, parameters: Mapping[str, Any] | None = None, drivers:
             refused = _refused(spec, drivers)
         finally:
             game.close()
-    return Description(
-        identity(spec),
-        spec.fps,
-        tuple(codec.width for codec in spec.input_codecs),
-        tuple(_bytes_of(space) for space in spec.observation_spaces),
-        spec.max_frames,
-        tuple(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught)),
-        refused,
-    )
+    spoken = tuple(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
+    return Description.of(spec, spoken, refused)
 
 
 def _refused(spec: GameSpec, drivers: Sequence[Driver]) -> dict[int, Refusal]:

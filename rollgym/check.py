@@ -141,7 +141,7 @@ class _Checker:
             pass
         except Exception as error:  # noqa: BLE001 - the code of users may raise anything
             self._raised(error)
-        self.findings += beyond.found(game, self._evidence, traces, self._watch, self._draws)
+        self.findings += beyond.found(game, self._evidence, traces, self._watch, self._draws, rate)
         spec = game.spec
         said = verdict(self.checks, self.findings)
         return Report(

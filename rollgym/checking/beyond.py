@@ -11,7 +11,10 @@ from rollgym.checking.surroundings import looks
 from rollgym.checking.timing import Stopwatch
 from rollgym.checking.trace import Trace
 from rollgym.games.contract import Game
+from rollgym.games.description import Description
 from rollgym.protocol.messages import PlaySettings
+from rollgym.server.feasible import Problem, find_problems
+from rollgym.server.settings import Limits
 
 SLOW = 2.0
 """Seconds from which on a call is worth a word."""
@@ -20,13 +23,13 @@ MANY_OBJECTS = 1000
 
 
 def found(
-    game: Game, evidence: Evidence, traces: Sequence[Trace], watch: Stopwatch, draws: Sequence[str]
+    game: Game, evidence: Evidence, traces: Sequence[Trace], watch: Stopwatch, draws: Sequence[str], fps: float
 ) -> list[Finding]:
-    """All of it, for a game of which ``traces`` were recorded."""
+    """All of it, for a game of which ``traces`` were recorded and that is to be played at ``fps``."""
     return [
         *_saved(evidence, draws),
         *_recorded(evidence),
-        *_without_end(game, traces),
+        *_played(game, traces, fps),
         *slow(watch),
     ]
 
@@ -78,12 +81,27 @@ def _recorded(evidence: Evidence) -> list[Finding]:
     return findings
 
 
-def _without_end(game: Game, traces: Sequence[Trace]) -> list[Finding]:
-    if game.spec.max_frames is not None or not traces or any(trace.ended for trace in traces):
-        return []
-    longest = max(len(trace.inputs) for trace in traces)
-    text = f"no episode ended within {longest} frames, and the game declares no end"
-    return [Finding("no_end", "needs", text, "set play.frame_limit (--frame-limit), unless players always end it")]
+def _played(game: Game, traces: Sequence[Trace], fps: float) -> list[Finding]:
+    """What ``run`` and ``serve`` would refuse before the first frame, with the default settings and limits."""
+    frames = sum(len(trace.inputs) for trace in traces)
+    ended = any(trace.ended for trace in traces)
+    # Of a game that ends and does not say when, nobody knows how many infos an episode has at most.
+    counted = not ended or game.spec.max_frames is not None
+    infos = sum(trace.infos for trace in traces) / max(1, frames) if counted else 0.0
+    play = PlaySettings(fps=fps)
+    found = find_problems(Description.of(game.spec), play, Limits(), infos_per_frame=infos)
+    findings = [_refused(problem) for problem in found]
+    if not found and frames and game.spec.max_frames is None and not ended:
+        longest = max(len(trace.inputs) for trace in traces)
+        text = f"no episode ended within {longest} frames, and the game declares no end"
+        findings.append(Finding("no_end", "needs", text, "set play.frame_limit, unless players always end it"))
+    return findings
+
+
+def _refused(problem: Problem) -> Finding:
+    # No setting makes a packet wider.
+    severity = "fails" if problem.field == "experiment.game" else "needs"
+    return Finding("refused_by_run", severity, f"refused before it is played: {problem}", path=problem.field)
 
 
 def slow(watch: Stopwatch) -> list[Finding]:

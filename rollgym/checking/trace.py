@@ -55,6 +55,8 @@ class Trace:
     """One more than inputs: the first is of the reset."""
     snapshots: list[Any] = field(default_factory=list)
     ended: bool = False
+    infos: int = 0
+    """Entries of infos, of all frames and agents."""
     game: Game | None = None
     """The instance that played it, and that its snapshots belong to."""
 
@@ -209,6 +211,7 @@ def shortened(value: str, limit: int = 120) -> str:
 
 def _keep(game: Game, trace: Trace, outcome: Outcome) -> None:
     snapshot = game.save()
+    trace.infos += sum(map(len, outcome.infos))
     trace.snapshots.append(snapshot)
     trace.shown.append(show(game, outcome, snapshot))
 

@@ -107,6 +107,8 @@ def _print(report: Report) -> None:
         if finding.severity in ("note", "needs"):
             say(f"{finding.severity}: {finding.text}{'; ' * bool(finding.next)}{finding.next}")
             needs = needs or finding.severity == "needs"
+        elif finding.code == "refused_by_run":
+            say(f"FAILED  {finding.text}")
         elif finding.severity == "unchecked":
             typer.echo(f"rollgym: {report.game} could not be checked: {finding.text}", err=True)
             if finding.next:
@@ -114,6 +116,6 @@ def _print(report: Report) -> None:
     if report.ok:
         say(f"safe to roll back{', with what is named under needs' * needs}")
     elif report.verdict == UNSAFE:
-        say("NOT safe to roll back")
+        say("NOT safe to roll back" if not all(found.ok for found in report.checks) else "safe, and NOT playable")
     else:
         say("could not be checked")

@@ -79,6 +79,29 @@ class Endless(Sound):
         super().__init__(length=10**9)
 
 
+class Wide(Sound):
+    """Actions that no packet holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = spaces.Dict({agent: spaces.Box(-1, 1, (3000,), np.float64) for agent in self.agents})
+
+    def step(self, action: Values) -> tuple[Values, float, bool, bool, Values]:
+        return super().step({agent: int(move[0] > 0) for agent, move in action.items()})
+
+
+class Pictures(Sound):
+    """Records that no server takes with its usual limits, unless episodes are short."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        picture = spaces.Box(0, 255, (210, 160, 3), np.uint8)
+        self.observation_space = spaces.Dict(dict.fromkeys(self.agents, picture))
+
+    def _seen(self) -> Values:
+        return {agent: np.full((210, 160, 3), self.t, np.uint8) for agent in self.agents}
+
+
 class Noisy(Sound):
     """Prints, by Python and past it, also without an end of line."""
 

@@ -119,6 +119,20 @@ def test_an_episode_without_an_end_needs_a_limit() -> None:
     assert "play.frame_limit" in finding.next
 
 
+def test_what_the_settings_can_not_play_is_said_before() -> None:
+    report = run("Wide")
+    assert all(found.ok for found in report.checks)
+    assert report.verdict == "not safe"
+    assert [(f.code, f.severity) for f in report.findings] == [("refused_by_run", "fails")]
+    assert "expected at most" in report.findings[0].text
+    report = run("Pictures")
+    assert report.verdict == "safe"
+    assert [(f.code, f.severity, f.path) for f in report.findings] == [
+        ("refused_by_run", "needs", "experiment.play.frame_limit")
+    ]
+    assert "set play.frame_limit to at most" in report.findings[0].text
+
+
 def test_slow_calls_are_named() -> None:
     watch = Stopwatch()
     for name, seconds in (("constructor", 0.9), ("reset", 20.0), ("step", 2.5), ("step", 0.1)):
