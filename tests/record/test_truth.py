@@ -166,11 +166,12 @@ def test_sparse_snapshots_record_and_replay_the_same_episode(every: int) -> None
 
 def test_times_simulated_counts_every_step_of_a_frame_with_sparse_snapshots_too() -> None:
     # `assert_played` compares it with the game's own log of steps.
-    match = Play(save_every=5, checksum_interval=10)()
+    # An input that is held is guessed right for a while, so that no snapshot lies where the next rollback goes to.
+    match = Play(save_every=5, checksum_interval=10, policy=lambda player: Holder(player, 3))()
     assert_played(match, frames=180, complete=1)
     export = match.export(0)
     more = sum(own(export, "times_simulated")) - export.header.frames - sum(own(export, "rollbacks"))
-    assert more > 100, "steps on the way to a rollback's first frame"
+    assert more > 50, "steps on the way to a rollback's first frame"
 
 
 def test_sparse_info_keys_stay_at_their_frame_and_keep_their_types() -> None:
