@@ -19,6 +19,7 @@ from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.catalogue import Catalogue
 from rollgym.server.control import Control, ControlServer
 from rollgym.server.database import refused_at_start
+from rollgym.server.descriptors import connections_that_fit
 from rollgym.server.errors import RefusedError, ServerError
 from rollgym.server.feasible import bounded, problems
 from rollgym.server.health import Parts, record_status
@@ -34,7 +35,7 @@ from rollgym.server.settings import ServerSettings
 from rollgym.server.signs import Signs
 from rollgym.server.store import Store
 from rollgym.server.tickets import presented
-from rollgym.server.workers import Workers, machine_memory
+from rollgym.server.workers import WorkerDiedError, Workers, machine_memory
 
 _GOODBYE = 0.3
 # Seconds in which a client can read that the server goes.
@@ -84,7 +85,10 @@ class Server:
         clock = asyncio.get_running_loop().time
         await asyncio.to_thread(self.store.open, limits.free_bytes)
         self.catalogue = await asyncio.to_thread(open_catalogue, self.store)
-        await asyncio.gather(self.workers.start(), self.judges.start())
+        try:
+            await asyncio.gather(self.workers.start(), self.judges.start())
+        except WorkerDiedError as error:
+            raise ServerError(f"worker processes: {error}") from error
         self.relay = Relay(
             self.metrics,
             packets_per_second=limits.relay_packets_per_second,
@@ -150,6 +154,7 @@ class Server:
         found = problems(self.description, play, self.settings.limits)
         if found:
             raise ServerError("\n".join(found))
+        self.sio.most = connections_that_fit(self.settings, self.description.players)
 
     async def _describe(self) -> None:
         if hasattr(self, "description"):

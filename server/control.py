@@ -190,7 +190,9 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
         self.eio.mailbox_limit = settings.limits.mailbox
         self.eio.answer_within = settings.ping_timeout
         self.eio.metrics = metrics
-        self._limits = settings.limits
+        self.most = settings.limits.connections
+        """Connections at a time."""
+        self._most_per_host = settings.limits.connections_per_host
         self._metrics = metrics
 
     def _engineio_server_class(self) -> type[_EngineServer]:
@@ -198,9 +200,8 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
         host = host_of(environ["aiohttp.request"].remote)
-        limits = self._limits
         present = (other.get(_HOST) for other in self.environ.values())
-        reason = refusal(host, present, most=limits.connections, most_per_host=limits.connections_per_host)
+        reason = refusal(host, present, most=self.most, most_per_host=self._most_per_host)
         if reason is not None:
             self._metrics.refused.labels(reason.replace(" ", "_")).inc()
             return reason

@@ -17,6 +17,7 @@ from aiohttp import web
 from rollgym.games.description import Description
 from rollgym.server.app import SERVER, create_app
 from rollgym.server.errors import ServerError
+from rollgym.server.library_logs import adopt
 from rollgym.server.settings import ServerSettings
 
 log = structlog.get_logger("server")
@@ -35,7 +36,7 @@ async def serve(
     stop: asyncio.Event | None = None,
     signals: bool = True,
 ) -> None:
-    """Serve until SIGTERM, SIGINT, ``stop``, or (``exit_when_done``, ``once``) the last match.
+    """Serve until SIGTERM, SIGINT, SIGHUP, ``stop``, or (``exit_when_done``, ``once``) the last match.
 
     ``description`` is the game's, if it is known already. ``once``: one match, whatever the experiment asks for.
     ``ready`` is called with the server's URL once clients are served. Raises :class:`ServerError` if the server can not
@@ -103,7 +104,9 @@ def _url(host: str, port: int) -> str:
 @contextlib.contextmanager
 def _on_signals(stop: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        numbers.append(signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, stop.set)
     try:
@@ -129,6 +132,7 @@ def configure_logs(*, json: bool | None = None, level: str = "info") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    adopt()
 
 
 def main_serve(

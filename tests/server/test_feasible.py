@@ -182,6 +182,20 @@ def test_no_export_is_larger_than_is_said(
     assert len(body) <= largest(description, play, frames)
 
 
+@pytest.mark.parametrize(("agents", "action", "observation"), [(1, 1, 1), (2, 1, 3), (2, 900, 500), (5, 40, 7)])
+def test_no_frame_takes_more_than_is_said(agents: int, action: int, observation: int) -> None:
+    """Without the room that there is for what does not grow."""
+    description = described(agents=agents, action=action, observation=observation)
+    few, many = (len(encode_export(worst_export(description, PLAY, frames))) for frames in (3000, 6000))
+    said = [largest(description, PLAY, frames) for frames in (3000, 6000)]
+    assert many - few <= said[1] - said[0]
+
+
+def test_the_observations_of_the_reset_count() -> None:
+    description = described(agents=3, observation=100_000)
+    assert len(encode_export(worst_export(description, PLAY, 0))) <= largest(description, PLAY, 0)
+
+
 def test_the_largest_is_not_far_from_what_there_can_be() -> None:
     """So that nothing is refused without need."""
     description = described(observation=2000, action=8)
