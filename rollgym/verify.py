@@ -7,18 +7,18 @@ it too. A file whose game can not be had here, or only in another version, is no
 
 from __future__ import annotations
 
+import asyncio
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
 from rollgym.protocol.parquet import EpisodeFileError, read_layout
+from rollgym.server.workers import WorkerDiedError, WorkError, Workers
 
 if TYPE_CHECKING:
     from rollgym.games.contract import Game
@@ -149,14 +149,28 @@ def verify_files(
     paths: Sequence[Path], jobs: int, trusted: frozenset[str] = frozenset(), any_version: bool = False
 ) -> Iterator[Verified]:
     """Check files in up to ``jobs`` processes; results come as they are ready."""
+    # Absolute: a game may change the working directory.
+    wanted = {path: path.absolute() for path in paths}
     jobs = min(jobs, len(paths))
     if jobs <= 1:
-        yield from (verify_file(path, trusted, any_version) for path in paths)
+        for path, place in wanted.items():
+            yield structs.replace(verify_file(place, trusted, any_version), path=os.fspath(path))
         return
-    # Not forked: pyarrow has threads.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    workers = Workers(jobs)
+
+    async def verified(path: Path) -> Verified:
         try:
-            for done in as_completed([pool.submit(verify_file, path, trusted, any_version) for path in paths]):
-                yield done.result()
+            found = await workers.run(verify_file, wanted[path], trusted, any_version)
+        except (WorkError, WorkerDiedError) as error:  # the file is not to blame, and the others are checked
+            return Verified(os.fspath(path), False, 0, f"can not be played here: {error}", checked=False)
+        return structs.replace(found, path=os.fspath(path))
+
+    with asyncio.Runner() as runner:
+        try:
+            waiting = {runner.get_loop().create_task(verified(path)) for path in wanted}
+            while waiting:
+                done, waiting = runner.run(asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED))
+                for task in done:
+                    yield task.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            workers.close()

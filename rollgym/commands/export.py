@@ -67,7 +67,7 @@ def export(
     try:
         found = plan(data, sorted(verdicts))
     except (EpisodeFileError, FileNotFoundError, NothingToExportError) as error:
-        refuse(str(error))
+        refuse("\n".join([str(error), *not_in_the_dataset(data)[1]]))
     try:
         report = _write(found, form, out, observations)
     except (EpisodeFileError, NothingToExportError) as error:

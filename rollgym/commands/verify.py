@@ -46,7 +46,7 @@ def verify(
     try:
         files = episode_files(data)
     except NothingToVerifyError as error:
-        refuse(str(error))
+        refuse("\n".join([str(error), *not_in_the_dataset(data)[1]]))
     results = []
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
