@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from rollgym.json_text import to_json
@@ -127,6 +128,8 @@ def _unpacked(values: pa.Array) -> pa.Array:
 
 
 def _marked(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind == "S":
+        value = value.tolist()
     if isinstance(value, bytes):
         return {BYTES_KEY: value.hex()}
     if isinstance(value, dict):
