@@ -84,7 +84,11 @@ class Finished(NamedTuple):
         """Why the server was lost before it had and judged everything, if it was."""
         if isinstance(self.error, ServerUnreachable | ConnectionLost):
             return str(self.error)
-        if self.result.failure is not None or len(self.result.verdicts) == self.result.wanted > 0:
+        if self.result.failure is not None:
+            return None
+        if self.result.lost is not None and not self.is_played:
+            return self.result.lost
+        if len(self.result.verdicts) == self.result.wanted > 0:
             return None
         return self.result.server_lost or self.result.lost
 
