@@ -372,7 +372,7 @@ def test_code_that_a_file_names_is_imported_only_if_it_is_named_here_too(tmp_pat
 
 def test_a_server_can_not_make_a_client_import_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rollgym.bots.game_of_server", lambda url: ("this:s", {}))
+    monkeypatch.setattr("rollgym.bots._ask", lambda url: ("this:s", {}))
     sys.modules.pop("this", None)
     done = rollgym("play", "--url", "http://127.0.0.1:9")
     assert done.exit_code == 2
