@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollgym.client_sim.network import Link
-from rollgym.client_sim.peer import Peer, Phase
+from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.phase import Phase
 from rollgym.client_sim.simulator import Scenario
 from rollgym.games.contract import Game
 from rollgym.games.policies import Policy, make_policy

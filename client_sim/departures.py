@@ -67,11 +67,12 @@ class Departures:
         """For ``gap`` seconds nobody listened here: that was no silence of anybody's."""
         for link in self._links:
             link.last_heard = min(now, link.last_heard + gap)
+            link.played_at = min(now, link.played_at + gap)
         self.waiting_since = now
 
-    def longest_silence(self, now: float) -> float:
-        """Seconds since the player who is there and was heard of least recently was heard."""
-        return now - min([link.last_heard for link in self._links if link.gone is None], default=now)
+    def longest_pause(self, now: float) -> float:
+        """Seconds since anything came from the player who is there and played least recently."""
+        return now - min([link.played_at for link in self._links if link.gone is None], default=now)
 
     def suspect(self, link: Link, reason: str, status: Status, at: float) -> None:
         """From ``at`` on, ``link``'s player is gone, unless an earlier moment was named before."""
@@ -173,10 +174,16 @@ class Departures:
 
     def notices(self, now: float) -> list[Link]:
         """Those who are to be told now that others play on without them."""
-        if not self.any_gone or now < self._next_notice:
+        if now < self._next_notice:
             return []
         self._next_notice = now + FORWARD_INTERVAL
         return self.missing()
+
+    @property
+    def ends_at_once(self) -> bool:
+        """States differ, or the others hold us for gone and have ended it: there is nothing to agree on."""
+        held = all([link.holds_gone[self._player] for link in self._links])
+        return self.status == "desync" or (held and not self.goes_on)
 
     # -- carrying it out -----------------------------------------------------------------------------------------
 

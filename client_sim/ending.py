@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from rollgym.client_sim.events import DesyncFound
 from rollgym.client_sim.link import Link
+from rollgym.client_sim.rollback.session import Session
 from rollgym.protocol.packets import End, EndAck
 
 END_INTERVAL = 0.05
@@ -46,12 +47,13 @@ class Ending:
         """Those who are there and whose end, or whose word that they have ours, is missing."""
         return [link for link in self._links if link.gone is None and not (link.end_acked and link.end is not None)]
 
-    def differences(self, *, of_the_gone: bool) -> list[DesyncFound]:
+    def differences(self, session: Session) -> list[DesyncFound]:
         """Ends that are not ours: another number of frames, or other content.
 
-        ``of_the_gone``: those of players who are gone count too. Not so where an earlier departure had its part in the
-        episode: who is gone by now may have known inputs of the first one that no survivor has.
+        Those of players who are gone count too, but where an earlier departure had its part in the episode: who is gone
+        by now may have known inputs of the first one that no survivor has.
         """
+        of_the_gone = all(queue.closed is None for queue in session.queues)
         return [
             DesyncFound(
                 self.episode,

@@ -185,15 +185,19 @@ class Episode:
         except BaseException as error:
             self._break(error)
             raise
-        for one in self.session.take_desyncs():
-            found = DesyncFound(self.number, one.frame, one.player, f"{one.local:016x}", f"{one.remote:016x}")
-            self.desyncs.append(found)
-            self._untold.append(found)
+        if self.session.checksums.found:
+            self._note_desyncs()
         if progress is _READY or progress is _STALLED:
             self.state = _PLAYING
         else:
             self._enter(_OVER if progress is _DONE else _TERMINAL)
         return progress
+
+    def _note_desyncs(self) -> None:
+        for one in self.session.take_desyncs():
+            found = DesyncFound(self.number, one.frame, one.player, f"{one.local:016x}", f"{one.remote:016x}")
+            self.desyncs.append(found)
+            self._untold.append(found)
 
     def take_desyncs(self) -> list[DesyncFound]:
         """Differences of states found since the last call."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from rollgym.client_sim.rollback.time_sync import TimeSync
 from rollgym.protocol.episode import Status
 from rollgym.protocol.packets import ADVANTAGE_UNIT, NO_ECHO, End, Input
@@ -62,6 +65,8 @@ class Link:
         self.met = False
         """Anything at all was heard."""
         self.last_heard = now
+        self.played_at = now
+        """When its last packet of inputs came: its client can speak for it, but not play."""
         self.progress_at = now
         """When it last sent something that brings the episode on."""
         self.leaves: tuple[float, str, Status] | None = None
@@ -125,3 +130,13 @@ class Link:
         """Count something that made no sense."""
         self.refused += 1
         self.refusal = reason
+
+
+def connection_totals(links: Sequence[Link]) -> dict[str, Any]:
+    """The worst round trip (seconds), lead (frames) and loss over all partners, and how much of theirs was refused."""
+    return {
+        "rtt": max([link.rtt for link in links], default=float("nan")),
+        "ahead": max([link.sync.ahead for link in links], key=abs, default=0.0),
+        "loss": max([link.incoming.loss for link in links], default=0.0),
+        "refused": sum(link.refused for link in links),
+    }

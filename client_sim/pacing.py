@@ -31,6 +31,7 @@ class Pacing:
         "_catch_up_after",
         "_wide",
         "_window",
+        "debt",
         "extra_at",
         "next_tick",
         "period",
@@ -40,6 +41,8 @@ class Pacing:
 
     def __init__(self, settings: PlaySettings, now: float) -> None:
         self.period = 1.0 / settings.fps
+        self.debt = CLOCK_DEBT * self.period
+        """Seconds of lateness that are made up for."""
         self.next_tick = now
         """When the next frame (or packet, between episodes) is due."""
         self.extra_at = NEVER
@@ -59,13 +62,12 @@ class Pacing:
         self.next_tick = now
         self.extra_at = NEVER
 
-    def due(self, now: float) -> None:
-        """A tick is due. After a gap the clock starts anew, and what the others have played meanwhile is idle time."""
-        late = now - self.next_tick
-        if late > CLOCK_DEBT * self.period:
-            if self.plays_on and late > AWAY_AFTER:
-                self._away_until = now + AWAY_AFTER
-            self.next_tick = now
+    def skip(self, now: float) -> None:
+        """More time has passed than is made up for: the clock starts anew. What the others have played meanwhile is
+        idle time if they play on without those who are away."""
+        if self.plays_on and now - self.next_tick > AWAY_AFTER:
+            self._away_until = now + AWAY_AFTER
+        self.next_tick = now
 
     def tick(self, ahead: float) -> None:
         """One frame period passes, stretched for a peer that is ``ahead`` frames ahead."""
@@ -87,9 +89,9 @@ class Pacing:
         self._away_until = now + AWAY_AFTER
         return True
 
-    def widen(self, session: Session, silence: float) -> None:
+    def widen(self, session: Session, pause: float) -> None:
         """Play on without those who are away: the window grows as far as ``away_limit`` allows, and closes again.
 
-        ``silence``: seconds since the one heard of least recently brought anything.
+        ``pause``: seconds since anything came from the player who played least recently.
         """
-        session.window = self._wide if silence > AWAY_AFTER else self._window
+        session.window = self._wide if pause > AWAY_AFTER else self._window

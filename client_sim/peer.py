@@ -15,7 +15,8 @@ who is gone, ``meeting``, ``ending`` and ``farewell`` are what is said before, a
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from rollgym.client_sim.departures import Departures
@@ -26,9 +27,10 @@ from rollgym.client_sim.farewell import Farewell
 from rollgym.client_sim.handover import Handover
 from rollgym.client_sim.input_source import PolicyInputs
 from rollgym.client_sim.intake import LEAVE_GRACE, Intake
-from rollgym.client_sim.link import Link
+from rollgym.client_sim.link import Link, connection_totals
 from rollgym.client_sim.meeting import Meeting
 from rollgym.client_sim.pacing import AWAY_AFTER, NEVER, Pacing
+from rollgym.client_sim.phase import Phase
 from rollgym.client_sim.playing import Playing
 from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
 from rollgym.client_sim.rollback.session import Progress
@@ -40,17 +42,6 @@ from rollgym.games.policies import Policy
 from rollgym.protocol.episode import Export, Status
 from rollgym.protocol.messages import MatchStart
 from rollgym.protocol.packets import Input, Packet, encode
-
-
-class Phase(Enum):
-    """Where a peer stands in its match."""
-
-    MEETING = "meeting"
-    PLAYING = "playing"
-    ENDING = "ending"
-    LEAVING = "leaving"
-    DONE = "done"
-
 
 # A member looked up in its Enum costs three times a name (before Python 3.12), and every poll asks for the phase often.
 _MEETING, _PLAYING, _ENDING, _LEAVING, _DONE = Phase
@@ -87,10 +78,9 @@ class Peer:
         """What the game or the policy raised. The driver raises it once the peer is done."""
         self.packets_sent = 0
         self.bytes_sent = 0
-        self._game_identity = identity(game.spec)
-        self._game = limited(game, start.settings.frame_limit)
-        self._inputs = PolicyInputs(policy, game.spec.input_codecs[start.player])
-        self._predictor = predictor
+        inputs = PolicyInputs(policy, game.spec.input_codecs[start.player])
+        played = limited(game, start.settings.frame_limit)
+        self._begin_episode = partial(Episode, start, played, identity(game.spec), inputs, predictor=predictor)
         self._pacing = Pacing(start.settings, now)
         self._departures = Departures(self._others, start.player, start.settings)
         self._intake = Intake(start, self.links, self._departures)
@@ -120,18 +110,9 @@ class Peer:
     def stats(self) -> dict[str, Any]:
         """Present totals: finished episodes, and the counters of the running one."""
         running = self._episode.statistics(self._pacing.next_tick) if self._episode is not None else {}
-        rtts = [link.rtt for link in self._others]
-        return {
-            "episode": self._number,
-            "frame": self._episode.session.current if self._episode is not None else 0,
-            "rtt": max(rtts, default=float("nan")),
-            "ahead": max((link.sync.ahead for link in self._others), key=abs, default=0.0),
-            "packets_sent": self.packets_sent,
-            "bytes_sent": self.bytes_sent,
-            "loss": max([link.incoming.loss for link in self._others], default=0.0),
-            "refused": sum(link.refused for link in self._others),
-            **running,
-        }
+        frame = self._episode.session.current if self._episode is not None else 0
+        sent = {"packets_sent": self.packets_sent, "bytes_sent": self.bytes_sent}
+        return {"episode": self._number, "frame": frame, **connection_totals(self._others), **sent, **running}
 
     def next_wakeup(self, now: float) -> float:
         """When :meth:`poll` is next due; infinity when done."""
@@ -142,9 +123,9 @@ class Peer:
             return min(pacing.next_tick, pacing.extra_at)
         if self.phase is _MEETING:
             return now if self._meeting.complete else self._meeting.next_hello
-        if self.phase is _LEAVING and self._farewell is not None:
-            return self._farewell.next
-        return NEVER if self.phase is _DONE else self._pacing.next_tick
+        if self._farewell is not None:
+            return NEVER if self.phase is _DONE else self._farewell.next
+        return self._pacing.next_tick
 
     def take_exports(self) -> list[Export]:
         """Exports of episodes that ended since the last call."""
@@ -197,8 +178,7 @@ class Peer:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
             self._fail(error, now)
         if self.phase is _LEAVING and self._farewell is not None:
-            for player, packet in self._farewell.packets(now):
-                self._send(out, player, packet)
+            self._send_all(out, self._farewell.packets(now))
             if self._farewell.done:
                 self.phase = _DONE
         return out
@@ -209,6 +189,10 @@ class Peer:
         self.bytes_sent += len(data)
         out.append((player, data))
 
+    def _send_all(self, out: list[tuple[int, bytes]], packets: Iterable[tuple[int, Packet]]) -> None:
+        for player, packet in packets:
+            self._send(out, player, packet)
+
     def _meet(self, now: float, out: list[tuple[int, bytes]]) -> None:
         meeting = self._meeting
         if not meeting.complete:
@@ -218,8 +202,7 @@ class Peer:
             if self._note_departures(now):
                 self._finish(self._departures.status, "left", now)
                 return
-        for player, packet in meeting.packets(now):
-            self._send(out, player, packet)
+        self._send_all(out, meeting.packets(now))
         if meeting.complete:
             self._begin(0, now)
 
@@ -228,10 +211,8 @@ class Peer:
         self._handover.begin()
         for link in self._others:
             link.start_episode()
-            link.last_heard = now
-        self._episode = Episode(
-            self.start, self._game, self._game_identity, self._inputs, number, now, predictor=self._predictor
-        )
+            link.last_heard = link.played_at = now
+        self._episode = self._begin_episode(number, now)
         self._intake.begin(number, self._episode)
         self._pacing.start(now)
         self._departures.waiting_since = now
@@ -254,9 +235,10 @@ class Peer:
                 pacing.extra_at = NEVER
                 self._send_inputs(episode, now, out)
             return
-        pacing.due(now)
+        if now - pacing.next_tick > pacing.debt:
+            pacing.skip(now)
         if pacing.plays_on:
-            pacing.widen(session, self._departures.longest_silence(now))
+            pacing.widen(session, self._departures.longest_pause(now))
         progress = self._playing.advance(episode, now)
         if episode.desyncs and self._desynced(episode):
             self._finish("desync", "desync", now)
@@ -294,8 +276,9 @@ class Peer:
                     self._send(out, link.player, packet)
                 acked = min(acked, link.acked)
         episode.forget_inputs(acked)
-        for link in self._departures.notices(now):
-            self._send(out, link.player, self._sender.notice(link, episode, known, gone, now))
+        if self._departures.any_gone:
+            for link in self._departures.notices(now):
+                self._send(out, link.player, self._sender.notice(link, episode, gone, now))
 
     # -- players who leave ---------------------------------------------------------------------------------------
 
@@ -309,13 +292,10 @@ class Peer:
         """Carry out what departures mean for the running episode."""
         if not self._note_departures(now):
             return
-        held_gone = not self._departures.goes_on and all(link.holds_gone[self.player] for link in self._others)
-        if self._departures.status == "desync" or held_gone:
-            # The others end it or have ended it; there is nothing to agree on.
+        if self._departures.ends_at_once:
             self._finish(self._departures.status, "left", now)
             return
-        for player, packet in self._departures.hand_on(episode.session, episode.number, now):
-            self._send(out, player, packet)
+        self._send_all(out, self._departures.hand_on(episode.session, episode.number, now))
         self._departures.carry_out(episode.session)
 
     # -- the end of an episode and of the match ------------------------------------------------------------------
@@ -345,14 +325,12 @@ class Peer:
             self._pacing.next_tick = now + self._pacing.period
             # The partner may still lack our last inputs.
             self._send_inputs(episode, now, out)
-        for player, packet in ending.packets(now):
-            self._send(out, player, packet)
+        self._send_all(out, ending.packets(now))
         if not ending.settled:
             departures.wait(now, ending.awaited)
             if self._note_departures(now):
                 # Nobody else may have the last inputs of the gone, without which others do not come to this end.
-                for player, forward in departures.hand_on(episode.session, episode.number, now):
-                    self._send(out, player, forward)
+                self._send_all(out, departures.hand_on(episode.session, episode.number, now))
             return
         if self._handover.holds:
             # Somebody who is missing may play on without us: its own word could still come.
@@ -360,8 +338,7 @@ class Peer:
                 self._finish("partner_silent", "left", now)
             return
         # A partial episode is a prefix, which may be longer at a peer that is gone.
-        nobody_left = all(queue.closed is None for queue in episode.session.queues)
-        differences = ending.differences(of_the_gone=nobody_left) if episode.complete else []
+        differences = ending.differences(episode.session) if episode.complete else []
         self._events.extend(differences)
         last = episode.number + 1 >= self.start.settings.episodes
         if differences and self.start.settings.on_desync == "stop":
@@ -416,9 +393,8 @@ class Peer:
         notices: dict[int, Input] = {}
         if episode is not None:
             if self._handover.beyond(episode):
-                known = episode.session.known()
-                for link in departures.missing():
-                    notices[link.player] = self._sender.notice(link, episode, known, departures.flags, now)
+                missing = departures.missing()
+                notices = {link.player: self._sender.notice(link, episode, departures.flags, now) for link in missing}
             episode.recorder.clear()
         self._intake.close()
         self.phase = _LEAVING

@@ -16,10 +16,10 @@ class InputSender:
     def __init__(self, players: int, width: int) -> None:
         self._fit = inputs_that_fit(players, width)
 
-    def notice(self, link: Link, episode: Episode, known: tuple[int, ...], gone: tuple[bool, ...], now: float) -> Input:
+    def notice(self, link: Link, episode: Episode, gone: tuple[bool, ...], now: float) -> Input:
         """For a player who is held for gone and may come back: that it is, and up to where its inputs count."""
         link.sent += 1
-        frame = episode.session.current
+        frame, known = episode.session.current, episode.session.known()
         return Input(
             episode.number, 0, (), frame, 0, known, gone, timestamp(now), 0, NO_ECHO, -1, 0, link.sent & 0xFFFF, 0
         )

@@ -22,7 +22,7 @@ from rollgym.protocol.episode import INPUT_NPC, Canonical, Column, Info
 from rollgym.protocol.names import joined
 from rollgym.protocol.values import pack_value
 
-CHUNK = 256
+CHUNK = 512
 """Rows that are converted at once: enough to make the cost of a column small beside that of its values, and so few that
 converting them is no hitch and the end of an episode costs little."""
 

@@ -37,7 +37,8 @@ class ChecksumBook:
         """The newest own checksum: (frame, digest)."""
         self.due = False
         """Something came in since the last comparison."""
-        self._found: list[Desync] = []
+        self.found: list[Desync] = []
+        """Desyncs that nobody has taken yet."""
         self._reported = False
 
     def own(self, frame: int, digest: int) -> None:
@@ -83,11 +84,11 @@ class ChecksumBook:
                     self.matched += 1
                 elif not self._reported:
                     self._reported = True
-                    self._found.append(Desync(frame, player, local, remote))
+                    self.found.append(Desync(frame, player, local, remote))
 
     def take(self) -> list[Desync]:
         """Desyncs found since the last call: the first mismatch of the session, once."""
-        if not self._found:
+        if not self.found:
             return []
-        found, self._found = self._found, []
+        found, self.found = self.found, []
         return found

@@ -207,11 +207,8 @@ class Session:
             raise InputTooFarAhead(player, last, self.current + MAX_AHEAD)
         if sources is not None:
             self._check_idle(player, start + known, values[known:], sources[known:])
-        if self._actions:
-            sound = self._sound[player]
-            for at in range(known, count):
-                if values[at] not in sound:
-                    self._check_action(player, start + at, values[at])
+        if self._actions and not self._sound[player].issuperset(values[known:] if known else values):
+            self._check_actions(player, start + known, values[known:])
         current = self.current
         for frame in range(start + known, last + 1):
             value = values[frame - start]
@@ -221,14 +218,15 @@ class Session:
         self._remote_known = self._known_of(self.remote)
         return count - known
 
-    def _check_action(self, player: int, frame: int, value: bytes) -> None:
-        reason = self._actions[player](value)
-        if reason is not None:
-            raise InputRefused(player, frame, value, reason)
+    def _check_actions(self, player: int, start: int, values: Sequence[bytes]) -> None:
         sound = self._sound[player]
-        if len(sound) >= MAX_SOUND:
-            sound.clear()
-        sound.add(value)
+        for frame, value in enumerate(values, start):
+            reason = self._actions[player](value)
+            if reason is not None:
+                raise InputRefused(player, frame, value, reason)
+            if len(sound) >= MAX_SOUND:
+                sound.clear()
+            sound.add(value)
 
     def _check_idle(self, player: int, start: int, values: Sequence[bytes], sources: Sequence[int]) -> None:
         default = self.queues[player].default

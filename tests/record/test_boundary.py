@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rollgym.client_sim.peer import Phase
+from rollgym.client_sim.phase import Phase
 from rollgym.client_sim.simulator import Partition
 from rollgym.protocol.packets import Bye, End, EndAck, Input
 from tests.record.match import (

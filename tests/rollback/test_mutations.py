@@ -314,7 +314,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
     def take(self: ChecksumBook) -> list[Any]:
         found = original(self)
-        self._found = list(found)
+        self.found = list(found)
         return found
 
     patch.setattr(ChecksumBook, "take", take)

@@ -16,6 +16,7 @@ from rollgym.client_sim.network import CONDITIONS
 from rollgym.client_sim.peer import Peer
 from rollgym.client_sim.simulator import PlayerResult, Scenario, Simulator
 from rollgym.games.contract import JointInput, Observation, Outcome
+from rollgym.protocol.episode import INPUT_IDLE
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from rollgym.protocol.packets import EndAck, Hello, encode
 from tests.rollback.toy import Toy, ToyPolicy
@@ -107,6 +108,17 @@ def test_a_call_of_8_s_ends_no_match(call: str, players: int, slow: int, on_disc
     ends = [export.own.ended_at for result in results for export in result.exports]
     assert max(ends) - min(ends) > 0.9
     assert max(ends) - 1_700_000_000 > AT_WORK, "it really took that long"
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_who_plays_on_without_those_who_are_away_does_so_while_a_game_is_at_work(slow: int) -> None:
+    results = play("step", 30, 2.0, slow=slow, away="play_on")
+    first, second = (result.exports[0] for result in results)
+    assert first.digest == second.digest
+    assert (first.header.status, first.header.frames) == ("complete", 60)
+    idle = first.canonical.columns["input_source"].array()[:, slow] == INPUT_IDLE
+    assert int(idle.sum()) > 10, "the frames that it missed"
+    assert max(event.depth for event in results[1 - slow].exports[0].own.rollbacks) > 10
 
 
 @pytest.mark.parametrize("players", [2, 3])
