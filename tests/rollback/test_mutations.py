@@ -105,7 +105,9 @@ def _(patch: pytest.MonkeyPatch) -> None:
     original = Session.add_inputs
 
     def one_by_one(self: Session, player: int, start: int, values: Sequence[bytes], sources: Any = None) -> int:
-        return sum(original(self, player, frame, [value]) for frame, value in enumerate(values, start))
+        told = [0] * len(values) if sources is None else sources
+        pairs = zip(values, told, strict=False)
+        return sum(original(self, player, frame, [value], [one]) for frame, (value, one) in enumerate(pairs, start))
 
     patch.setattr(Session, "add_inputs", one_by_one)
 
