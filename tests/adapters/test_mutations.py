@@ -12,6 +12,7 @@ from gymnasium import spaces
 import rollgym.games.adapters.adapted
 import rollgym.games.adapters.infos
 import rollgym.games.adapters.parallel_env
+import rollgym.games.adapters.rewards
 import rollgym.games.columns
 import rollgym.games.draws
 import rollgym.games.exact
@@ -24,7 +25,7 @@ from rollgym.games.adapters.parallel_env import ParallelFamily
 from rollgym.games.errors import GameError
 from rollgym.games.exact import Converted
 from rollgym.protocol.episode import Column
-from tests.adapters import test_ends, test_exact_values, test_families, test_infos, test_names
+from tests.adapters import test_ends, test_exact_values, test_families, test_generated_envs, test_infos, test_names
 from tests.games import test_actions, test_columns
 
 Patch = pytest.MonkeyPatch
@@ -124,6 +125,15 @@ def too_large() -> None:
     test_exact_values.test_the_error_names_agent_path_value_and_type(box, np.array([1e39]), "= 1e")
 
 
+def generated() -> None:
+    """One plan of the property: an agent is away for a step, and there are infos."""
+    looks, moves = spaces.Box(0, 9, (2,), np.uint8), spaces.Discrete(3)
+    away = [None, 0, 0, None, None]
+    given: list[Any] = [{"x": 1, "y": "z"}]
+    plan = test_generated_envs.Plan(("a", 1), (moves,) * 2, (looks,) * 2, [0.5, 2], given, away, 5, "parallel", True)
+    test_generated_envs.played_and_compared(plan)
+
+
 nothing_dropped = test_infos.test_nothing_is_dropped_without_a_word
 refused_names = test_names.test_what_no_record_can_hold_is_refused_when_the_game_is_made
 numbers = test_exact_values.test_numbers_stay_or_are_refused_without_rounding
@@ -173,6 +183,20 @@ MUTATIONS: list[Mutation] = [
         lambda: test_infos.test_infos_are_shared_out({"ada": 2.0, 1: -2.0}, {"value": 2.0}, {"value": -2.0}),
     ),
     Mutation("what is left out has no name", test_infos, "plain_info", never_named, nothing_dropped),
+    Mutation(
+        "a key of an info is lost on the way to the record",
+        ADAPTED,
+        "plain_info",
+        lambda info, unrecorded: dict(list(plain(info, unrecorded).items())[1:]),
+        generated,
+    ),
+    Mutation(
+        "the last reward is given again to who is away",
+        rollgym.games.adapters.rewards.Rewards,
+        "read",
+        lambda rewards, given, infos, unrecorded: tuple(float(reward or 1.5) for reward in given),
+        generated,
+    ),
     Mutation(
         "agents are asked for by their names",
         GymnasiumFamily,
