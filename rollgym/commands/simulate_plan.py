@@ -15,10 +15,12 @@ from rollgym.commands.options import parameters_from
 from rollgym.config import Bot, ConfigError, ExperimentFile, find_config, load_config
 from rollgym.games.contract import GameSpec
 from rollgym.games.default_policy import default_policy
+from rollgym.games.description import Description
 from rollgym.games.errors import GameError
 from rollgym.games.npc import NPCS
 from rollgym.games.policies import make_policy
-from rollgym.server.settings import Experiment, GameSettings, Play
+from rollgym.server.feasible import find_problems
+from rollgym.server.settings import Experiment, GameSettings, Limits, Play
 from rollgym.simulated import Plan
 
 MINUTES = 10
@@ -57,6 +59,7 @@ def read_plan(config: str | None, flags: Flags) -> tuple[Plan, GameSpec]:
     game = _game(experiment.game if file is not None else None, flags)
     spec = _spec(game)
     play = _play(experiment.play, flags, float(spec.fps), file is None)
+    _check_packets(spec, play)
     seed = flags.seed if flags.seed is not None else experiment.seed
     experiment = experiment.model_copy(update={"game": game, "play": play, "seed": 0 if seed is None else seed})
     link = flags.link or (file.network.link() if file is not None else Link.both(PERFECT))
@@ -91,6 +94,13 @@ def _spec(game: GameSettings) -> GameSpec:
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
         refuse(f"{game.id} can not be made: {described(error)}")
     return spec
+
+
+def _check_packets(spec: GameSpec, play: Play) -> None:
+    """Here is no server whose limits count, but its packets are as small."""
+    for problem in find_problems(Description.of(spec), play.settings(spec.fps), Limits()):
+        if problem.field == "experiment.game":
+            refuse(f"{spec.id}: {problem.message}")
 
 
 def _play(play: Play, flags: Flags, game_fps: float, alone: bool) -> Play:

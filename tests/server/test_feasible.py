@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollgym.commands.simulate_plan import Flags, read_plan
 from rollgym.config import ConfigError, read_config
 from rollgym.games.description import Description, describe
 from rollgym.protocol.episode import (
@@ -251,6 +253,33 @@ async def test_players_are_told_where_an_episode_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize("game", ["pong", "kitchen"])
 def test_games_of_ours_that_end_need_no_limit(game: str) -> None:
     assert problems(describe(game), PlaySettings(), LIMITS) == []
+
+
+WIDE = """
+import gymnasium, numpy as np
+from gymnasium import spaces
+class Env(gymnasium.Env):
+    metadata = {"render_fps": 30}
+    action_space = spaces.Dict({k: spaces.Box(-1, 1, (3000,), np.float32) for k in "pq"})
+    observation_space = spaces.Dict({k: spaces.Box(-1, 1, (1,), np.float32) for k in "pq"})
+"""
+
+
+def test_an_action_wider_than_a_packet_is_refused_by_every_verb_that_plays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wide_env.py").write_text(WIDE)
+    (tmp_path / "my.yaml").write_text("experiment: {game: {id: 'wide_env:Env'}, play: {frame_limit: 100}}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    told = "an action of q takes 12000 bytes: expected at most 1141, what a packet holds"
+    with pytest.raises(ConfigError, match=f"experiment.game: {told}"):
+        read_config(tmp_path / "my.yaml")
+    flags = Flags("wide_env:Env", None, None, None, None, None, None, None, None, None, None, [])
+    with pytest.raises(typer.Exit) as caught:
+        read_plan(None, flags)
+    assert caught.value.exit_code == 2
+    assert f"wide_env:Env: {told}" in capsys.readouterr().err
 
 
 def test_a_checksum_of_a_state_that_is_not_saved_is_refused_wherever_settings_come_from(tmp_path: Path) -> None:
