@@ -25,8 +25,9 @@ from rollgym.server.feasible import bounded, problems
 from rollgym.server.health import Parts, record_status
 from rollgym.server.ingest import Ingest
 from rollgym.server.judging import Judging
-from rollgym.server.matches import RELAY_PATH, Matches
+from rollgym.server.matches import Matches
 from rollgym.server.metrics import CONTENT_TYPE, Metrics
+from rollgym.server.openings import RELAY_PATH
 from rollgym.server.reception import Reception
 from rollgym.server.recovery import Orphan, Recovery, open_catalogue
 from rollgym.server.relay import Relay
@@ -342,7 +343,7 @@ async def _upload(request: web.Request) -> web.Response:
 def _signs(server: Server, request: web.Request) -> Signs | None:
     """Where it is noted what is heard of the player whose upload it is; None if he plays no match now."""
     try:
-        holder = server.matches.holder(presented(request))
+        holder = server.matches.table.holder(presented(request))
     except RefusedError:
         return None  # which is said by whoever takes the upload in
     match = None if holder is None else server.matches.get(holder.match)
@@ -352,7 +353,7 @@ def _signs(server: Server, request: web.Request) -> Signs | None:
 async def _relay(request: web.Request) -> web.StreamResponse:
     server = request.app[SERVER]
     try:
-        holder = server.matches.holder(presented(request))
+        holder = server.matches.table.holder(presented(request))
         if holder is None:
             raise RefusedError(401, "bad_ticket", "the ticket is not valid, or its match is over")
         match = server.matches.get(holder.match)

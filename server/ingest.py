@@ -115,7 +115,7 @@ class Ingest:
         hashed = presented(request)
         match_id, episode = request.match_info["match"], int(request.match_info["episode"])
         try:
-            holder = self._matches.holder(hashed) or await self._catalogue.holder(hashed)
+            holder = self._matches.table.holder(hashed) or await self._catalogue.holder(hashed)
             if holder is None:
                 raise RefusedError(401, "bad_ticket", "the ticket is not valid", field="Authorization")
             if not is_match_id(match_id) or holder.match != match_id:

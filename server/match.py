@@ -10,6 +10,7 @@ Every phase has an end that depends on nobody's good will: *paired* on the time 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple
@@ -17,8 +18,9 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from rollgym.protocol.messages import Verdict
-from rollgym.server.catalogue import MatchRow, UnjudgedRow
+from rollgym.protocol.packets import Reached
 from rollgym.server.lobby import Group
+from rollgym.server.rows import EpisodeRow, MatchRow, UnjudgedRow, UploadRow
 from rollgym.server.signs import Signs
 
 MARGIN = 5.0
@@ -113,6 +115,30 @@ class Match:
     ended: bool = False
     annulled: bool = False
     """It was undone before play began."""
+
+    @classmethod
+    def taken_up(
+        cls,
+        row: MatchRow,
+        uploads: Sequence[UploadRow],
+        verdicts: Sequence[EpisodeRow],
+        *,
+        grace: float,
+        counts: bool,
+        now: float,
+        last: Reached,
+    ) -> Match:
+        """A match that nobody plays any more, with what the catalogue has of it."""
+        seats = [
+            Seat(participant, None, Signs(now, last), relayed=True, left_at=now) for participant in row.participants
+        ]
+        match = cls(row, seats, grace, counts=counts)
+        for upload in uploads:
+            match.uploads.setdefault(upload.episode, set()).add(upload.player)
+        for verdict in verdicts:
+            match.judged[verdict.episode] = frozenset(verdict.players)
+            match.verdicts[verdict.episode] = verdict_message(verdict)
+        return match
 
     @property
     def phase(self) -> Phase:
@@ -230,3 +256,12 @@ def _awaited(seat: Seat, player: int) -> tuple[str, int, float]:
     if seat.lost_at is not None:
         return "to come back", player, seat.lost_at
     return "to upload" if seat.signs.uploading else "to play on", player, seat.signs.moved
+
+
+def verdict_message(row: EpisodeRow) -> Verdict:
+    """What the players of a match are told of a verdict."""
+    match row.verdict:
+        case "verified" | "diverged" | "single" | "partial":
+            return Verdict(row.match, row.episode, row.verdict, row.detail[:1024])
+        case other:
+            raise ValueError(f"verdict {other!r} in the catalogue")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,25 +10,21 @@ from functools import partial
 import structlog
 from msgspec import Struct
 
-from rollgym.protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, PlaySettings, Resume, Verdict
+from rollgym.protocol.messages import GameIdentity, MatchOver, PeerLeft, PlaySettings, Resume
 from rollgym.protocol.packets import Reached
-from rollgym.protocol.seeds import SEED_LIMIT, match_seed
-from rollgym.server.catalogue import Catalogue, EpisodeRow, Holder, MatchRow, Stopped, UnjudgedRow
+from rollgym.server.background import Background
+from rollgym.server.catalogue import Catalogue, MatchRow, Stopped, UnjudgedRow
 from rollgym.server.judging import Judging
 from rollgym.server.lobby import Group
-from rollgym.server.match import MARGIN, Match, Phase, Seat
+from rollgym.server.match import MARGIN, Match, Phase, verdict_message
 from rollgym.server.metrics import Metrics
-from rollgym.server.persistence import insist
+from rollgym.server.openings import Openings, Player, match_start
 from rollgym.server.relay import Relay
 from rollgym.server.returning import Returning
 from rollgym.server.series import Series
 from rollgym.server.settings import Experiment
-from rollgym.server.signs import Signs
-from rollgym.server.store import new_match_id
+from rollgym.server.table import Table
 from rollgym.server.tickets import new_ticket, ticket_hash
-
-RELAY_PATH = "/relay"
-UPLOAD_PATH = "/matches/{match}/episodes/{episode}"
 
 ANNULLED = "annulled"
 """``match_over`` reason: a player was lost before play began; the receiver is at the front of the queue again."""
@@ -45,14 +39,6 @@ log = structlog.get_logger("rollgym.server.matches")
 
 Tell = Callable[[str, Struct], Awaitable[None]]
 """Sends a message to a client's control connection. A client that is gone is no error."""
-
-
-class Player(Struct, frozen=True):
-    """A client as it joined."""
-
-    client: str
-    participant: str
-    software: dict[str, str]
 
 
 class Matches:
@@ -73,28 +59,20 @@ class Matches:
         tell: Tell,
         clock: Callable[[], float],
     ) -> None:
-        self._experiment = experiment
-        self._config_hash = experiment.digest()
-        self._game = game
-        self._play = play
         self.series = series
         # Of an episode nobody reaches more frames than it has and may be simulated ahead.
         self._last = Reached(play.episodes - 1, max_frames + play.max_prediction + play.input_delay)
+        self._openings = Openings(experiment, game, play, series, last=self._last, clock=clock)
         self._catalogue = catalogue
         self._judging = judging
         self._relay = relay
         self._metrics = metrics
         self._tell = tell
         self._clock = clock
-        self._seed = secrets.randbelow(SEED_LIMIT) if experiment.seed is None else experiment.seed
-        self._live: dict[str, Match] = {}
-        self._tickets: dict[bytes, Holder] = {}
-        self._of_client: dict[str, set[str]] = {}
+        self.table = Table()
         self._returning = Returning(metrics=metrics, tell=tell, clock=clock)
-        self._tasks: set[asyncio.Future[object]] = set()
+        self.background = Background()
         self._stopping = False
-        self.unrecorded: dict[str, str] = {}
-        """Matches of this run of which the catalogue would not take something, and what."""
         self.done = asyncio.Event()
         """All matches that the experiment asks for are over."""
         self.released: Callable[[str, Group], None] = lambda client, group: None
@@ -102,95 +80,62 @@ class Matches:
         self.annulled: Callable[[Group], None] = lambda group: None
         """Called when play of a group will not begin."""
 
-    # --- what others ask ----------------------------------------------------------------------------------------
-
     @property
     def live(self) -> list[Match]:
         """Matches that are not over."""
-        return list(self._live.values())
+        return list(self.table.matches.values())
+
+    @property
+    def unrecorded(self) -> dict[str, str]:
+        """Matches of this run of which the catalogue would not take something, and what."""
+        return self.background.unrecorded
 
     def get(self, match: str) -> Match | None:
         """A match that is not over."""
-        return self._live.get(match)
-
-    def has_seat(self, client: str) -> bool:
-        """Whether a connection has a seat in a match that is not over."""
-        return bool(self._of_client.get(client))
-
-    def holder(self, hashed_ticket: bytes) -> Holder | None:
-        """Whose ticket it is, among matches that are not over."""
-        return self._tickets.get(hashed_ticket)
+        return self.table.matches.get(match)
 
     # --- opening ------------------------------------------------------------------------------------------------
 
     async def record(self, players: tuple[Player, ...]) -> tuple[Match, tuple[str, ...]]:
         """Make a match and put it into the catalogue. Nobody is told yet. Returns it and the players' tickets."""
-        number = self.series.take()
-        row = MatchRow(
-            new_match_id(),
-            self._experiment.name,
-            self._experiment.condition,
-            self._config_hash,
-            match_seed(self._seed, number),
-            self._game,
-            self._play,
-            tuple(player.participant for player in players),
-            tuple(player.software for player in players),
-            time.time(),
-            number=number,
-        )
-        tickets = tuple(new_ticket() for _ in players)
+        match, tickets = self._openings.make(players)
         try:
-            await self._catalogue.add_match(row, tuple(map(ticket_hash, tickets)))
+            await self._catalogue.add_match(match.row, tuple(map(ticket_hash, tickets)))
         except BaseException:
-            self.series.give_back(number)
+            self._openings.undo(match)
             raise
-        now = self._clock()
-        seats = [
-            Seat(player.participant, player.client, Signs(now, self._last), member=player.client) for player in players
-        ]
-        return Match(row, seats, self._experiment.upload_grace, counts=True), tickets
+        return match, tickets
 
     async def begin(self, match: Match, tickets: tuple[str, ...], group: Group) -> None:
         """Tell the players. From the first line on the match can be played, left and annulled."""
         match.group = group
         self.series.begun += 1
-        self._live[match.row.id] = match
-        for player, (seat, ticket) in enumerate(zip(match.seats, tickets, strict=True)):
-            self._tickets[ticket_hash(ticket)] = Holder(match.row.id, player)
-            assert seat.client is not None
-            self._of_client.setdefault(seat.client, set()).add(match.row.id)
-        self._metrics.matches_open.set(len(self._live))
+        self.table.add(match, tickets)
+        self._metrics.matches_open.set(len(self.table.matches))
         log.info("match_started", match=match.row.id, participants=match.row.participants, seed=match.row.seed)
         for player, (seat, ticket) in enumerate(zip(match.seats, tickets, strict=True)):
-            if match.row.id not in self._live:
+            if match.row.id not in self.table.matches:
                 return  # annulled while one of them was told
             if seat.client is None:
                 continue
             resume = new_ticket()
             seat.token = ticket_hash(resume)
-            await self._tell(
-                seat.client,
-                MatchStart(
-                    match.row.id,
-                    player,
-                    match.row.participants,
-                    match.row.seed,
-                    match.row.settings,
-                    ticket,
-                    RELAY_PATH,
-                    UPLOAD_PATH.replace("{match}", match.row.id),
-                    resume,
-                ),
-            )
-
+            await self._tell(seat.client, match_start(match.row, player, ticket, resume))
         wait = match.row.settings.start_timeout + MARGIN
         asyncio.get_running_loop().call_later(wait, self._start_is_due, match)
         self._look_later(match)
 
+    def _goes_on(self, match: Match) -> bool:
+        return not match.ended and not self._stopping and self.get(match.row.id) is match
+
     def _start_is_due(self, match: Match) -> None:
-        if not match.ended and match.row.id in self._live and match.phase is Phase.PAIRED and not self._stopping:
-            self._background(self._remove_late(match))
+        if (
+            not match.ended
+            and match.row.id in self.table.matches
+            and match.phase is Phase.PAIRED
+            and not self._stopping
+        ):
+            self.background.start(self._remove_late(match))
 
     async def _remove_late(self, match: Match) -> None:
         """Whoever has not opened the relay by now loses its seat; the others wait for a better partner."""
@@ -209,10 +154,10 @@ class Matches:
         asyncio.get_running_loop().call_later(match.look_at(now) - now + 0.001, self._look, match)
 
     def _look(self, match: Match) -> None:
-        if match.ended or self._live.get(match.row.id) is not match or self._stopping:
+        if not self._goes_on(match):
             return
         for player in match.stuck(self._clock()):
-            self._background(self._remove_stuck(match, player))
+            self.background.start(self._remove_stuck(match, player))
         self._look_later(match)
 
     async def _remove_stuck(self, match: Match, player: int) -> None:
@@ -227,24 +172,20 @@ class Matches:
         seat = match.seats[player]
         client, seat.client, seat.token = seat.client, None, b""
         if client is not None:
-            self._of_client.get(client, set()).discard(match.row.id)
+            self.table.stand_up(match, client)
             await self._tell(client, MatchOver(match.row.id, f"removed: {reason}"))
 
     async def withdraw(self, match: Match) -> None:
         """Forget a recorded match that nobody was told of."""
-        if await self._write("drop_match", match, partial(self._catalogue.drop_match, match.row.id)):
-            self._give_back(match)
+        if await self.background.write("drop_match", match.row.id, partial(self._catalogue.drop_match, match.row.id)):
+            self._openings.undo(match)
         self._metrics.matches.labels("withdrawn").inc()
-
-    def _give_back(self, match: Match) -> None:
-        assert match.row.number is not None
-        self.series.give_back(match.row.number)
 
     # --- what clients do ----------------------------------------------------------------------------------------
 
     def relay_opened(self, match_id: str, player: int) -> None:
         """A player has opened the relay. When all have, play has begun."""
-        match = self._live.get(match_id)
+        match = self.get(match_id)
         if match is not None:
             match.seats[player].relayed = True
             match.seats[player].signs.opened(self._clock())
@@ -253,25 +194,19 @@ class Matches:
         """A client's control connection ended."""
         if self._stopping:
             return  # we ended it: its match goes on, as far as uploads go, when we are back
-        for match_id in self._of_client.pop(client, set()).copy():
-            match = self._live.get(match_id)
-            if match is None:
-                continue
-            for player, seat in enumerate(match.seats):
-                if seat.client == client:
-                    seat.client = None
-                    if reason == GOODBYE or match.phase is Phase.PAIRED:
-                        await self._leave(match, player, reason)
-                    elif not seat.done:
-                        self._returning.hold(match, player, reason, partial(self._not_back, match, player, reason))
+        for match, player in self.table.lost(client):
+            if reason == GOODBYE or match.phase is Phase.PAIRED:
+                await self._leave(match, player, reason)
+            elif not match.seats[player].done:
+                self._returning.hold(match, player, reason, partial(self._not_back, match, player, reason))
 
     def _not_back(self, match: Match, player: int, reason: str) -> None:
         if not self._stopping:
-            self._background(self._leave(match, player, reason))
+            self.background.start(self._leave(match, player, reason))
 
     def seat_of(self, resume: Resume) -> tuple[Match, int]:
         """Whose seat a token takes again. Changes nothing. Raises :class:`RefusedError`."""
-        return self._returning.seat_of(resume, self._live)
+        return self._returning.seat_of(resume, self.table.matches)
 
     async def take_seat(self, match: Match, player: int, client: str, resume: Resume) -> str | None:
         """A player is back, on a new connection. Says which connection he had until now, if it is still there.
@@ -280,15 +215,14 @@ class Matches:
         """
         before = match.seats[player].client
         if before is not None:
-            self._of_client.get(before, set()).discard(match.row.id)
-        if match.row.id in self._live:
-            self._of_client.setdefault(client, set()).add(match.row.id)
+            self.table.stand_up(match, before)
+        self.table.sit_down(match, client)
         await self._returning.take(match, player, client, resume)
         return before
 
     async def leave(self, client: str, reason: str) -> bool:
         """A client leaves the match it plays. False if it plays none."""
-        found = self._playing(client)
+        found = self.table.playing(client)
         if found is None:
             return False
         match, player = found
@@ -298,27 +232,15 @@ class Matches:
 
     async def finish(self, client: str) -> bool:
         """A client has uploaded everything of the match it plays. Twice is once. False if it plays none."""
-        found = self._playing(client)
+        found = self.table.playing(client)
         if found is None:
-            return self._has_finished(client)
+            return any(match.seats[n].finished for match, n in self.table.seats_of(client))
         match, player = found
         match.seats[player].finished = True
         match.seats[player].signs.moved = self._clock()
         self._release(match, player)
         self._check(match)
         return True
-
-    def _has_finished(self, client: str) -> bool:
-        matches = [self._live[match_id] for match_id in self._of_client.get(client, ())]
-        return any(seat.client == client and seat.finished for match in matches for seat in match.seats)
-
-    def _playing(self, client: str) -> tuple[Match, int] | None:
-        for match_id in self._of_client.get(client, ()):
-            match = self._live[match_id]
-            for player, seat in enumerate(match.seats):
-                if seat.client == client and not seat.done:
-                    return match, player
-        return None
 
     async def _leave(self, match: Match, player: int, reason: str) -> None:
         paired = match.phase is Phase.PAIRED
@@ -335,7 +257,7 @@ class Matches:
             if other != player and seat.left_at is None:
                 await self._returning.say(match, other, PeerLeft(match.row.id, player, reason[:1024]))
         left = partial(self._catalogue.player_left, match.row.id, player, time.time(), reason[:1024])
-        self._background(self._write("player_left", match, left))
+        self.background.start(self.background.write("player_left", match.row.id, left))
         self._check(match)
 
     async def _annul(self, match: Match) -> bool:
@@ -360,7 +282,7 @@ class Matches:
         for player in remaining:
             await self._returning.say(match, player, MatchOver(match.row.id, ANNULLED))
         self.annulled(match.group)
-        self._background(self._catalogue_annulled(match))
+        self.background.start(self._catalogue_annulled(match))
         return True
 
     async def _catalogue_annulled(self, match: Match) -> None:
@@ -370,14 +292,14 @@ class Matches:
             nonlocal undone
             undone = await self._catalogue.annul_match(match.row.id, time.time(), ANNULLED)
 
-        if await self._write("annul_match", match, annul) and undone:
-            self._give_back(match)  # and not before: a kill in between would leave two matches of one number
+        if await self.background.write("annul_match", match.row.id, annul) and undone:
+            self._openings.undo(match)  # and not before: a kill in between would leave two matches of one number
 
     # --- uploads and verdicts -----------------------------------------------------------------------------------
 
     def uploaded(self, match_id: str, episode: int, player: int) -> bool:
         """An upload is durable. False if the match is not a live one: it has to be revived."""
-        match = self._live.get(match_id)
+        match = self.get(match_id)
         if match is None:
             return False
         match.uploads.setdefault(episode, set()).add(player)
@@ -391,24 +313,13 @@ class Matches:
         """
         uploads = await self._catalogue.uploads(row.id)
         verdicts = await self._catalogue.verdicts(row.id)
-        if row.id in self._live:
+        if row.id in self.table.matches:
             for upload in uploads:
                 self.uploaded(row.id, upload.episode, upload.player)
             return
-        now = self._clock()
-        seats = [
-            Seat(participant, None, Signs(now, self._last), relayed=True, left_at=now)
-            for participant in row.participants
-        ]
-        match = Match(row, seats, grace)
-        match.counts = counts
-        for upload in uploads:
-            match.uploads.setdefault(upload.episode, set()).add(upload.player)
-        for verdict in verdicts:
-            match.judged[verdict.episode] = frozenset(verdict.players)
-            match.verdicts[verdict.episode] = _message(verdict)
-        self._live[row.id] = match
-        self._metrics.matches_open.set(len(self._live))
+        match = Match.taken_up(row, uploads, verdicts, grace=grace, counts=counts, now=self._clock(), last=self._last)
+        self.table.add(match)
+        self._metrics.matches_open.set(len(self.table.matches))
         self._check(match)
 
     def _check(self, match: Match) -> None:
@@ -418,10 +329,10 @@ class Matches:
         now = self._clock()
         for episode in match.to_judge(now):
             match.running.add(episode)
-            self._background(self._judge(match, episode))
+            self.background.start(self._judge(match, episode))
         if match.over(now):
             match.ended = True
-            self._background(self._end(match))
+            self.background.start(self._end(match))
             return
         at = match.changes_at(now)
         if at is not None:
@@ -437,7 +348,7 @@ class Matches:
             match.unjudged[episode] = row
         else:
             match.judged[episode] = considered
-            match.verdicts[episode] = _message(row)
+            match.verdicts[episode] = verdict_message(row)
             match.unjudged.pop(episode, None)
             for player in range(len(match.seats)):
                 await self._returning.say(match, player, match.verdicts[episode])
@@ -446,7 +357,9 @@ class Matches:
     async def _end(self, match: Match) -> None:
         reason = match.outcome()
         # Whatever the catalogue says, the match is over: nobody is kept waiting, and the next start ends it there.
-        await self._write("end_match", match, lambda: self._catalogue.end_match(match.row.id, time.time(), reason))
+        await self.background.write(
+            "end_match", match.row.id, lambda: self._catalogue.end_match(match.row.id, time.time(), reason)
+        )
         if not match.over(self._clock()):
             match.ended = False  # an upload came in the meantime: it is judged first
             self._check(match)
@@ -474,55 +387,12 @@ class Matches:
             self.released(seat.client, match.group)
 
     def _forget(self, match: Match) -> None:
-        del self._live[match.row.id]
-        self._metrics.matches_open.set(len(self._live))
-        for hashed in [h for h, holder in self._tickets.items() if holder.match == match.row.id]:
-            del self._tickets[hashed]
-        for seat in match.seats:
-            if seat.client is not None and seat.client in self._of_client:
-                self._of_client[seat.client].discard(match.row.id)
+        self.table.remove(match)
+        self._metrics.matches_open.set(len(self.table.matches))
         self._relay.close_match(match.row.id)
         self._returning.remember(match)
-
-    # --- the end ------------------------------------------------------------------------------------------------
-
-    async def _write(self, what: str, match: Match, work: Callable[[], Awaitable[object]]) -> bool:
-        """Put something into the catalogue, if need be with several attempts. False if it refused: that is said."""
-        try:
-            await insist(what, work)
-        except (sqlite3.Error, Stopped) as error:
-            reason = str(error) or "the catalogue is closed"
-            log.error("not_recorded", what=what, match=match.row.id, error=reason)
-            self.unrecorded[match.row.id] = f"{what}: {reason}"
-            return False
-        self.unrecorded.pop(match.row.id, None)
-        return True
-
-    def _background(self, work: Awaitable[object]) -> None:
-        task: asyncio.Future[object] = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Future[object]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("match_task_failed", exc_info=task.exception())
 
     async def drain(self, seconds: float) -> None:
         """Let verdicts that are being found come in, for at most ``seconds``; then stop. The next start goes on."""
         self._stopping = True
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-
-def _message(row: EpisodeRow) -> Verdict:
-    detail = row.detail[:1024]
-    match row.verdict:
-        case "verified" | "diverged" | "single" | "partial":
-            return Verdict(row.match, row.episode, row.verdict, detail)
-        case other:
-            raise ValueError(f"verdict {other!r} in the catalogue")
+        await self.background.drain(seconds)

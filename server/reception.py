@@ -14,9 +14,10 @@ from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.catalogue import Stopped
 from rollgym.server.errors import RefusedError
 from rollgym.server.lobby import Group, Lobby, LobbyError, Place
-from rollgym.server.matches import Matches, Player, Tell
+from rollgym.server.matches import Matches, Tell
 from rollgym.server.metrics import Metrics
 from rollgym.server.notices import Notices
+from rollgym.server.openings import Player
 
 _RETRY = 1.0
 # Seconds between attempts to record a match while the disk refuses.
@@ -81,7 +82,7 @@ class Reception:
             asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
 
     def _is_idle(self, client: str) -> bool:
-        return self.lobby.place(client) is Place.NOWHERE and not self._matches.has_seat(client)
+        return self.lobby.place(client) is Place.NOWHERE and not self._matches.table.has_seat(client)
 
     async def _send_away(self, client: str) -> None:
         message = f"this connection neither waited nor played for {self._join_seconds:g} s"

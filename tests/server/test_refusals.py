@@ -18,7 +18,8 @@ from rollgym.protocol.messages import MatchStart, PeerLeft
 from rollgym.server import ingest
 from rollgym.server.catalogue import Catalogue
 from rollgym.server.judge import GameFailedError, judge_episode
-from rollgym.server.matches import ANNULLED, Player
+from rollgym.server.matches import ANNULLED
+from rollgym.server.openings import Player
 from rollgym.server.persistence import PAUSES
 from rollgym.server.settings import Play
 from rollgym.server.store import Store

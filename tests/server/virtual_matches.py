@@ -14,8 +14,9 @@ from rollgym.protocol.messages import MatchOver, PeerLeft, PlaySettings
 from rollgym.protocol.packets import BYE_REASONS, Bye, End, EndAck, Hello, Input, Packet, encode
 from rollgym.server.lobby import Group, Lobby
 from rollgym.server.match import Match
-from rollgym.server.matches import Matches, Player
+from rollgym.server.matches import Matches
 from rollgym.server.metrics import Metrics
+from rollgym.server.openings import Player
 from rollgym.server.relay import Relay
 from rollgym.server.rows import Progress
 from rollgym.server.series import Series
