@@ -20,12 +20,23 @@ from rollgym.protocol.episode import Canonical, Column, ExportError, Header, Own
 from rollgym.protocol.parquet import EpisodeFileError, read_episode
 from rollgym.protocol.values import ValueFormatError, unpack_value
 from rollgym.provenance import provenance
-from rollgym.sources import VERDICTS, Source, Wanted, one_or_more, parquet_files, sources
+from rollgym.sources import (
+    VERDICTS,
+    NoSuchEpisodeError,
+    Source,
+    Wanted,
+    one_or_more,
+    parquet_files,
+    some_sources,
+    sources,
+)
 from rollgym.stored_spaces import gather, observed_columns, space_of
 from rollgym.tables import own_layouts, read_tables
 
+__all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "decoded_actions", "load", "load_sources"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Episode:
     """One episode of ``T`` frames: canonical facts only. Mappings are by agent, arrays are read-only.
 
@@ -54,6 +65,11 @@ class Episode:
     """What the server says about the episode, its verdict among it, as it is in the file."""
     source: Source = field(repr=False, compare=False)
     """Its files."""
+
+    def __repr__(self) -> str:
+        about = [f"{self.header.game.id}, {self.frames} frames of {', '.join(self.agents)}"]
+        about += [self.header.status, *filter(None, [self.verdict])]
+        return f"<Episode {self.number} of match {self.match}: {', '.join(about)}>"
 
     @property
     def match(self) -> str:
@@ -118,8 +134,9 @@ def load(
     episodes (``complete``) from prefixes, among those of verdict ``single`` too.
 
     Raises ``ValueError`` for a verdict or a status that there is not, ``FileNotFoundError`` if there is no such path or
-    no file of an episode there, and :class:`~rollgym.protocol.parquet.EpisodeFileError`, which names the file, for one
-    that can not be read.
+    no file of an episode there, :class:`~rollgym.sources.NoSuchEpisodeError` if the filters leave none of those that
+    are there, and :class:`~rollgym.protocol.parquet.EpisodeFileError`, which names the file, for one that can not be
+    read.
     """
     for name in one_or_more(verdict) or ():
         if name not in VERDICTS:
@@ -130,7 +147,7 @@ def load(
     if not parquet_files(path):
         raise FileNotFoundError(f"{path}: no episodes in it")
     wanted = Wanted(*map(one_or_more, (match, verdict, condition, experiment, status)))
-    return load_sources(sources(path, wanted))
+    return load_sources(some_sources(path, wanted) if wanted.given() else sources(path))
 
 
 def load_sources(found: Iterator[Source]) -> Iterator[Episode]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,12 +54,26 @@ class Wanted:
 
     def takes(self, layout: Layout) -> bool:
         """Whether a file of this metadata is wanted. What a file does not say is never wanted."""
-        said = {**layout.extra, "match": layout.header.match, "status": layout.header.status}
-        for name in ("match", "verdict", "condition", "experiment", "status"):
-            values = getattr(self, name)
-            if values is not None and said.get(name) not in values:
-                return False
-        return True
+        said = said_of(layout)
+        return all(said[name] in values for name, values in self.given().items())
+
+    def given(self) -> dict[str, Collection[str]]:
+        """The filters that are not None, by name."""
+        every = {name: getattr(self, name) for name in FILTERS}
+        return {name: values for name, values in every.items() if values is not None}
+
+
+FILTERS = ("match", "verdict", "condition", "experiment", "status")
+
+
+class NoSuchEpisodeError(LookupError):
+    """There are episodes, but none that the filters let through. Says which filter, and what there is."""
+
+
+def said_of(layout: Layout) -> dict[str, str | None]:
+    """What a file says of itself that one can filter by."""
+    said = {**layout.extra, "match": layout.header.match, "status": layout.header.status}
+    return {name: said.get(name) for name in FILTERS}
 
 
 def one_or_more(value: str | Collection[str] | None) -> Collection[str] | None:
@@ -86,6 +102,38 @@ def sources(path: str | os.PathLike[str], wanted: Wanted | None = None) -> Itera
     Raises ``FileNotFoundError`` at once, and :class:`~rollgym.protocol.parquet.EpisodeFileError` on the way.
     """
     return _sources(parquet_files(path), wanted or Wanted(), alone=Path(path).is_file())
+
+
+def some_sources(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[Source]:
+    """:func:`sources`, of which there has to be one.
+
+    Raises :class:`NoSuchEpisodeError`, and what :func:`sources` raises up to the first that is wanted, at once.
+    """
+    found = sources(path, wanted)
+    first = next(found, None)
+    if first is None:
+        raise NoSuchEpisodeError(_why_none(path, wanted))
+    return chain([first], found)
+
+
+def _why_none(path: str | os.PathLike[str], wanted: Wanted) -> str:
+    there = [said_of(source.layout) for source in sources(path)]
+    reasons = []
+    for name, values in wanted.given().items():
+        counts = Counter(said[name] for said in there)
+        if not any(value in counts for value in values):
+            known = [f"{value!r} ({counts[value]})" for value in sorted(filter(None, counts))]
+            known += [f"{counts[None]} that do not say"] if counts[None] else []
+            shown = known if len(known) <= 10 else [*known[:10], f"{len(known) - 10} more"]
+            reasons.append(f"{name} {_named(values)}: there are {', '.join(shown)}")
+    if not reasons:
+        every = ", ".join(f"{name} {_named(values)}" for name, values in wanted.given().items())
+        reasons = [f"all of {every} at once, though there are some of each"]
+    return f"{os.fspath(path)}: none of {len(there)} episodes has {'; '.join(reasons)}"
+
+
+def _named(values: Collection[str]) -> str:
+    return " or ".join(map(repr, values)) or "(nothing)"
 
 
 def _sources(files: list[Path], wanted: Wanted, *, alone: bool) -> Iterator[Source]:

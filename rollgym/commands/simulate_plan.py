@@ -19,9 +19,20 @@ from rollgym.games.description import Description
 from rollgym.games.errors import GameError
 from rollgym.games.npc import NPCS
 from rollgym.games.policies import make_policy
+from rollgym.protocol.episode import MAX_FRAMES
 from rollgym.server.feasible import find_problems
-from rollgym.server.settings import Experiment, GameSettings, Limits, Play
+from rollgym.server.settings import MEBIBYTE, Experiment, GameSettings, Limits, Play
 from rollgym.simulated import Plan
+
+WITHOUT_SERVER = Limits(
+    connections=1 << 16,
+    message_bytes=1 << 30,
+    relay_packets_per_second=1e9,
+    upload_bytes=1 << 40,
+    export_bytes=1000 * MEBIBYTE,
+    episode_frames=MAX_FRAMES,
+)
+"""What a file holds; there is no server to have limits of its own."""
 
 MINUTES = 10
 """Minutes of play after which an episode is truncated if nothing else says when: some games never end."""
@@ -59,7 +70,7 @@ def read_plan(config: str | None, flags: Flags) -> tuple[Plan, GameSpec]:
     game = _game(experiment.game if file is not None else None, flags)
     spec = _spec(game)
     play = _play(experiment.play, flags, float(spec.fps), file is None)
-    _check_packets(spec, play)
+    _check_feasible(spec, play)
     seed = flags.seed if flags.seed is not None else experiment.seed
     experiment = experiment.model_copy(update={"game": game, "play": play, "seed": 0 if seed is None else seed})
     link = flags.link or (file.network.link() if file is not None else Link.both(PERFECT))
@@ -96,11 +107,11 @@ def _spec(game: GameSettings) -> GameSpec:
     return spec
 
 
-def _check_packets(spec: GameSpec, play: Play) -> None:
-    """Here is no server whose limits count, but its packets are as small."""
-    for problem in find_problems(Description.of(spec), play.settings(spec.fps), Limits()):
-        if problem.field == "experiment.game":
-            refuse(f"{spec.id}: {problem.message}")
+def _check_feasible(spec: GameSpec, play: Play) -> None:
+    found = find_problems(Description.of(spec), play.settings(spec.fps), WITHOUT_SERVER)
+    if found:
+        said = [f"{spec.id}: {p.message}" if p.field == "experiment.game" else str(p) for p in found]
+        refuse("\n".join(said))
 
 
 def _play(play: Play, flags: Flags, game_fps: float, alone: bool) -> Play:

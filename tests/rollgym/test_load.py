@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pydoc
 import shutil
 from pathlib import Path
 
@@ -32,7 +33,30 @@ def test_filters_take_one_value_or_several(data: Path) -> None:
     assert [e.match for e in rollgym.load(data, condition="rtt_0")] == [OTHER]
     assert [e.number for e in rollgym.load(data, verdict=["partial", "diverged"])] == [2, 3, 3]
     assert len(list(rollgym.load(data, experiment="study"))) == 6
-    assert list(rollgym.load(data, experiment="another")) == []
+
+
+def test_filters_that_leave_nothing_say_which_and_what_there_is(data: Path) -> None:
+    with pytest.raises(
+        rollgym.NoSuchEpisodeError, match=r"none of 6 .* experiment 'another': there are 'study' \(6\)$"
+    ):
+        rollgym.load(data, experiment="another")
+    with pytest.raises(LookupError, match=r"condition 'a' or 'b': there are 'rtt_0' \(1\), 'rtt_80' \(5\)$"):
+        rollgym.load(data, condition=["a", "b"], verdict="verified")
+    with pytest.raises(LookupError, match=r"all of match .*, condition 'rtt_0' at once, though there are some of each"):
+        rollgym.load(data, match=MATCH, condition="rtt_0")
+    with pytest.raises(LookupError, match=r"condition \(nothing\)"):
+        rollgym.load(data, condition=[])
+
+
+def test_an_episode_is_shown_in_a_line(data: Path) -> None:
+    shown = repr(next(rollgym.load(data)))
+    assert shown == f"<Episode 0 of match {MATCH}: pong, 150 frames of left, right, complete, verified>"
+
+
+def test_help_shows_what_there_is() -> None:
+    shown = pydoc.plain(pydoc.render_doc(rollgym))
+    assert all(text in shown for text in ("load(", "class Episode(", "class NoSuchEpisodeError(", "rollgym --help"))
+    assert set(rollgym.__all__) <= set(dir(rollgym))
 
 
 def test_an_episodes_folder_and_its_canonical_file(data: Path) -> None:
@@ -116,7 +140,8 @@ def test_a_peers_file_carries_its_digest(tmp_path: Path) -> None:
     assert episode.verdict is None
     assert episode.provenance["digests"] == {"1": group[1].digest.hex()}
     assert list(episode.own_parts) == [1]
-    assert list(rollgym.load(tmp_path, verdict="verified")) == []
+    with pytest.raises(LookupError, match="none of 1 episodes has verdict 'verified': there are 1 that do not say"):
+        rollgym.load(tmp_path, verdict="verified")
 
 
 def test_the_table_says_what_the_arrays_say(data: Path) -> None:

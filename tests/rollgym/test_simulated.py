@@ -128,6 +128,8 @@ def test_flags_replace_what_a_file_says(tmp_path: Path) -> None:
         (("nope.yaml",), "nope.yaml: can not be read"),
         (("ci", "--config", "pong"), "--config: pong: there is an experiment file already (ci)"),
         (("--game", "pong", "--param", "points=x"), "pong.points = 'x': expected"),
+        (("--game", "broken_env:wide"), "an action of agent_1 takes 24000 bytes: expected at most"),
+        (("--game", "pong", "--frames", "2000000"), "experiment.play.frame_limit: 2000000: expected at most 1000000"),
         (("--game", "broken_env:refuses"), "no level (broken_env.py:11)"),
     ],
 )
@@ -146,7 +148,7 @@ def test_what_can_not_be_played_is_said_first(
 
 
 BROKEN = """\
-from tests.adapters.toys import Together
+from tests.adapters.toys import Together, np, spaces
 
 GAME_FAILS_AT = 12
 
@@ -171,6 +173,12 @@ class Failing(Together):
 
 def policy(observation):
     raise LookupError("no idea")
+
+
+def wide():
+    env = Together()
+    env.action_space = spaces.Tuple([spaces.Box(-1, 1, (3000,), np.float64)] * 2)
+    return env
 """
 
 
