@@ -172,6 +172,9 @@ class Server:
         self.game = self.description.game
         play = self.settings.experiment.play.settings(self.description.fps)
         self.play = bounded(play, self.settings.limits)
+        if play.frame_limit is None and self.description.max_frames is None:
+            # It may well end by itself: nobody knows before.
+            log.info("game_says_no_end", game=self.game.id, truncated_at=self.play.frame_limit)
 
     @property
     def _name(self) -> tuple[str, str]:

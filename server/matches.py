@@ -170,7 +170,7 @@ class Matches:
         """Tell a player that it is out. It hears nothing of the match any more, and may join for another."""
         self._release(match, player)
         seat = match.seats[player]
-        client, seat.client, seat.token = seat.client, None, b""
+        client, seat.client = seat.client, None
         if client is not None:
             self.table.stand_up(match, client)
             await self._tell(client, MatchOver(match.row.id, f"removed: {reason}"))

@@ -268,3 +268,20 @@ async def test_a_server_that_stops_gives_no_seats(tmp_path: Path) -> None:
         server.server.reception.close()
         assert (await back.resume(b, b.resume, FIRST))["error"]["code"] == "closing"
         assert states(server, a) == ["here", "away"]
+
+
+async def test_when_a_stuck_player_is_removed_the_other_has_its_verdict(tmp_path: Path) -> None:
+    async with running(patient(tmp_path)) as server, AsyncExitStack() as stack:
+        (one, a), (two, b) = await stack.enter_async_context(pair(server.url))
+        match = match_of(server, a)
+        await one.upload(a, make_export(a))
+        match.seats[1].signs.moved -= match.patience  # it said nothing for so long, but hello
+        server.server.matches._look(match)
+        assert (await one.peer_left()).reason == "stuck"
+        assert (await two.over()).reason == "removed: stuck"
+        assert (await two.resume(b, b.resume, FIRST))["error"]["code"] == "left"
+        assert (await one.verdict()).verdict == "single"
+        assert (await one.call("finished", {"episodes": 1}))["ok"]
+        assert (await one.over()).reason.startswith("incomplete: of 3 episodes 1 single")
+        assert (await two.join())["ok"]
+        assert two.heard.empty()

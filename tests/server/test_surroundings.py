@@ -19,7 +19,7 @@ from rollgym.server import descriptors
 from rollgym.server.descriptors import OWN, PER_CLIENT, PER_WORKER, connections_that_fit
 from rollgym.server.errors import ServerError
 from rollgym.server.library_logs import Bridge
-from rollgym.server.settings import ServerSettings
+from rollgym.server.settings import GameSettings, ServerSettings
 from tests.server.clients import WAIT, Client, make_settings, pair
 from tests.server.test_serve import launch, process
 
@@ -180,3 +180,38 @@ async def test_few_descriptors_are_enough_or_said_in_one_line(tmp_path: Path) ->
             assert started.returncode == 1
             (line,) = err.decode().splitlines()
             assert line.startswith(f"error: {allowed} open files allowed: expected at least {needed}")
+
+
+NOTES_ITS_PROCESS = """
+import os
+from pathlib import Path
+import gymnasium, numpy as np
+from gymnasium import spaces
+NOTES = Path(__file__).with_name("pids")
+def note():
+    with NOTES.open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+note()
+class Env(gymnasium.Env):
+    metadata = {"render_fps": 30}
+    action_space = spaces.Dict({k: spaces.Discrete(2) for k in "pq"})
+    observation_space = spaces.Dict({k: spaces.Discrete(2) for k in "pq"})
+    def __init__(self):
+        note()
+        os.chdir("/")
+        print("no newline", end="")
+"""
+
+
+async def test_the_server_neither_imports_nor_makes_a_game_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "noting_env.py").write_text(NOTES_ITS_PROCESS)  # beside the program, so that it is found
+    settings = make_settings(tmp_path / "data", game=GameSettings(id="noting_env:Env"))
+    async with process(settings, tmp_path / "program.py") as server:
+        async with Client(server.url) as client:
+            answer = await client.join()  # of drift: it is compared with what the server knows of the game
+        assert answer["error"]["code"] == "game_mismatch"
+        pids = {int(pid) for pid in (tmp_path / "pids").read_text().split()}
+        assert pids
+        assert server.process.pid not in pids
+        assert await server.end(signal.SIGTERM) == 0
+    assert (tmp_path / "data" / "catalogue.sqlite").exists()
