@@ -16,6 +16,8 @@ from rollgym.games.registry import make
 
 JointObservation = dict[str, Any]
 JointAction = dict[str, Any]
+REWARDS = "rewards"
+"""The key of the info under which each agent's own reward stands."""
 
 
 class GameEnv(gymnasium.Env[JointObservation, JointAction]):
@@ -45,6 +47,10 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
 
     def _start(self, game: Game, render_mode: str | None) -> None:
         spec = game.spec
+        if REWARDS in spec.agents:
+            raise GameError(
+                "agents", spec.agents, f"agents that are not called {REWARDS}: the info has another use of it"
+            )
         self.game = game
         self.render_mode = render_mode
         self.metadata = {**type(self).metadata, "render_fps": spec.fps}
@@ -70,9 +76,9 @@ class GameEnv(gymnasium.Env[JointObservation, JointAction]):
         """One frame. Raises :class:`~rollgym.games.codec.CodecError` for an action outside its space."""
         outcome = self.game.step(encode_joint(self.game, action))
         info = self._by_agent(tuple(dict(i) for i in outcome.infos))
-        info["rewards"] = self._by_agent(outcome.rewards)
+        info[REWARDS] = self._by_agent(outcome.rewards)
         terminated = all(outcome.terminated)
-        reward = float(sum(info["rewards"].values()))
+        reward = float(sum(info[REWARDS].values()))
         return self._observations(), reward, terminated, outcome.terminal and not terminated, info
 
     def render(self) -> NDArray[np.uint8] | str | None:

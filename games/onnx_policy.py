@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rollgym.games.contract import Observation
 from rollgym.games.draws import Seat
 from rollgym.games.errors import GameError
+from rollgym.games.nearest import nearest
 from rollgym.games.policy_files import flat_vector, read_file, short
 from rollgym.games.spaces import Space, leaves
 
@@ -140,13 +141,7 @@ def _reader(space: Space) -> Callable[[str, Any], Any]:
         return choose
     if isinstance(space, spaces.Box):
         size = int(np.prod(space.shape, dtype=np.int64))
-        whole = np.dtype(space.dtype).kind in "iu"
-
-        def clip(name: str, value: Any) -> Any:
-            values = _checked(name, value, size, space).reshape(space.shape)
-            return np.clip(np.rint(values) if whole else values, space.low, space.high).astype(space.dtype)
-
-        return clip
+        return lambda name, value: nearest(space, _checked(name, value, size, space))
     raise GameError("policy", "onnx", f"an action space of Discrete, MultiDiscrete or Box, not {space}")
 
 

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from rollgym.games.contract import Observation
 from rollgym.games.draws import Draws, Seat
 from rollgym.games.errors import GameError
+from rollgym.games.nearest import nearest
 from rollgym.games.policy_files import checked_file, flat_size, flat_vector, short
 from rollgym.games.spaces import Space, leaves
 
@@ -79,7 +80,7 @@ class Sb3Policy:
             return int(space.start) + int(np.asarray(chosen).item())
         values = np.asarray(chosen).reshape(space.shape or ())
         if isinstance(space, spaces.Box):
-            return np.clip(values, space.low, space.high).astype(space.dtype)
+            return nearest(space, values.ravel())
         if isinstance(space, spaces.MultiDiscrete):
             return (values + space.start).astype(space.dtype)
         return values.astype(space.dtype)

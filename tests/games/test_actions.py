@@ -3,6 +3,7 @@ exactly."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from rollgym.games.adapters.fitting import idle_action
 from rollgym.games.codec import codec_for
 from rollgym.games.draws import Draws, sampler
+from rollgym.games.nearest import nearest
 from rollgym.games.policies import from_json
 from tests.games.space_strategies import any_spaces, boxes, equal
 
@@ -67,6 +69,23 @@ def test_actions_of_a_script_are_those_that_are_meant(space: spaces.Space[Any], 
 def test_actions_of_a_script_that_the_type_does_not_hold_are_refused(space: spaces.Space[Any], value: Any) -> None:
     with pytest.raises(ValueError, match="value"):
         from_json(space, value)
+
+
+@given(boxes(), st.lists(st.floats(allow_nan=False), min_size=27, max_size=27))
+def test_what_a_network_puts_out_becomes_the_nearest_member(space: spaces.Box, values: list[float]) -> None:
+    given_values = np.array(values[: int(np.prod(space.shape))])
+    action = nearest(space, given_values)
+    assert space.contains(action)
+    assert codec_for(space).decode(codec_for(space).encode(action)).tolist() == action.tolist()
+    if np.dtype(space.dtype).kind != "f":
+        numbers = zip(
+            action.ravel().tolist(), given_values.tolist(), space.low.ravel(), space.high.ravel(), strict=True
+        )
+        for found, wanted, low, high in numbers:
+            if int(low) <= wanted <= int(high):
+                assert abs(int(found) - Fraction(wanted)) <= Fraction(1, 2)
+            else:
+                assert int(found) == (int(low) if wanted < low else int(high))
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.longdouble, "S3", "M8[s]"])

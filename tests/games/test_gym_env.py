@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -148,3 +149,10 @@ def test_a_parallel_game_ends_for_all_agents_at_once() -> None:
     assert terminations == {"left": False, "right": False}
     assert rewards == {"left": 0.0, "right": 0.0}
     assert "left 0" in str(env.render())
+
+
+def test_an_agent_can_not_be_called_as_the_rewards_are() -> None:
+    game = make("pong")
+    game.spec = dataclasses.replace(game.spec, agents=("rewards", "right"))
+    with pytest.raises(GameError, match="agents that are not called rewards"):
+        GameEnv.of(game)
