@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rollgym.client_sim.record.buffers import CanonicalBuffer, Row, SpeculativeBuffer
 from rollgym.client_sim.rollback.interfaces import Rollback
@@ -20,6 +21,14 @@ from rollgym.protocol.episode import OWN_COLUMNS, Canonical, Column, RollbackEve
 
 MAX_ROLLBACK_EVENTS = 1_000_000
 """Kept per episode. The schema allows this many frames, and a frame has at most a few rollbacks."""
+
+
+FOLD = 512
+"""Frames whose history becomes columns at once."""
+
+STEPPED_AGAIN = 1024
+"""Frames below the newest canonical one that a rollback may still step, from a sparse snapshot (``save_every`` is at
+most 256): their history is not final yet."""
 
 
 class History:
@@ -39,6 +48,22 @@ class History:
         """What it was last simulated with."""
 
 
+_GONE = History(0.0, 0.0, 0.0)
+
+
+def _columns_of(frames: list[History]) -> dict[str, NDArray[Any]]:
+    values: dict[str, list[Any]] = {
+        "was_speculative": [h.speculative for h in frames],
+        "mispredicted": [h.mispredicted for h in frames],
+        "times_simulated": [h.simulated for h in frames],
+        "rollbacks": [h.rollbacks for h in frames],
+        "time": [h.time for h in frames],
+        "rtt": [h.rtt for h in frames],
+        "frame_advantage": [h.advantage for h in frames],
+    }
+    return {name: np.array(values[name], dtype=dtype) for name, dtype in OWN_COLUMNS.items()}
+
+
 class EpisodeRecorder:
     """The two buffers of an episode and this peer's own view. Create it right after ``game.reset``.
 
@@ -54,6 +79,9 @@ class EpisodeRecorder:
         self.canonical = CanonicalBuffer(CanonicalBuilder(game.spec))
         self.rollbacks: list[RollbackEvent] = []
         self.history: list[History] = []
+        """By frame. Of those that are folded there is nothing left here to change."""
+        self._folded: list[dict[str, NDArray[Any]]] = []
+        self._folded_until = 0
         self._now = (0.0, float("nan"), 0.0)
         self._time = 0.0
         self._seen: dict[int, Observation] = {}
@@ -116,6 +144,8 @@ class EpisodeRecorder:
             observations = self._game.observe() if newest else self._game.observe_at(snapshot)
         self.canonical.append(frame, row, inputs, sources, observations, digest)
         self.speculative.drop_lowest()
+        if frame - self._folded_until >= FOLD + STEPPED_AGAIN:
+            self._fold()
         seen = self._seen.pop(frame + 1, None)
         if seen is not None and seen is not observations[self._agent]:
             self._compare_seen(frame + 1, seen, observations[self._agent])
@@ -168,17 +198,8 @@ class EpisodeRecorder:
         ``until``: only those of so many frames.
         """
         end = self.canonical.frames if until is None else until
-        frames = self.history[:end]
-        values: dict[str, list[Any]] = {
-            "was_speculative": [h.speculative for h in frames],
-            "mispredicted": [h.mispredicted for h in frames],
-            "times_simulated": [h.simulated for h in frames],
-            "rollbacks": [h.rollbacks for h in frames],
-            "time": [h.time for h in frames],
-            "rtt": [h.rtt for h in frames],
-            "frame_advantage": [h.advantage for h in frames],
-        }
-        columns = {name: Column.of(np.array(values[name], dtype=dtype)) for name, dtype in OWN_COLUMNS.items()}
+        parts = [*self._folded, _columns_of(self.history[self._folded_until : max(end, self._folded_until)])]
+        columns = {name: Column.of(np.concatenate([part[name] for part in parts])[:end]) for name in OWN_COLUMNS}
         acted = [(frame, seen) for frame, seen in self._seen_wrong if frame < end]
         columns["seen_frame"] = Column.of(np.array([frame for frame, _ in acted], dtype=np.uint32))
         columns.update(
@@ -186,11 +207,19 @@ class EpisodeRecorder:
         )
         return columns
 
+    def _fold(self) -> None:
+        start, end = self._folded_until, self._folded_until + FOLD
+        self._folded.append(_columns_of(self.history[start:end]))
+        self.history[start:end] = [_GONE] * FOLD
+        self._folded_until = end
+
     def clear(self) -> None:
         """Empty both buffers: the episode is exported, or abandoned (REC-06)."""
         self.speculative.clear()
         self.canonical = CanonicalBuffer(CanonicalBuilder(self._game.spec))
         self.history.clear()
+        self._folded.clear()
+        self._folded_until = 0
         self.rollbacks.clear()
         self._seen.clear()
         self._seen_wrong.clear()

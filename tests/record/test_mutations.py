@@ -10,6 +10,7 @@ import pytest
 
 import rollgym.client_sim.episode
 import rollgym.client_sim.peer
+import rollgym.client_sim.record.recorder
 import rollgym.games.columns
 from rollgym.client_sim.ending import Ending
 from rollgym.client_sim.episode import Episode
@@ -114,6 +115,11 @@ def build_with_guesses(original: Any, self: Any) -> Any:
     for row in self.speculative.rows():
         self.canonical._builder.append(row.inputs, (0, 0), row.outcome, self._game.observe(), 0)
     return original(self)
+
+
+def fold_at_once(patch: Patch) -> None:
+    put(rollgym.client_sim.record.recorder, "FOLD", 8)(patch)
+    put(rollgym.client_sim.record.recorder, "STEPPED_AGAIN", 0)(patch)
 
 
 def speculative_always(value: bool) -> Callable[..., None]:
@@ -371,6 +377,11 @@ MUTATIONS = [
     Mutation(
         "steps on the way from a sparse snapshot are not counted",
         put(recorded, "repeated", nothing),
+        test_truth.test_times_simulated_counts_every_step_of_a_frame_with_sparse_snapshots_too,
+    ),
+    Mutation(
+        "history is final as soon as a frame is canonical",
+        fold_at_once,
         test_truth.test_times_simulated_counts_every_step_of_a_frame_with_sparse_snapshots_too,
     ),
     Mutation(

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from rollgym.client_sim.network import CONDITIONS, Link, NetworkConditions
+from rollgym.client_sim.record import recorder
 from rollgym.games.replay import replay
 from rollgym.protocol.parity import compare_episodes
 from rollgym.protocol.seeds import episode_seed
@@ -172,6 +173,14 @@ def test_times_simulated_counts_every_step_of_a_frame_with_sparse_snapshots_too(
     export = match.export(0)
     more = sum(own(export, "times_simulated")) - export.header.frames - sum(own(export, "rollbacks"))
     assert more > 50, "steps on the way to a rollback's first frame"
+
+
+def test_a_peers_own_columns_are_the_same_when_they_are_made_while_it_plays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "FOLD", 16)
+    monkeypatch.setattr(recorder, "STEPPED_AGAIN", 20)
+    match = Play(save_every=5, checksum_interval=10, episodes=2)()
+    # `assert_played` compares them with the logs of game and policy.
+    assert_played(match, frames=180, complete=2)
 
 
 def test_sparse_info_keys_stay_at_their_frame_and_keep_their_types() -> None:
