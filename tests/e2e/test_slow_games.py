@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from rollgym.client_sim.client import BotPlayer, play
 from rollgym.client_sim.network import Link, NetworkConditions
 from rollgym.client_sim.player_messages import KEEP_ALIVE
-from rollgym.client_sim.results import ClientEvent, Joined, PlayResult
+from rollgym.client_sim.results import ClientEvent, Joined, PlayResult, Progress
 from rollgym.server.settings import GameSettings, Play
 from tests.e2e.serving import running
 from tests.e2e.slow_game import CALLS
@@ -56,6 +57,40 @@ class Bot:
     def _hear(self, event: ClientEvent) -> None:
         if isinstance(event, Joined):
             self.joined.set()
+
+
+async def test_a_game_at_work_is_interrupted_when_the_match_has_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollgym.client_sim.match.KILL_AFTER", PATIENCE)  # the interruption has to be enough
+    stop, waits = asyncio.Event(), asyncio.Event()
+
+    def hear(event: ClientEvent) -> None:
+        if isinstance(event, Progress) and event.stats["peer"].get("stalls", 0) > 0:
+            waits.set()  # for the input of frame 20, which the other's bot will never decide
+
+    quick = BotPlayer(
+        "tests.e2e.slow_game:game", "tests.e2e.slow_game:bot", policy_parameters={"slow": "", "seconds": 0.0}
+    )
+    slow = dataclasses.replace(quick, policy_parameters={"slow": "act", "seconds": 10 * PATIENCE})
+    play_settings = Play(frame_limit=FRAMES, input_delay=1, start_timeout=PATIENCE, fps=60.0)
+    game = GameSettings(id="tests.e2e.slow_game:game")
+    async with running(make_settings(tmp_path / "data", play=play_settings, game=game)) as server:
+        playing = [
+            asyncio.create_task(
+                play(server.url, bot, spool=tmp_path / name, stop=stop, on_event=hear, progress_every=0.05)
+            )
+            for name, bot in (("slow", slow), ("quick", quick))
+        ]
+        async with asyncio.timeout(PATIENCE):
+            await waits.wait()
+            stop.set()
+            results = await asyncio.gather(*playing)
+    for result in results:
+        assert (result.stopped, result.failure) == (True, None)
+        (episode,) = result.episodes
+        assert episode.status in ("aborted", "error", "partner_left")
+        assert 0 < episode.frames <= 25
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["one peer", "both peers"])
