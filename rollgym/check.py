@@ -31,7 +31,6 @@ from rollgym.checking.surroundings import (
     EntropyHeld,
     Surroundings,
     forget_looks,
-    looks,
 )
 from rollgym.checking.timing import Stopwatch
 from rollgym.checking.trace import Difference, Shown, Trace, bots, located, played, record, replay
@@ -286,18 +285,21 @@ class _Checker:
             self.findings.append(beyond.shallow(happened, missing, traces))
 
     def _why_not_back(self, trace: Trace, wanted: list[int], stride: int, outside: Outside, changed: list[str]) -> str:
-        def holds(held: Held) -> bool:
-            return Rolling(self._game, [held], self._doing).back(trace, wanted, stride) is None
+        def holds(*held: Held) -> bool:
+            return Rolling(self._game, held, self._doing).back(trace, wanted, stride) is None
 
-        experiments: list[tuple[str, Held, bool, Callable[[], str]]] = [
-            ("variables outside of the environment", outside.held, bool(changed), lambda: causes.outside(changed)),
-            ("the clock", ClockHeld(), looks("clock") > 0, causes.clock),
-            ("random and numpy.random", LuckHeld(), bool(self._draws), lambda: causes.luck(self._draws)),
-            ("the system's random numbers", EntropyHeld(), looks("entropy") > 0, causes.entropy),
+        self._doing("finding out why it can not be rolled back")
+        experiments: list[tuple[str, Held, Callable[[], str]]] = [
+            ("variables outside of the environment", outside.held, lambda: causes.outside(changed)),
+            ("the clock", ClockHeld(), causes.clock),
+            ("random and numpy.random", LuckHeld(), lambda: causes.luck(self._draws)),
+            ("the system's random numbers", EntropyHeld(), causes.entropy),
         ]
-        for _, held, likely, text in experiments:
-            if likely and holds(held):
+        for _, held, text in experiments:
+            if holds(held):
                 return text()
+        if holds(*(held for _, held, _ in experiments)):
+            return causes.several([name for name, *_ in experiments], changed)
         if self._evidence.method == "native":
             copied = self._otherwise("copy", trace, wanted, stride)
             if copied is not None:

@@ -37,6 +37,7 @@ def entropy(found: Sequence[str] | None = None) -> str:
 
 def outside(names: Sequence[str], what: str = "changed while it played") -> str:
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = shown or "variables of its modules and classes"
     return f"state outside of the environment, which no snapshot contains: {shown} {what}; {PUT_IN}"
 
 
@@ -49,6 +50,15 @@ def native(environment: str, pickled: bool, copy_holds: bool) -> str:
             "the constructor"
         )
     return f"{text}. adapter={{snapshot: copy}} was tried as well, and {'holds' if copy_holds else 'does not hold'}"
+
+
+def several(tried: Sequence[str], changed: Sequence[str]) -> str:
+    """It takes more than one of them."""
+    names = f" (changed while it played: {', '.join(changed[:3])})" if changed else ""
+    return (
+        f"more than one thing that no snapshot contains, of {', '.join(tried)}{names}: with all of them saved and "
+        "loaded beside the state the difference goes away, with each by itself it stays"
+    )
 
 
 def unknown(tried: Sequence[str], replay_holds: bool | None) -> str:

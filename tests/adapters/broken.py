@@ -265,6 +265,13 @@ class ClassState(Sound):
         return 0.001 * ClassState.count
 
 
+class Both(ModuleState):
+    """Two things at once."""
+
+    def luck(self, action: Values) -> float:
+        return super().luck(action) + 0.001 * random.random()
+
+
 class SetOrder(Sound):
     """Goes through a set of texts: the first one counts."""
 

@@ -136,6 +136,12 @@ def test_a_cause_is_named_only_if_an_experiment_showed_it(tmp_path: Path) -> Non
     assert only.cause.startswith("something outlives reset(), or decides without a seed")
 
 
+def test_two_causes_are_not_mistaken_for_one() -> None:
+    found = failures(run("Both"))
+    assert "more than one thing that no snapshot contains" in found[ROLLBACK].cause
+    assert "tests.adapters.broken._MOVES" in found[ROLLBACK].cause
+
+
 def test_the_way_out_that_is_named_works() -> None:
     assert run("FreshCopies", parameters={"adapter": {"snapshot": "copy"}}).ok
     replayed = run("HiddenCHandle", parameters={"adapter": {"snapshot": "replay"}})
