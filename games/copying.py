@@ -18,7 +18,7 @@ are kept for pickling, and texts that an object has had since its construction, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgpack
@@ -58,6 +58,11 @@ class Copier:
         self._orders: dict[tuple[Any, ...], list[Any]] = {}
         self._constant: dict[int, Any] = {}
         self._first: Snapshot | None = None
+        self._left_out: dict[int, tuple[Any, Any]] = {}
+
+    def leave_out(self, items: Iterable[tuple[Any, Any]]) -> None:
+        """From now on do not look into these objects; each comes with what is written in its place."""
+        self._left_out = {id(item): (item, written) for item, written in items}
 
     def teach(self, kind: type, way: Kind) -> None:
         """Take objects of a class in this way, in this copier."""
@@ -68,12 +73,13 @@ class Copier:
         copied."""
         taken = Snapshot(self)
         records, index, kinds, leaves = taken.records, taken.index, self._kinds, self._leaves
+        left_out = self._left_out
         todo = [self.root]
         replaced = False
         while todo:
             item = todo.pop()
             key = id(item)
-            if key in index:
+            if key in index or key in left_out:
                 continue
             kind = kinds.get(type(item)) or self._learn(item)
             if kind.leaf is not None or (kind.unwritable and self._frozen.holds(item)):
@@ -136,17 +142,17 @@ class Copier:
                     todo.append((place, part))
                 elif type(part) in self._leaves:
                     found[place] = writer.ref(part)
-                elif self.frozen(part) is not None:
+                elif id(part) not in self._left_out and self.frozen(part) is not None:
                     found[place] = self._frozen.listed(part)
             shown = kind.shown(item, content)
             if shown is not None:
                 found[path.lstrip(".")] = shown
         return found
 
-    def tree(self, snapshot: Snapshot) -> list[tuple[str, int]]:
+    def tree(self, snapshot: Snapshot) -> list[tuple[str, int, Any]]:
         """All objects of a snapshot by their shortest paths: each with the number of the one that holds it, -1 for the
         root."""
-        found: list[tuple[str, int]] = []
+        found: list[tuple[str, int, Any]] = []
         todo: deque[tuple[str, Any, int]] = deque([("", self.root, -1)])
         seen: set[int] = set()
         while todo:
@@ -156,7 +162,7 @@ class Copier:
                 continue
             seen.add(id(item))
             _, kind, content = snapshot.records[number]
-            found.append((path.lstrip("."), holder))
+            found.append((path.lstrip("."), holder, item))
             todo.extend((path + label, part, len(found) - 1) for label, part in kind.parts(item, content))
         return found
 
@@ -179,7 +185,10 @@ class Copier:
         return content if isinstance(content, dict) else {}
 
     def frozen(self, item: Any) -> Any | None:
-        """How something that can never change is written, None for anything else."""
+        """How something that is not held because it never changes is written, None for anything else."""
+        left_out = self._left_out.get(id(item))
+        if left_out is not None:
+            return ["left out", left_out[1]]
         kind = self._kinds.get(type(item))
         return self._frozen.packed(item) if kind is not None and kind.unwritable else None
 

@@ -100,7 +100,7 @@ class AdaptedGame(Game):
         if options.snapshot == "replay":
             self.state_method = Replayed(options.replay_limit, self._play)
         else:
-            self.state_method = Written(family, native=options.snapshot in ("auto", "native"))
+            self.state_method = Written(family, options.snapshot in ("auto", "native"), options.constant)
             if options.snapshot == "native" and self.state_method.name != "native":
                 raise GameError("adapter.snapshot", "native", "an environment with get_state() and set_state(state)")
         self._frame = 0

@@ -36,6 +36,8 @@ class AdapterOptions:
     """Observations get the ``action_mask`` of the infos: they become a mapping of it and ``observation``."""
     max_frames: int | None = None
     """After how many frames an episode is over at the latest, if the environment does not say so itself."""
+    constant: tuple[str, ...] = ()
+    """Paths of what never changes, such as ``env.planner``: no snapshot holds it, and every reset makes sure of it."""
 
     def __post_init__(self) -> None:
         if self.snapshot not in SNAPSHOTS:
@@ -51,6 +53,9 @@ class AdapterOptions:
         options: Any = self.reset_options
         if options is not None and (not isinstance(options, Mapping) or any(type(key) is not str for key in options)):
             raise GameError("adapter.reset_options", options, "a mapping by name")
+        paths: Any = self.constant
+        if not isinstance(paths, list | tuple) or any(type(path) is not str for path in paths):
+            raise GameError("adapter.constant", paths, "a list of paths, such as env.planner")
         if self.reward_weights is not None:
             _check_weights(self.reward_weights)
 

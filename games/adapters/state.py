@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import xxhash
 from gymnasium import spaces
 
 from rollgym.games.adapters import natives
+from rollgym.games.adapters.constants import Constants
 from rollgym.games.contract import JointInput
 from rollgym.games.copy_spaces import seed_spaces
 from rollgym.games.copying import Copier
@@ -46,8 +47,9 @@ class Written:
 
     limit: int | None = None
 
-    def __init__(self, holder: Any, native: bool) -> None:
-        """``native``: an environment's ``get_state`` and ``set_state`` are used where there are any.
+    def __init__(self, holder: Any, native: bool, constant: Sequence[str] = ()) -> None:
+        """``native``: an environment's ``get_state`` and ``set_state`` are used where there are any. ``constant``:
+        paths of what is left out (:mod:`rollgym.games.adapters.constants`).
 
         Raises :class:`~rollgym.games.errors.Unsafe` for what can not be copied.
         """
@@ -55,9 +57,12 @@ class Written:
         found = _native_part(holder.env) if native else None
         self.name = "native" if found is not None else "copy"
         self._pristine = None
+        self._constants = None
         if found is not None:
             self.copier.teach(type(found), natives.NativeState())
             return
+        if constant:
+            self._constants = Constants(self.copier, constant)
         self._pristine = self.copier.save()
         self.copier.mark_constant(self._pristine)
         self._spaces = [item for item in self.copier.reached(self._pristine) if isinstance(item, spaces.Space)]
@@ -65,6 +70,8 @@ class Written:
     def begin(self, seed: int) -> None:
         if self._pristine is not None:
             self.copier.load(self._pristine)
+            if self._constants is not None:
+                self._constants.verify()
             seed_spaces(self._spaces, seed)
 
     def stepped(self, joint: JointInput, seen: bytes) -> None:

@@ -64,7 +64,8 @@ def _saved(evidence: Evidence, draws: Sequence[str]) -> list[Finding]:
     if evidence.objects >= MANY_OBJECTS:
         parts = ", ".join(f"{path or 'the environment'} ({count})" for path, count in evidence.largest())
         text = f"its state has {evidence.objects} objects, each saved in every frame; most are in {parts}"
-        following = "keep what never changes in tuples, arrays, or outside of the environment's attributes"
+        first = next((path for path, _ in evidence.largest() if path), "env.planner")
+        following = f"adapter={{constant: [{first}]}} leaves out what never changes, and tells if it does"
         findings.append(Finding("large_state", "note", text, following))
     return findings
 

@@ -70,7 +70,7 @@ class Evidence:
         for number in range(len(nodes) - 1, 0, -1):
             sizes[nodes[number][1]] += sizes[number]
         held: dict[int, list[int]] = {}
-        for number, (_, holder) in enumerate(nodes):
+        for number, (_, holder, _) in enumerate(nodes):
             held.setdefault(holder, []).append(number)
         at = 0
         while True:
