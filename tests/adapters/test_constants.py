@@ -10,6 +10,7 @@ from rollgym.check import check
 from rollgym.games.errors import GameError, Unsafe
 from rollgym.games.registry import make
 from tests.adapters.broken import Sound, Values
+from tests.check.findings import findings
 
 PLANNED = "tests.adapters.test_constants:Planned"
 
@@ -52,10 +53,10 @@ def test_what_is_constant_is_in_no_snapshot_and_the_rest_is() -> None:
     whole, without = records({}), records(adapter("env.planner"))
     assert whole - without == 3 + 500 * 2  # the planner, its two containers, the plans
     report = check(PLANNED, adapter("env.planner"), frames=30)
-    assert report.verdict == "safe", report.findings
+    assert report.verdict == "safe", findings(report)
     assert report.rollbacks > 50
-    assert report.findings == []
-    (finding,) = check(PLANNED, frames=30, elsewhere=False).findings
+    assert findings(report) == []
+    (finding,) = findings(check(PLANNED, frames=30, elsewhere=False))
     assert (finding.code, finding.severity) == ("large_state", "note")
     assert "most are in env.planner.plans (1001)" in finding.text
     assert "adapter={constant: [env.planner.plans]}" in finding.next

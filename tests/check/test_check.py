@@ -20,6 +20,7 @@ from rollgym.checking.trace import flat, state_difference
 from rollgym.cli import app
 from rollgym.games.errors import GameError
 from tests.adapters import broken
+from tests.check.findings import findings, json_findings
 
 BROKEN = "tests.adapters.broken:"
 
@@ -103,7 +104,7 @@ def test_a_broken_environment_is_caught_and_named(name: str, failed: str, path: 
     if failed not in ("snapshot", REPEATED, INSTANCES) and name not in ("HourOfDay", "DayOfWeek", "Formatted"):
         # What can not be rolled back fails there too, for the same reason; a coarse clock does not show it.
         assert cause in found[ROLLBACK].cause
-    assert [(f.code, f.severity) for f in report.findings if f.severity == "fails"] == [
+    assert [(f.code, f.severity) for f in findings(report) if f.severity == "fails"] == [
         (c.code, "fails") for c in found.values()
     ]
 
@@ -216,7 +217,7 @@ def test_an_environment_that_raises_is_a_finding() -> None:
     report = json.loads(result.stdout)
     assert not report["ok"]
     assert [(c["name"], c["ok"], c["detail"]) for c in report["checks"]] == [("plays", False, said)]
-    assert [(f["code"], f["severity"], f["frame"]) for f in report["findings"]] == [("raised", "fails", 6)]
+    assert [(f["code"], f["severity"], f["frame"]) for f in json_findings(report)] == [("raised", "fails", 6)]
 
 
 def test_the_command_prints_json() -> None:
@@ -227,7 +228,7 @@ def test_the_command_prints_json() -> None:
     assert report["cost"]["step"] > 0
     assert len(report["checks"]) == 7
     assert report["verdict"] == "safe"
-    assert [(f["code"], f["severity"]) for f in report["findings"]] == []
+    assert [(f["code"], f["severity"]) for f in json_findings(report)] == []
 
 
 @pytest.mark.parametrize(

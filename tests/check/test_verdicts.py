@@ -13,6 +13,7 @@ from rollgym.checking import beyond
 from rollgym.checking.supervised import supervised
 from rollgym.checking.timing import Stopwatch
 from rollgym.cli import app
+from tests.check.findings import findings, json_findings
 
 ODD = "tests.adapters.odd:"
 
@@ -28,7 +29,7 @@ def rollgym(*arguments: object) -> Result:
 @pytest.mark.parametrize("name", ["SamplesASpace", "ReadOnly", "Small", "stacked"])
 def test_there_is_no_false_alarm(name: str) -> None:
     report = run(name, elsewhere=True)
-    assert (report.verdict, report.findings) == ("safe", [])
+    assert (report.verdict, findings(report)) == ("safe", [])
     assert report.rollbacks > 100
 
 
@@ -46,7 +47,7 @@ def test_only_rollbacks_that_happened_are_claimed() -> None:
     report = run("OneFrame")
     assert report.verdict == "safe"
     assert [found.name for found in report.checks if found.code == "rollback"] == ["rollback by 1 frame"]
-    (finding,) = report.findings
+    (finding,) = findings(report)
     assert finding.code == "shallow"
     assert "no rollback deeper than 1 happened: the longest episode has 1 frame" in finding.text
 
@@ -64,7 +65,7 @@ def test_only_rollbacks_that_happened_are_claimed() -> None:
 def test_what_can_not_be_started_could_not_be_checked(name: str, code: str, text: str, following: str) -> None:
     report = run(name)
     assert (report.verdict, report.ok, report.checks) == ("could not be checked", False, [])
-    (finding,) = report.findings
+    (finding,) = findings(report)
     assert (finding.code, finding.severity) == (code, "unchecked")
     assert text in finding.text
     assert following in finding.next
@@ -84,7 +85,7 @@ def test_the_command_exits_2_for_what_could_not_be_checked() -> None:
     done = rollgym(ODD + "Before", "--json")
     assert done.exit_code == 2
     report = json.loads(done.stdout)
-    assert (report["verdict"], [f["code"] for f in report["findings"]]) == ("could not be checked", ["refused"])
+    assert (report["verdict"], [f["code"] for f in json_findings(report)]) == ("could not be checked", ["refused"])
     done = rollgym(ODD + "Lacking")
     assert done.exit_code == 2
     assert "could not be checked: making it failed: ModuleNotFoundError" in done.output
@@ -93,8 +94,8 @@ def test_the_command_exits_2_for_what_could_not_be_checked() -> None:
 
 def test_a_process_that_dies_is_reported() -> None:
     report = supervised(ODD + "Fatal")
-    assert (report.verdict, report.findings[0].code) == ("could not be checked", "died")
-    assert "while making the game: it was ended by SIGKILL" in report.findings[0].text
+    assert (report.verdict, findings(report)[0].code) == ("could not be checked", "died")
+    assert "while making the game: it was ended by SIGKILL" in findings(report)[0].text
     # A frame that only a wrong prediction reaches.
     report = supervised(ODD + "Fatal", {"at": 21}, frames=20)
     assert report.verdict == "not safe"
@@ -107,14 +108,14 @@ def test_what_it_prints_reaches_nobodys_stdout_and_is_named() -> None:
     done = rollgym(ODD + "Noisy", "--frames", 40, "--json")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
-    assert [(f["code"], f["severity"]) for f in report["findings"]] == [("prints", "note")]
-    assert "welcome" in report["findings"][0]["text"]
+    assert [(f["code"], f["severity"]) for f in json_findings(report)] == [("prints", "note")]
+    assert "welcome" in json_findings(report)[0]["text"]
 
 
 def test_an_episode_without_an_end_needs_a_limit() -> None:
     report = run("Endless")
     assert report.verdict == "safe"
-    (finding,) = report.findings
+    (finding,) = findings(report)
     assert (finding.code, finding.severity) == ("no_end", "needs")
     assert "play.frame_limit" in finding.next
 
@@ -123,14 +124,14 @@ def test_what_the_settings_can_not_play_is_said_before() -> None:
     report = run("Wide")
     assert all(found.ok for found in report.checks)
     assert report.verdict == "not safe"
-    assert [(f.code, f.severity) for f in report.findings] == [("refused_by_run", "fails")]
-    assert "expected at most" in report.findings[0].text
+    assert [(f.code, f.severity) for f in findings(report)] == [("refused_by_run", "fails")]
+    assert "expected at most" in findings(report)[0].text
     report = run("Pictures")
     assert report.verdict == "safe"
-    assert [(f.code, f.severity, f.path) for f in report.findings] == [
+    assert [(f.code, f.severity, f.path) for f in findings(report)] == [
         ("refused_by_run", "needs", "experiment.play.frame_limit")
     ]
-    assert "set play.frame_limit to at most" in report.findings[0].text
+    assert "set play.frame_limit to at most" in findings(report)[0].text
 
 
 def test_slow_calls_are_named() -> None:
