@@ -80,17 +80,25 @@ class Departures:
             link.leaves = (at, reason, status)
             self._next_leave = min(self._next_leave, at)
 
-    def wait(self, now: float, awaited: Sequence[Link]) -> None:
+    def wait(self, now: float, awaited: Sequence[Link], session: Session) -> None:
         """We wait for ``awaited``. Whoever of them is there, and has brought nothing on in all that time, is gone.
 
         A game at work (compiling, loading, generating a level) has ``start_timeout`` for it; its client says that it
-        is there. Those who wait for it as we do are not among the awaited.
+        is there. Those who wait for it as we do are not among the awaited, and whoever waits for a third player has to
+        find him gone first, in its own time.
         """
         since = now - self._patience
         if self.waiting_since < since:
             for link in awaited:
-                if link.gone is None and link.progress_at < since:
+                if link.gone is None and link.progress_at < since and not self._held_up(link, since, session):
                     self.suspect(link, "makes no progress", "partner_silent", now)
+
+    def _held_up(self, link: Link, since: float, session: Session) -> bool:
+        """It plays, as its packets say, but lacks inputs of a third player that we have: it waits as well."""
+        return link.played_at >= since and any(
+            third is not link and third.gone is None and link.known[third.player] < session.queues[third.player].last
+            for third in self._links
+        )
 
     def slowest(self, session: Session) -> Sequence[Link]:
         """Those who are there and whose inputs hold the episode up: nobody's end earlier than theirs."""

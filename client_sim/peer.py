@@ -252,7 +252,7 @@ class Peer:
         if progress is Progress.READY:
             self._departures.waiting_since = now
         else:
-            self._departures.wait(now, self._departures.slowest(session))
+            self._departures.wait(now, self._departures.slowest(session), session)
         self._part(episode, now, out)
 
     def _present(self) -> Episode:
@@ -327,7 +327,7 @@ class Peer:
             self._send_inputs(episode, now, out)
         self._send_all(out, ending.packets(now))
         if not ending.settled:
-            departures.wait(now, ending.awaited)
+            departures.wait(now, ending.awaited, episode.session)
             if self._note_departures(now):
                 # Nobody else may have the last inputs of the gone, without which others do not come to this end.
                 self._send_all(out, departures.hand_on(episode.session, episode.number, now))
