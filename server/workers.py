@@ -31,6 +31,9 @@ T = TypeVar("T")
 PRINTED = 100
 """Lines that a piece of work may print into the log."""
 
+_LAST_BREATH = 5.0
+# Seconds in which a process that has hung up ends by itself: it may be writing a core dump.
+
 _TARGET = "rollgym.server.worker_process:main"
 
 log = structlog.get_logger("rollgym.server.workers")
@@ -140,7 +143,7 @@ class Workers:
                 if answer is not None:
                     value: T = await self._unpacked(worker, answer)
                     return value
-                ending = await self._discard(worker)
+                ending = await self._discard(worker, dying=True)
                 self._died(work.__name__, ending)
                 endings.append(ending)
             self._trouble = f"{work.__name__}: {self._tries} workers died of it: {endings[-1]}"
@@ -176,9 +179,9 @@ class Workers:
             self.deaths += 1
             log.warning("worker_died", work=work, ending=ending, deaths=self.deaths)
 
-    async def _discard(self, worker: _Worker) -> str:
+    async def _discard(self, worker: _Worker, *, dying: bool = False) -> str:
         self._all.discard(worker)
-        return await worker.end()
+        return await worker.end(dying=dying)
 
     async def _end_all(self) -> None:
         await asyncio.gather(*(self._discard(worker) for worker in list(self._all)))
@@ -208,12 +211,20 @@ class _Worker:
         except FramingError:
             return None
 
-    async def end(self) -> str:
-        """End the process and what it started. How it ended, and the last that it printed."""
+    async def end(self, *, dying: bool = False) -> str:
+        """End the process and what it started. How it ended, and the last that it printed.
+
+        One that is ``dying`` may do so by itself: else how it ended would be our doing.
+        """
+        if dying:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.child.ended(), _LAST_BREATH)
         if self.child.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.child.pid, signal.SIGKILL)  # it leads a session of its own
-        ending = await self.child.close()
+            self.child.kill()  # and a game may have left that
+        self.child.hang_up()
+        ending = await self.child.ended()
         last = [line for line in ending.tail if line.strip()][-1:]
         return ": ".join([str(ending), *last])[:500]
 

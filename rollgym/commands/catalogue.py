@@ -42,11 +42,11 @@ def rebuild(
     if as_json:
         print_json({**msgspec.to_builtins(found), "unknown": list(UNKNOWN)})
     else:
-        say(f"{found.episodes} episodes and {found.uploads} uploads of {found.matches} matches")
+        say(f"in the catalogue: matches: {found.matches}, episodes: {found.episodes}, uploads: {found.uploads}")
         if found.before is not None:
             say(f"the catalogue of before is kept as {found.before}")
         if found.unlabelled:
-            say(f"{found.unlabelled} matches have no verdict yet: their experiment and condition are not known")
+            say(f"matches without a verdict, whose experiment and condition are not known: {found.unlabelled}")
         say("not known from the files:")
         for line in UNKNOWN:
             say(f"  {line}")

@@ -85,6 +85,27 @@ async def test_an_episode_that_hangs_the_judge_is_given_up_and_holds_up_nobody(
         assert (await status(server))["unjudged"] == []
 
 
+async def test_uploads_are_taken_while_the_judge_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it does: the deadline has nothing to do with it."""
+    run_within = Workers.run_within
+    stuck = asyncio.Event()
+
+    async def hang(self: Workers, seconds: float, fn: Any, *args: Any) -> Any:
+        stuck.set()
+        return await run_within(self, 3600.0, work.hang, str(tmp_path / "pid"))
+
+    monkeypatch.setattr(Workers, "run_within", hang)
+    async with uploaded(make_settings(tmp_path / "data")) as (server, _, a, two, b):
+        await two.upload(b, make_export(b))
+        await stuck.wait()
+        while not (tmp_path / "pid").exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
+        async with pair(server.url) as ((three, c), (four, d)):
+            assert await three.upload(c, make_export(c)) == "new"
+            assert await four.upload(d, make_export(d)) == "new"
+        assert server.server.matches.get(a.match) is not None
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "tries"),
     [
