@@ -17,6 +17,7 @@ CARTRIDGES = (
 ILLEGAL = (
     "an action that is not allowed must do nothing, as a guessed one may be: adapter={wait: true} lets it go by in an "
     "AEC environment; elsewhere test the action mask in step(). The policy random_legal plays by the mask"
+    " of the observation; adapter={action_mask: true} puts one of the infos there"
 )
 _ROM = re.compile(r"\broms?\b|autorom|\.bin\b", re.IGNORECASE)
 

@@ -28,7 +28,10 @@ TOYS: dict[str, dict[str, Any]] = {
     "tests.adapters.broken:HiddenCHandle": {"adapter": {"snapshot": "replay", "replay_limit": 30}},
     "mpe2.simple_spread_v3:env": {"N": 2, "max_cycles": 20},
 }
-LOOKING: dict[str, dict[str, Any]] = {"atari_pong": {"observation": "grayscale_image"}}
+LOOKING: dict[str, dict[str, Any]] = {
+    "atari_pong": {"observation": "grayscale_image"},
+    "highway": {"others": 1, "max_steps": 12},
+}
 SETTINGS = [*((name, LOOKING.get(name, {})) for name in SHELF), *TOYS.items()]
 every_game = pytest.mark.parametrize(("game_id", "parameters"), SETTINGS, ids=[name for name, _ in SETTINGS])
 
