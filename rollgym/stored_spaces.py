@@ -80,12 +80,15 @@ def observed_columns(
 
 
 def renamed(game: GameIdentity, columns: Mapping[str, T]) -> dict[str, T]:
-    """The columns of an episode under the names that they get today, in today's order where all keep theirs."""
-    now = {}
+    """The columns of an episode under the names that they get today; those that fit no space keep theirs."""
+    now: dict[str, str] = {}
     for agent, description in zip(game.agents, game.observation_spaces, strict=True):
         top = joined(["observations", agent], "/")
-        for path, name in observed_columns(space_of(description), agent, columns).items():
-            now[name] = f"{top}/{path}" if path else top
+        try:
+            found = observed_columns(space_of(description), agent, columns)
+        except (KeyError, ValueError):
+            continue
+        now |= {name: f"{top}/{path}" if path else top for path, name in found.items()}
     return {now.get(name, name): column for name, column in columns.items()}
 
 

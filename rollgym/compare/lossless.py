@@ -17,6 +17,7 @@ from rollgym.protocol.episode import Header
 from rollgym.protocol.names import joined
 from rollgym.protocol.parquet import EpisodeFileError, Layout, StoredInfo, info_type, read_table, stored_values
 from rollgym.protocol.values import pack_value, unpack_value
+from rollgym.stored_spaces import renamed
 
 _Mask = NDArray[np.bool_]
 
@@ -94,7 +95,7 @@ def _load(path: str | os.PathLike[str]) -> _Side:
 def _columns(layout: Layout, table: pa.Table) -> dict[str, _Column]:
     assert layout.canonical is not None
     columns = {}
-    for name, place in layout.canonical.columns.items():
+    for name, place in renamed(layout.header.game, layout.canonical.columns).items():
         if place.stored == "null":
             values = np.zeros(place.shape, place.dtype)
         else:

@@ -25,10 +25,11 @@ from rollgym.games.columns import CanonicalBuilder
 from rollgym.games.contract import GameSpec, Outcome
 from rollgym.games.identity import identity
 from rollgym.games.spaces import leaves
-from rollgym.protocol.episode import Export, Header, Own, check_export, content_digest
+from rollgym.protocol.episode import Canonical, Export, Header, Own, check_export, content_digest
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.names import joined, split
-from rollgym.protocol.parquet import EpisodeFileError, write_episode
+from rollgym.protocol.parquet import EpisodeFileError, read_episode, write_episode
+from rollgym.stored_spaces import renamed
 from tests.games.space_strategies import leaf_spaces
 
 odd = st.text("a./%#0,;\"'\n é", max_size=4)
@@ -202,3 +203,22 @@ def test_keys_that_would_make_one_path_of_two_have_two() -> None:
     space = spaces.Dict({"a/b": spaces.Discrete(2), "a": spaces.Dict(b=spaces.Discrete(2)), "": spaces.Discrete(2)})
     assert [leaf.path for leaf in leaves(space)] == ["%", "a/b", "a%2Fb"]
     assert [leaf.keys for leaf in leaves(space)] == [("",), ("a", "b"), ("a/b",)]
+
+
+def test_files_from_before_names_were_escaped_are_read(tmp_path: Path) -> None:
+    """Where no two columns had one name, they were only joined."""
+    space = spaces.Dict({"win%": spaces.Discrete(3), "a/b": spaces.Discrete(3)})
+    spec = GameSpec("toy", "1", ("p", "q%"), (spaces.Discrete(2),) * 2, (space, spaces.Discrete(3)), (0, 0), 30)
+    seen, _, _ = episode(tmp_path / "canonical.parquet", spec, 3)
+    new = read_episode(tmp_path / "canonical.parquet")
+    assert new.canonical is not None
+    before = {"/".join(split(name, "/")): name for name in new.canonical.columns}
+    assert {"observations/p/a/b", "observations/p/win%", "observations/q%"} <= before.keys()
+    columns = {old: new.canonical.columns[name] for old, name in before.items()}
+    write_episode(tmp_path / "old.parquet", new.header, Canonical(columns, new.canonical.infos), None, new.extra)
+    (loaded,) = rollgym.load(tmp_path / "old.parquet")
+    assert loaded.observations["p"]["a/b"].tolist() == [row[0]["a/b"] for row in seen]
+    assert loaded.observations["q%"].tolist() == [row[1] for row in seen]
+    assert "observations.p.win%25" in loaded.table().column_names
+    assert compare_files(tmp_path / "old.parquet", tmp_path / "canonical.parquet").identical
+    assert renamed(new.header.game, columns).keys() == new.canonical.columns.keys()
