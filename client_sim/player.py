@@ -10,11 +10,14 @@ and what is canonical is spooled; the next client that uses the spool uploads it
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 import sysconfig
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +114,8 @@ class Player:
         self._spool = Spool(Path(plan.spool))
         self._keep = None if plan.keep is None else Path(plan.keep)
         self._started_in = Path.cwd()
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
         self._to_keep: list[Export] = []
         self._next_stats = 0.0
         self._game: Game = watch.run(make, plan.game, plan.parameters)
@@ -177,7 +182,8 @@ class Player:
 
         def store(export: Export) -> None:
             upload = begin.url + path.replace("{episode}", str(export.header.episode))
-            spooled = self._spool.take(export, upload, start.ticket)
+            with self._our_umask():
+                spooled = self._spool.take(export, upload, start.ticket)
             if self._keep is not None:
                 self._to_keep.append(export)
             self._line.tell(Exported.of(spooled))
@@ -209,12 +215,23 @@ class Player:
             given["path"] = str(self._started_in / given["path"])
         return given
 
+    @contextlib.contextmanager
+    def _our_umask(self) -> Iterator[None]:
+        """Files that we write have the modes that the command was started with, whatever the game has set."""
+        games = os.umask(self._umask)
+        try:
+            yield
+        finally:
+            os.umask(games)
+
     def _keep_copies(self) -> None:
         exports, self._to_keep = self._to_keep, []
         for export in exports:
             assert self._keep is not None
             try:
-                self._line.tell(Kept(str(keep_export(export, self._keep, self._plan.keep_said))))
+                with self._our_umask():
+                    path = keep_export(export, self._keep, self._plan.keep_said)
+                self._line.tell(Kept(str(path)))
             except (OSError, EpisodeFileError) as error:
                 self._line.tell(NotKept(str(error)))
 

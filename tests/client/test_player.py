@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from rollgym.client_sim.player_messages import (
     Begin,
@@ -26,7 +27,7 @@ from rollgym.client_sim.player_messages import (
     parse_to_client,
     parse_to_player,
 )
-from rollgym.client_sim.player_process import PlayerFailed, PlayerProcess
+from rollgym.client_sim.player_process import LINES_LOGGED, PlayerFailed, PlayerProcess, Printed
 from rollgym.client_sim.spool import Spool
 from rollgym.protocol.episode import decode_export
 from rollgym.protocol.messages import MatchStart, PlaySettings
@@ -123,6 +124,31 @@ async def test_a_policys_file_is_where_the_command_was_given_though_the_game_goe
         await here.until(lambda message: isinstance(message, Exported))
     (export,) = exported(tmp_path)
     assert export.own.policy["parameters"]["path"] == "script.json"
+
+
+async def test_a_games_umask_is_not_that_of_our_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "private.py").write_text(
+        "import os\nfrom rollgym.games.registry import make as made\n\n"
+        "def make():\n    os.umask(0o777)\n    return made('drift')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    async with table(plan(tmp_path, game="private:make", keep=str(tmp_path / "keep"))) as here:
+        await here.begin()
+        here.player.tell(Stop())
+        await here.until(lambda message: isinstance(message, Ended))
+    (kept,) = (tmp_path / "keep").rglob("*.parquet")
+    (tmp_path / "ordinary").touch()
+    assert kept.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_what_a_game_prints_with_every_frame_does_not_fill_the_log() -> None:
+    printed = Printed()
+    with capture_logs() as logged:
+        for number in range(LINES_LOGGED + 500):
+            printed(f"frame {number}")
+    assert [entry["event"] for entry in logged[:2]] == ["printed", "printed"]
+    assert len(logged) == LINES_LOGGED + 1
+    assert logged[-1]["log_level"] == "warning"
 
 
 async def test_what_can_not_be_made_is_said_in_one_line(tmp_path: Path) -> None:
