@@ -36,6 +36,7 @@ from rollgym.checking.timing import Stopwatch
 from rollgym.checking.trace import Difference, Shown, Trace, bots, located, played, record, replay
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError, Unsafe
+from rollgym.games.policies import Policy
 from rollgym.games.registry import make
 
 __all__ = ["Check", "Finding", "Report", "check"]
@@ -123,7 +124,7 @@ class _Checker:
     def run(self, policies: Sequence[str], frames: int, seed: int, fps: float | None, elsewhere: bool) -> Report:
         game = self._game
         names = list(dict.fromkeys(("random", *policies)))
-        players = {name: bots(game, name, seed) for name in names}
+        players = {name: self._bots(name, seed) for name in names}
         rate = float(game.spec.fps if fps is None else fps)
         traces: list[Trace] = []
         cost = None
@@ -159,6 +160,14 @@ class _Checker:
             cost,
             said == "safe",
         )
+
+    def _bots(self, name: str, seed: int) -> list[Policy]:
+        try:
+            return bots(self._game, name, seed)
+        except GameError:
+            raise
+        except Exception as error:
+            raise GameError("policy", name, f"a policy that can be made ({described(error)})") from error
 
     def _recorded(self, players: Sequence[Any], seed: int, frames: int, outside: Outside) -> Iterable[Trace]:
         left = frames

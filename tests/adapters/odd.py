@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import io
 import itertools
@@ -100,6 +101,29 @@ class Pictures(Sound):
 
     def _seen(self) -> Values:
         return {agent: np.full((210, 160, 3), self.t, np.uint8) for agent in self.agents}
+
+
+class Imprecise(Sound):
+    """Sees more digits than its space has, and tells what no record can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = spaces.Dict(dict.fromkeys(self.agents, spaces.Box(-1e6, 1e6, (3,), np.float32)))
+
+    def step(self, action: Values) -> tuple[Values, float, bool, bool, Values]:
+        seen, reward, terminated, truncated, _ = super().step(action)
+        return seen, reward, terminated, truncated, {"world": object(), "t": self.t}
+
+
+class Awaits(Sound):
+    """Has a loop of its own."""
+
+    def luck(self, action: Values) -> float:
+        return asyncio.run(self.later(action["left"]))
+
+    async def later(self, move: int) -> float:
+        await asyncio.sleep(0)
+        return 1e-3 * move
 
 
 class Noisy(Sound):

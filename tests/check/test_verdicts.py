@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from rollgym.checking import beyond
 from rollgym.checking.supervised import supervised
 from rollgym.checking.timing import Stopwatch
 from rollgym.cli import app
+from rollgym.games.errors import GameError
 from tests.check.findings import findings, json_findings
 
 ODD = "tests.adapters.odd:"
@@ -132,6 +134,27 @@ def test_what_the_settings_can_not_play_is_said_before() -> None:
         ("refused_by_run", "needs", "experiment.play.frame_limit")
     ]
     assert "set play.frame_limit to at most" in findings(report)[0].text
+
+
+def test_what_does_no_harm_is_noted() -> None:
+    report = run("Imprecise")
+    assert report.verdict == "safe"
+    dropped, rounded = findings(report)
+    assert (dropped.code, rounded.code) == ("infos_dropped", "rounded")
+    assert "world (object)" in dropped.text
+    assert "observation of left" in rounded.text
+    report = run("Awaits")
+    assert report.verdict == "safe"
+    (own_loop,) = findings(report)
+    assert own_loop.code == "asyncio"
+    assert "(at odd.py:" in own_loop.text
+
+
+def test_a_policy_that_can_not_be_made_is_bad_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "policy_without_weights.py").write_text("raise RuntimeError('no weights')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(GameError, match=r"a policy that can be made \(RuntimeError: no weights"):
+        check("tests.adapters.broken:Sound", policies=["policy_without_weights:act"], elsewhere=False)
 
 
 def test_slow_calls_are_named() -> None:
