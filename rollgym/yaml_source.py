@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from rollgym.protocol.names import is_writable
+
 KeyPath = tuple[str | int, ...]
 
 
@@ -59,6 +61,8 @@ def _walk(
     if id(node) in above:
         raise YamlError(node.start_mark.line + 1, "an alias contains itself")
     above |= {id(node)}
+    if isinstance(node, yaml.ScalarNode) and not is_writable(node.value):
+        raise YamlError(node.start_mark.line + 1, f"{node.value!r}: expected text that has UTF-8 bytes")
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*path, index)] = item.start_mark.line + 1

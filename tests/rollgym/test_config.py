@@ -95,6 +95,7 @@ def test_a_network_is_a_name_or_numbers(tmp_path: Path) -> None:
         ("server: {port: 1}\nserver: {port: 2}", "/my.yaml:2: server: given twice, first in line 1"),
         ("network:\n  loss: 0\n  loss: 1", "/my.yaml:3: network.loss: given twice, first in line 2"),
         ("1: 2", "/my.yaml:1: key 1: expected text"),
+        ('bots:\n- parameters: {a: ["caf\\udce9"]}', r"/my.yaml:2: 'caf\udce9': expected text that has UTF-8 bytes"),
         ("- a", "/my.yaml:1: ['a']: expected keys experiment, server, bots, network"),
         ("a: &x [*x]", "/my.yaml:1: an alias contains itself"),
         ("a: [", "/my.yaml:1: expected the node content"),
