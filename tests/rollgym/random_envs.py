@@ -7,9 +7,11 @@ is what the frame gave.
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,12 @@ LOGS: dict[int, Log] = {}
 
 def make(plan: int) -> RandomEnv:
     return RandomEnv(plan)
+
+
+def make_from(file: str) -> RandomEnv:
+    """The environment of a pickled plan: for processes that were not there when it was drawn."""
+    PLANS[0] = pickle.loads(Path(file).read_bytes())
+    return RandomEnv(0)
 
 
 class RandomEnv(ParallelEnv):  # type: ignore[misc]
@@ -112,6 +120,10 @@ def drawn(space: Space, seed: int) -> Any:
         return {key: drawn(part, _mixed(seed, n)) for n, (key, part) in enumerate(sorted(space.spaces.items()))}
     if isinstance(space, spaces.Tuple):
         return tuple(drawn(part, _mixed(seed, n)) for n, part in enumerate(space.spaces))
+    if isinstance(space, spaces.Box) and space.dtype.kind in "iu":
+        # A Box of the whole of int64 does not sample itself: gymnasium adds one to its bound.
+        generator = np.random.default_rng(seed)
+        return generator.integers(space.low, space.high, dtype=space.dtype.type, endpoint=True)
     space = copy.deepcopy(space)
     space.seed(seed)
     value = space.sample()

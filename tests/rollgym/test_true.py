@@ -323,10 +323,14 @@ def check(plan: EnvPlan, folder: Path) -> None:
     episode = play(plan, folder / "data")
     whole = [log.returned for log in LOGS.values() if len(log.returned) == plan.frames + 1]
     assert len(whole) >= 3, "both peers' instances, and the judge's"
-    for returned in whole:
-        truth = Truth(plan, returned)
+    check_forms(plan, [Truth(plan, returned) for returned in whole], episode, folder)
+
+
+def check_forms(plan: EnvPlan, truths: list[Truth], episode: Episode, folder: Path) -> None:
+    """The episode in the dataset ``folder/data`` is each truth, in all four forms."""
+    for truth in truths:
         check_arrays(plan, truth, episode)
-    expected = expected_columns(plan, truth, episode)
+    expected = expected_columns(plan, truths[-1], episode)
     check_table(expected, episode.table())
     for form in ("parquet", "csv"):
         done = CliRunner().invoke(app, ["export", str(folder / "data"), "--format", form, "--out", str(folder / form)])
