@@ -95,7 +95,8 @@ def _played(game: Game, traces: Sequence[Trace], fps: float) -> list[Finding]:
     if not found and frames and game.spec.max_frames is None and not ended:
         longest = max(len(trace.inputs) for trace in traces)
         text = f"no episode ended within {longest} frames, and the game declares no end"
-        findings.append(Finding("no_end", "needs", text, "set play.frame_limit, unless players always end it"))
+        following = f"set play.frame_limit: without it an episode is truncated after {Limits().episode_frames} frames"
+        findings.append(Finding("no_end", "needs", text, following))
     return findings
 
 
