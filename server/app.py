@@ -81,6 +81,12 @@ class Server:
 
         Raises :class:`ServerError` for a game that can not be made and for a data folder that can not be used.
         """
+        try:
+            await self._start()
+        except sqlite3.Error as error:
+            raise refused_at_start(self.store.catalogue, error) from error
+
+    async def _start(self) -> None:
         settings, limits = self.settings, self.settings.limits
         await self._describe()
         clock = asyncio.get_running_loop().time
@@ -136,11 +142,7 @@ class Server:
             join_seconds=limits.join_seconds,
         )
         recovery = Recovery(self.store, self.catalogue, self.workers, limits)
-        try:
-            found = await recovery.run()
-        except sqlite3.Error as error:
-            raise refused_at_start(self.store.catalogue, error) from error
-        for row in found:
+        for row in await recovery.run():
             counts = row.ended is None and (row.experiment, row.condition) == self._name
             await self.matches.revive(row, grace=settings.experiment.upload_grace, counts=counts)
         self.matches.look_whether_done()

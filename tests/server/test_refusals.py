@@ -17,6 +17,7 @@ from rollgym.protocol.episode import Export, encode_export
 from rollgym.protocol.messages import MatchStart, PeerLeft
 from rollgym.server import ingest
 from rollgym.server.catalogue import Catalogue
+from rollgym.server.errors import ServerError
 from rollgym.server.judge import GameFailedError, judge_episode
 from rollgym.server.matches import ANNULLED
 from rollgym.server.openings import Player
@@ -27,6 +28,7 @@ from rollgym.server.workers import Workers
 from tests.server.clients import Client, Running, make_settings, pair, running, until
 from tests.server.exports import FRAMES, altered, make_export
 from tests.server.test_judging import status
+from tests.server.test_recovery import judged, until_killed
 
 ONCE, A_WHILE, FOR_GOOD = 1, len(PAUSES) - 1, 1000
 
@@ -295,3 +297,38 @@ async def test_an_upload_whose_answer_got_lost_still_gets_its_verdict(
         while not await verified():  # noqa: ASYNC110 - nobody is told of a late verdict
             await asyncio.sleep(0)
         assert not [message for message in one.earlier if isinstance(message, PeerLeft)]
+
+
+@pytest.mark.parametrize("name", ["progress", "all_uploads", "verdicts", "open_matches", "uploads"])
+async def test_a_catalogue_that_refuses_at_the_start_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    async with until_killed(make_settings(tmp_path)) as (_, one, a, _, _):
+        await one.upload(a, make_export(a))
+    with monkeypatch.context() as patch:
+        catalogue_refuses(patch, name, FOR_GOOD)
+        with pytest.raises(ServerError, match=r"catalogue .*catalogue\.sqlite: disk I/O error"):
+            async with running(make_settings(tmp_path)):
+                pass
+    async with running(make_settings(tmp_path)) as server:
+        assert (await judged(server, a.match)).verdict == "single"
+
+
+@pytest.mark.parametrize("times", [ONCE, FOR_GOOD])
+async def test_a_row_that_can_not_be_dropped_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Its file is gone: tried for a while, and then said instead of starting with a catalogue that is wrong."""
+    async with until_killed(make_settings(tmp_path)) as (_, one, a, _, _):
+        await one.upload(a, make_export(a))
+    (tmp_path / "inbox" / a.match / "000000.0.msgpack").unlink()
+    refusing = catalogue_refuses(monkeypatch, "drop_upload", times)
+    if times == ONCE:
+        async with running(make_settings(tmp_path)) as server:
+            assert [orphan.kind for orphan in server.server.orphans] == ["missing_upload"]
+            assert await server.server.catalogue.all_uploads() == []
+    else:
+        with pytest.raises(ServerError, match="disk I/O error"):
+            async with running(make_settings(tmp_path)):
+                pass
+        assert refusing.refused == len(PAUSES) + 1
