@@ -11,6 +11,7 @@ and what is canonical is spooled; the next client that uses the spool uploads it
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rollgym.client_sim.driver import Driver, drive
+from rollgym.client_sim.events import EpisodeStarted, PeerEvent
 from rollgym.client_sim.keep import keep_export
 from rollgym.client_sim.peer import Peer
 from rollgym.client_sim.player_messages import (
@@ -117,7 +119,7 @@ class Player:
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         self._to_keep: list[Export] = []
-        self._next_stats = 0.0
+        self._next_stats = math.inf
         self._game: Game = watch.run(make, plan.game, plan.parameters)
         named = is_code_name(plan.policy)
         parameters = plan.policy_parameters if named else policy_parameters(plan.policy, plan.policy_parameters)
@@ -148,7 +150,7 @@ class Player:
         driver: Driver | None = None
         try:
             driver = playing = self._driver(begin)
-            self._next_stats = 0.0 if begin.progress_every is not None else float("inf")
+            self._next_stats = math.inf  # until there is something to report of
 
             def between() -> None:
                 self._keep_copies()
@@ -188,11 +190,16 @@ class Player:
                 self._to_keep.append(export)
             self._line.tell(Exported.of(spooled))
 
+        def heard(event: PeerEvent) -> None:
+            if isinstance(event, EpisodeStarted) and event.episode == 0 and begin.progress_every is not None:
+                self._next_stats = time.monotonic() + begin.progress_every
+            self._line.tell(Happened.of(event))
+
         return Driver(
             peer,
             send=lambda player, packet: self._line.tell(Outgoing(player, packet)),
             on_export=store,
-            on_event=lambda event: self._line.tell(Happened.of(event)),
+            on_event=heard,
         )
 
     def _stats(self, driver: Driver) -> dict[str, Any]:
