@@ -46,8 +46,9 @@ class Departures:
         self._player = player
         self.silence = settings.silence
         """Seconds for players of whom nothing is heard."""
-        self._patience = max(settings.silence, settings.start_timeout)
-        # Seconds for players who are there and bring nothing on.
+        # Seconds for players who are there and bring nothing on. One may wait for a third of whom it hears nothing, and
+        # which we do hear: it is for that one to find the third gone, and to say so, before anybody is blamed here.
+        self._patience = max(settings.silence * (1 if len(links) == 1 else 2), settings.start_timeout)
         self.goes_on = settings.on_disconnect == "continue"
         self.dropped = False
         """Others play on without us."""

@@ -67,7 +67,6 @@ class Peer:
         wall: float,
         predictor: Predictor = repeat_last,
     ) -> None:
-        # With more than 29 attributes, CPython 3.11 reads all of them a quarter slower (docs/performance.md).
         self.start = start
         self.player = start.player
         players = len(start.participants)
@@ -195,13 +194,10 @@ class Peer:
 
     def _meet(self, now: float, out: list[tuple[int, bytes]]) -> None:
         meeting = self._meeting
-        if not meeting.complete:
-            if now >= meeting.deadline:
-                self._finish("partner_silent", "timeout", now)
-                return
-            if self._note_departures(now):
-                self._finish(self._departures.status, "left", now)
-                return
+        late = now >= meeting.deadline
+        if not meeting.complete and (late or self._note_departures(now)):
+            self._finish(self._departures.status, "timeout" if late else "left", now)
+            return
         self._send_all(out, meeting.packets(now))
         if meeting.complete:
             self._begin(0, now)
@@ -256,9 +252,8 @@ class Peer:
         self._part(episode, now, out)
 
     def _present(self) -> Episode:
-        episode = self._episode
-        assert episode is not None
-        return episode
+        assert self._episode is not None
+        return self._episode
 
     def _desynced(self, episode: Episode) -> bool:
         """Tell of states that differ; whether that ends the match."""
@@ -290,13 +285,14 @@ class Peer:
 
     def _part(self, episode: Episode, now: float, out: list[tuple[int, bytes]]) -> None:
         """Carry out what departures mean for the running episode."""
+        departures = self._departures
         if not self._note_departures(now):
             return
-        if self._departures.ends_at_once:
-            self._finish(self._departures.status, "left", now)
-            return
-        self._send_all(out, self._departures.hand_on(episode.session, episode.number, now))
-        self._departures.carry_out(episode.session)
+        if departures.ends_at_once:
+            self._finish(departures.status, "left", now)
+        else:
+            self._send_all(out, departures.hand_on(episode.session, episode.number, now))
+            departures.carry_out(episode.session)
 
     # -- the end of an episode and of the match ------------------------------------------------------------------
 
@@ -373,8 +369,7 @@ class Peer:
 
     def _failed(self, episode: Episode) -> bool:
         """Its last rows could not be recorded."""
-        if self.failure is None:
-            self.failure = episode.failure
+        self.failure = self.failure or episode.failure
         return self.failure is not None
 
     def _fail(self, error: BaseException, now: float) -> None:
