@@ -19,6 +19,7 @@ from rollgym.server.app import SERVER, create_app
 from rollgym.server.errors import ServerError
 from rollgym.server.library_logs import adopt
 from rollgym.server.settings import ServerSettings
+from rollgym.server.silence import Silence
 
 log = structlog.get_logger("server")
 
@@ -51,6 +52,9 @@ async def serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STUCK)
     with contextlib.closing(bound), _on_signals(stop) if signals else contextlib.nullcontext():
         await runner.setup()
+        assert runner.server is not None
+        silence = Silence(settings.limits.join_seconds, asyncio.get_running_loop().time)
+        watching = asyncio.create_task(silence.watch(runner.server))
         try:
             await web.SockSite(runner, bound, backlog=_BACKLOG).start()
             url = _url(settings.host, bound.getsockname()[1])
@@ -60,6 +64,7 @@ async def serve(
             await _wait(stop, server.matches.done if settings.exit_when_done or once else None)
             log.info("stopping")
         finally:
+            watching.cancel()
             await runner.cleanup()
     log.info("stopped")
 

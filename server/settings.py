@@ -129,7 +129,7 @@ class Limits(_Section):
     connections_per_host: int = Field(default=500, ge=1)
     """Of these from one address (IPv6: one /64 network). Not for connections from the machine itself."""
     join_seconds: float = Field(default=30.0, gt=0, le=3600)
-    """A connection that neither waits nor plays for this long is closed."""
+    """A connection that neither waits nor plays for this long is closed, and so is one that asks nothing at all."""
     waiting: int = Field(default=1000, ge=16)
     """Clients in the queue at a time. At least as many as any game can seat, or nobody could be paired."""
     message_bytes: int = Field(default=MEBIBYTE, ge=1024)

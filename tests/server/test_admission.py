@@ -16,6 +16,7 @@ from rollgym.protocol.messages import ErrorReply, Waiting
 from rollgym.server.admission import host_of, refusal
 from rollgym.server.notices import INTERVAL, Notices
 from rollgym.server.settings import Limits
+from rollgym.server.silence import Silence
 from tests.client.virtual import clock, run
 from tests.server.clients import WAIT, Client, make_settings, pair, running, until
 
@@ -162,3 +163,31 @@ def test_each_is_told_at_most_once_in_a_second_and_in_the_end_everybody_knows(
             assert at >= entered[client]
 
     run(main())
+
+
+async def test_a_connection_that_asks_nothing_is_closed_and_others_are_not(tmp_path: Path) -> None:
+    now = 0.0
+    silence = Silence(30.0, lambda: now)
+    async with running(make_settings(tmp_path)) as server, Client(server.url) as client:
+        web_server = server.runner.server
+        assert web_server is not None
+        host, port = server.url.removeprefix("http://").split(":")
+        silent, kept = await asyncio.open_connection(host, int(port))
+        half, halfway = await asyncio.open_connection(host, int(port))
+        halfway.write(b"GET /health HTTP/1.1\r\nHost: half of a request")
+        asks, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in await asyncio.wait_for(asks.readline(), WAIT)
+        await until(lambda: len(web_server.connections) == 4)
+        assert silence.look(web_server.connections) == 0
+        now = 29.9
+        assert silence.look(web_server.connections) == 0
+        now = 30.0
+        assert silence.look(web_server.connections) == 2
+        for reader in (silent, half):
+            assert await asyncio.wait_for(reader.read(), WAIT) == b""
+        assert (await client.join())["ok"]
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b'{"ok": true}' in await asyncio.wait_for(asks.readuntil(b"}"), WAIT)
+        for each in (kept, halfway, writer):
+            each.close()
