@@ -16,11 +16,12 @@ from typing import Any
 
 from rollgym.children import Child, Event, end_all
 from rollgym.config import ExperimentFile
+from rollgym.games.description import DEADLINE
 from rollgym.sources import sources
 from rollgym.totals import together, totals
 
-READY_WITHIN = 60.0
-"""Seconds a process has to come up: imports on a slow disk, on a busy machine."""
+READY_WITHIN = DEADLINE + 60.0
+"""Seconds a process has to come up: imports on a busy machine, and the time that a game has to be made."""
 
 SERVER_ENDS_WITHIN = 15.0
 """Seconds the server has to end by itself after the last peer."""
