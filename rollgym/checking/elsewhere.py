@@ -89,15 +89,22 @@ class Elsewhere:
             if self._first(one.shown, rest.shown) is None:
                 parted.reasons = list(known)
                 return parted
-        tried = [(reason, surroundings) for reason, several in ONE_DIFFERENT.items() for surroundings in several]
-        for number in range(0, len(tried), AT_ONCE):
-            batch = tried[number : number + AT_ONCE]
-            changed = self._answers([surroundings for _, surroundings in batch])
-            for (reason, _), answer in zip(batch, changed, strict=True):
-                if reason not in parted.reasons and self._first(one.shown, answer.shown) is not None:
-                    parted.reasons.append(reason)
+        # The others of a kind are for what the first one happens not to show.
+        for choose in (slice(1), slice(1, None)):
+            if not parted.reasons:
+                changes = [(name, each) for name, several in ONE_DIFFERENT.items() for each in several[choose]]
+                self._try(changes, one, parted)
         parted.first_differs = not with_other
         return parted
+
+    def _try(self, changes: list[tuple[str, Surroundings]], usual: Answer, parted: Parted) -> None:
+        """Which of these surroundings make a difference."""
+        for number in range(0, len(changes), AT_ONCE):
+            batch = changes[number : number + AT_ONCE]
+            answers = self._answers([surroundings for _, surroundings in batch])
+            for (reason, _), answer in zip(batch, answers, strict=True):
+                if reason not in parted.reasons and self._first(usual.shown, answer.shown) is not None:
+                    parted.reasons.append(reason)
 
     def _answers(self, surroundings: Sequence[Surroundings], at: tuple[int, int] = (-1, 0)) -> list[Answer]:
         runs = [OtherProcess(self._game, self._parameters, self._traces, s, at) for s in surroundings]
