@@ -42,6 +42,9 @@ LEFT_OUT = (
     "tests/rollgym/test_output.py",
     "tests/rollgym/test_playback.py",
     "tests/rollgym/test_simulated.py",
+    "tests/rollgym/test_true.py",
+    "tests/rollgym/test_verify_processes.py",
+    "tests/server/test_refusals.py",
 )
 
 MUTATIONS = "/test_mutations.py"
