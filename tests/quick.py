@@ -37,6 +37,7 @@ LEFT_OUT = (
     "tests/games/test_overcooked.py",
     "tests/games/test_policies.py",
     "tests/rollgym/test_cli.py",
+    "tests/rollgym/test_column_names.py",
     "tests/rollgym/test_compare_resaved.py",
     "tests/rollgym/test_odd_paths.py",
     "tests/rollgym/test_output.py",
