@@ -66,7 +66,7 @@ async def play(
     earlier runs left there is uploaded too); ``keep``, if given, gets a Parquet file of every export, with
     ``keep_said`` in its metadata. Every ``progress_every`` seconds, if given, ``on_event`` hears how far the match is.
     ``wait``: seconds for a partner to come; None: for ever. When ``stop`` is set, the match is left and this returns
-    within two seconds.
+    within two seconds, unless the game does not let go (:mod:`rollgym.client_sim.match`).
 
     A match that goes wrong is a result: :attr:`PlayResult.failure` and :attr:`PlayResult.lost` say why. What keeps
     this client from a match is raised: a :class:`~rollgym.client_sim.control.ControlError` (``ServerUnreachable``,

@@ -23,11 +23,12 @@ log = structlog.get_logger(__name__)
 FLUSH = 0.5
 """Seconds that packets held back by an impaired transport (the last End and Bye) have to get out at the end."""
 
-INTERRUPT_AFTER = 0.4
+INTERRUPT_AFTER = 1.0
 """Seconds after being told to stop in which a player process that is not busy has ended its match by far."""
 
-KILL_AFTER = 0.35
-"""Seconds after the interruption of a game that will not be interrupted."""
+KILL_AFTER = 5.0
+"""Seconds after the interruption of a game that will not be interrupted. Long, because a kill costs the frames of the
+episode: a machine that is merely busy must not be taken for a game that hangs."""
 
 _STILL_HERE = encode(Hello(0, True))
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 STOP_WITHIN = 1.0
-"""Seconds from being told to stop to the end of a client, uploads' last chance and goodbyes included. Well below the
-two seconds that are promised, because a process takes its time to end, and machines are busy."""
+"""Seconds from being told to stop in which a client waits for others: uploads' last chance, and goodbyes. What is
+recorded goes to the disk whatever time that takes."""
 
 
 @contextlib.contextmanager

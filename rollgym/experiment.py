@@ -26,18 +26,16 @@ READY_WITHIN = DEADLINE + 60.0
 SERVER_ENDS_WITHIN = 15.0
 """Seconds the server has to end by itself after the last peer."""
 
-STOP_WITHIN = 1.85
-"""Seconds after Ctrl-C, of the two that are promised. First the peers stop, so that their uploads find a server; what
-they leave of the time is the server's."""
-
-PEERS_STOP_WITHIN = 1.45
-"""A peer takes 0.3, or up to 1.4 if the server does not answer: then it gives every goodbye and upload its time."""
+PEERS_STOP_WITHIN = 10.0
+"""Seconds after Ctrl-C. First the peers stop, so that their uploads find a server. A peer takes 0.3, or up to 1.4 if
+the server does not answer, or up to seven if its game hangs (:data:`~rollgym.client_sim.match.KILL_AFTER`). Ended
+before that, it would lose what it has played."""
 
 ERRORS_SHOWN = 4
 """Errors of the server that the summary repeats; its log has all."""
 
-SERVER_STOPS_WITHIN = 0.6
-"""Seconds for a server that should have ended by itself."""
+SERVER_STOPS_WITHIN = 1.5
+"""Seconds for a server that should have ended by itself, or has to. What it acknowledged is on its disk."""
 
 
 class StartError(Exception):
@@ -190,9 +188,8 @@ async def run_experiment(
             else:
                 outcome.interrupted = True
                 outcome.failures.append("interrupted")
-                asked = time.monotonic()
                 await end_all(children[1:], PEERS_STOP_WITHIN)
-                await end_all(children[:1], asked + STOP_WITHIN - time.monotonic())
+                await end_all(children[:1], SERVER_STOPS_WITHIN)
             if not outcome.interrupted:
                 outcome.failures += what_the_server_says(outcome, folder.logs / "server.jsonl")
         finally:

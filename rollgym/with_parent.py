@@ -19,7 +19,7 @@ from typing import Any
 VARIABLE = "ROLLGYM_PARENT"
 """Environment variable with the number of the socket's descriptor."""
 
-LAST_WORD = 2.5
+LAST_WORD = 15.0
 """Seconds a child has to end well after its parent died, before it ends at once."""
 
 

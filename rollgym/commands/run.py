@@ -32,7 +32,7 @@ def run(
 ) -> None:
     """Play an experiment on this machine: a server and two peers, real sockets, an impaired network; store the data.
 
-    Built-in experiments: EXPERIMENTS. Ctrl-C ends everything within two seconds.
+    Built-in experiments: EXPERIMENTS. Ctrl-C ends everything, and keeps what was confirmed.
     Exit code: 0 every episode is verified, 1 some are not, 2 the file or the machine is not fit to start.
 
     Example: rollgym run config/overcooked.yaml

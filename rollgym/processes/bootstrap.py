@@ -16,7 +16,7 @@ import time
 
 from rollgym.processes.channel import Channel, ChannelClosed
 
-LAST_WORD = 2.5
+LAST_WORD = 10.0
 """Seconds in which a child whose parent is gone may bring what it has to an end; then it is ended."""
 
 
