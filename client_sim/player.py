@@ -52,7 +52,7 @@ from rollgym.games.code_names import is_code_name
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.identity import identity
-from rollgym.games.policies import Policy, make_policy, policy_origin, policy_parameters
+from rollgym.games.policies import Policy, located, make_policy, policy_origin, policy_parameters
 from rollgym.games.registry import make
 from rollgym.processes.channel import Channel, ChannelClosed
 from rollgym.protocol.episode import Export
@@ -216,11 +216,7 @@ class Player:
         return self._watch.run(made)
 
     def _policy_arguments(self) -> dict[str, Any]:
-        """The policy's parameters. A file of one of our policies is where the command was given, wherever we are."""
-        given = dict(self._plan.policy_parameters)
-        if not is_code_name(self._plan.policy) and isinstance(given.get("path"), str):
-            given["path"] = str(self._started_in / given["path"])
-        return given
+        return located(self._plan.policy, self._plan.policy_parameters, self._started_in)
 
     @contextlib.contextmanager
     def _our_umask(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ import json
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from msgspec import Struct
 from rollgym.games.contract import GameSpec
 from rollgym.games.errors import GameError, Unsafe
 from rollgym.games.identity import identity
-from rollgym.games.policies import NEEDS_FILE, make_policy
+from rollgym.games.policies import NEEDS_FILE, located, make_policy
 from rollgym.games.registry import check_parameters, is_plain, make
 from rollgym.games.spaces import leaves
 from rollgym.processes.channel import Channel
@@ -120,6 +121,7 @@ def describe(game_id: str, parameters: Mapping[str, Any] | None = None, drivers:
     ``drivers`` are made too, one per seat: :attr:`Description.refused` says which can not play. Raises
     :class:`~rollgym.games.errors.GameError`, also for whatever else the game's own code raises.
     """
+    folder = Path.cwd()  # the game may change it
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
@@ -130,18 +132,19 @@ def describe(game_id: str, parameters: Mapping[str, Any] | None = None, drivers:
             raise GameError("game", game_id, f"a game that can be made ({_place(error)})") from error
         try:
             spec = game.spec
-            refused = _refused(spec, drivers)
+            refused = _refused(spec, drivers, folder)
         finally:
             game.close()
     spoken = tuple(dict.fromkeys(f"{warning.category.__name__}: {warning.message}" for warning in caught))
     return Description.of(spec, spoken, refused)
 
 
-def _refused(spec: GameSpec, drivers: Sequence[Driver]) -> dict[int, Refusal]:
+def _refused(spec: GameSpec, drivers: Sequence[Driver], folder: Path) -> dict[int, Refusal]:
     refused = {}
     for player, driver in enumerate(drivers[: spec.players]):
+        arguments = located(driver.policy, driver.parameters, folder)
         try:
-            make_policy(driver.policy, spec, player, driver.seed, **driver.parameters)
+            make_policy(driver.policy, spec, player, driver.seed, **arguments)
         except GameError as error:
             refused[player] = Refusal.of(error)
         except Exception as error:  # noqa: BLE001 - the user's own code may raise anything

@@ -239,6 +239,17 @@ def _from_code(name: str, seat: Seat, player: int, params: dict[str, Any]) -> Po
     return policy
 
 
+def located(name: str, params: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """``params``, with the file at ``path`` of a policy of ours named from the root.
+
+    It is where the command was given, ``folder``: a game may have changed the current folder since.
+    """
+    path = params.get("path")
+    if is_code_name(name) or not isinstance(path, str):
+        return dict(params)
+    return {**params, "path": str(folder / path)}
+
+
 def policy_origin(name: str, params: Mapping[str, Any]) -> dict[str, str]:
     """Which code or file a policy comes from, for the record; empty for one that is ours and reads no file.
 

@@ -19,9 +19,10 @@ from rollgym.checking.raised import described
 from rollgym.client_sim.network import Link
 from rollgym.client_sim.simulator import EPOCH, Pause, Scenario, SimulationResult, Simulator
 from rollgym.config import Bot
+from rollgym.games.code_names import is_code_name
 from rollgym.games.contract import Game, GameSpec
 from rollgym.games.identity import identity
-from rollgym.games.policies import Policy, make_policy, policy_origin
+from rollgym.games.policies import Policy, located, make_policy, policy_origin, policy_parameters
 from rollgym.protocol.episode import Export
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.parquet import EpisodeFileError
@@ -49,6 +50,8 @@ class Plan:
     """One per player, nothing left open."""
     link: Link
     pauses: Sequence[Pause] = ()
+    folder: Path = Path()
+    """Where the bots' files are, if they are not named from the root."""
 
     def match_id(self, number: int) -> str:
         """The id of match ``number``: 12 bytes of BLAKE2b over all that it depends on, in the form of a server's."""
@@ -84,7 +87,7 @@ class Plan:
         return Scenario(
             settings=self.settings,
             game=self.game,
-            policies=[_maker(bot) for bot in bots],
+            policies=[self._maker(bot) for bot in bots],
             seed=row.seed,
             match=row.id,
             policy_infos=[self._policy_info(bot, row) for bot in bots],
@@ -100,17 +103,22 @@ class Plan:
     def _policy_info(self, bot: Bot, row: MatchRow) -> dict[str, Any]:
         assert bot.policy is not None
         network = {"forward": self.link.forward.describe(), "backward": self.link.backward.describe(), "seed": row.seed}
-        origin = policy_origin(bot.policy, bot.parameters)
-        return {"name": bot.policy, "parameters": bot.parameters, "seed": bot.seed, **origin, "network": network}
+        origin = policy_origin(bot.policy, self._arguments(bot))
+        named = is_code_name(bot.policy)
+        parameters = bot.parameters if named else policy_parameters(bot.policy, bot.parameters)
+        return {"name": bot.policy, "parameters": parameters, "seed": bot.seed, **origin, "network": network}
 
+    def _maker(self, bot: Bot) -> Any:
+        def build(game: Game, player: int) -> Policy:
+            assert bot.policy is not None
+            assert bot.seed is not None
+            return make_policy(bot.policy, game.spec, player, bot.seed, **self._arguments(bot))
 
-def _maker(bot: Bot) -> Any:
-    def build(game: Game, player: int) -> Policy:
+        return build
+
+    def _arguments(self, bot: Bot) -> dict[str, Any]:
         assert bot.policy is not None
-        assert bot.seed is not None
-        return make_policy(bot.policy, game.spec, player, bot.seed, **bot.parameters)
-
-    return build
+        return located(bot.policy, bot.parameters, self.folder)
 
 
 class Played(NamedTuple):

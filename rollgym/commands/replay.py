@@ -53,13 +53,14 @@ def replay(
     from rollgym.protocol.parquet import EpisodeFileError
 
     first, last = _range(frames)
+    picture = None if gif is None else gif.absolute()  # the game may change the current folder
     try:
         recording = find_recording(episode, player)
         played = game_of(recording, game or (), "ansi" if gif is None else "rgb_array")
         try:
             speed = fps or recording.header.settings.fps
-            if gif is not None:
-                _write_gif(gif, recording, played, speed, first, last)
+            if gif is not None and picture is not None:
+                _write_gif(gif, picture, recording, played, speed, first, last)
             else:
                 _show(recording, played, speed, first, last, step)
         finally:
@@ -83,7 +84,9 @@ def _range(text: str | None) -> tuple[int, int | None]:
     return int(start or 0), int(end) if end else None
 
 
-def _write_gif(gif: Path, recording: Recording, game: Game, fps: float, first: int, last: int | None) -> None:
+def _write_gif(
+    gif: Path, place: Path, recording: Recording, game: Game, fps: float, first: int, last: int | None
+) -> None:
     try:
         from rollgym.playback_gif import look, stride_of, write_gif
     except ImportError:
@@ -93,10 +96,10 @@ def _write_gif(gif: Path, recording: Recording, game: Game, fps: float, first: i
     try:
         stride = stride_of(fps)
         moments = play_back(recording, game, look, first=first, last=last, every=stride)
-        pictures, rollbacks = write_gif(gif, moments, recording, game, fps, stride)
+        pictures, rollbacks = write_gif(place, moments, recording, game, fps, stride)
     except OSError as error:
         refuse(f"{gif}: can not be written: {error.strerror or error}")
-    say(f"{gif}: {pictures} pictures, {rollbacks} rollbacks, {gif.stat().st_size / 1e6:.1f} MB")
+    say(f"{gif}: {pictures} pictures, {rollbacks} rollbacks, {place.stat().st_size / 1e6:.1f} MB")
 
 
 def _show(recording: Recording, game: Game, fps: float, first: int, last: int | None, step: bool) -> None:

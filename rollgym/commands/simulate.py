@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -126,29 +126,38 @@ def simulate(
     flags = Flags(
         *(game, param, npc, episodes, frames, seed, fps, input_delay, max_prediction, policy, link, pauses),
     )
+    where = None if out is None else out.absolute()  # the game may change the current folder
     plan, spec = read_plan(config or config_file, flags)
-    place = None if out is None else _open(out)
+    place = None if out is None or where is None else _Place(_open(where, out), out)
     try:
         report = _play(plan, spec, matches or plan.experiment.matches or 1, place, as_json)
     finally:
         if place is not None:
-            place.close()
+            place.store.close()
     if as_json:
         print_json(report)
     if any(verdict != "verified" for verdict in report["verdicts"]):
         raise typer.Exit(DIFFERENT)
 
 
-def _open(out: Path) -> Store:
+class _Place(NamedTuple):
+    """Where episodes go."""
+
+    store: Store
+    said: Path
+    """The folder as it was named."""
+
+
+def _open(where: Path, out: Path) -> Store:
     from rollgym.server.errors import ServerError
     from rollgym.server.store import Store
 
-    place = Store(out)
+    store = Store(where)
     try:
-        place.open(0)
+        store.open(0)
     except ServerError as error:
-        refuse(str(error))
-    return place
+        refuse(str(error).replace(str(where), str(out)))
+    return store
 
 
 def _pause(text: str) -> Pause:
@@ -164,7 +173,7 @@ def _pause(text: str) -> Pause:
     raise typer.BadParameter(f"{text!r}: expected PLAYER:AT:SECONDS, none negative", param_hint="--pause")
 
 
-def _play(plan: Plan, spec: GameSpec, matches: int, place: Store | None, quiet: bool) -> dict[str, Any]:
+def _play(plan: Plan, spec: GameSpec, matches: int, place: _Place | None, quiet: bool) -> dict[str, Any]:
     """Play, judge and store every match; what ``--json`` prints. Unless ``quiet`` says it as it goes."""
     import time
 
@@ -211,25 +220,27 @@ def _play(plan: Plan, spec: GameSpec, matches: int, place: Store | None, quiet: 
     report |= {"experiment": plan.experiment.name, "condition": plan.experiment.condition}
     report |= {"trace": trace, "virtual_seconds": seconds}
     if not quiet:
-        _say_totals(report, seconds / wall, None if place is None else place.root)
+        _say_totals(report, seconds / wall, None if place is None else place.said)
     return report
 
 
-def _store(place: Store, plan: Plan, played: Played, item: Judged) -> list[Path]:
+def _store(place: _Place, plan: Plan, played: Played, item: Judged) -> list[Path]:
     from rollgym.client_sim.keep import keep_export
     from rollgym.protocol.parquet import EpisodeFileError
     from rollgym.simulated import store
 
     try:
         if item.finding is not None:
-            return store(place, plan, played, item)
+            written = store(place.store, plan, played, item)
+            return [place.said / path.relative_to(place.store.root) for path in written]
         # Without a verdict it is no part of the dataset: what the peers have of it lies beside.
         said = {"experiment": plan.experiment.name, "condition": plan.experiment.condition}
-        return [keep_export(export, place.root / "exports", said) for export in item.exports]
+        kept = [keep_export(export, place.store.root / "exports", said) for export in item.exports]
+        return [place.said / path.relative_to(place.store.root) for path in kept]
     except EpisodeFileError as error:
         refuse(str(error))
     except OSError as error:
-        refuse(f"{place.root}: can not be written: {error.strerror or error}")
+        refuse(f"{place.said}: can not be written: {error.strerror or error}")
 
 
 def _peers(played: Played) -> list[dict[str, Any]]:
@@ -273,6 +284,8 @@ def _say(played: Played, judged: list[Judged], matches: int) -> None:
 
 
 def _say_totals(report: dict[str, Any], speed: float, out: Path | None) -> None:
+    from rollgym.simulated import MISSING, UNJUDGED
+
     say(
         f"{report['frames']} frames at {report['fps']:.1f} a second, {report['rollbacks']} rollbacks "
         f"(deepest {report['rollback_depth_max']}), {report['resimulated_per_frame']:.2f} re-simulated per frame, "
@@ -281,4 +294,5 @@ def _say_totals(report: dict[str, Any], speed: float, out: Path | None) -> None:
     say(f"{report['virtual_seconds']:.1f} s of play, {speed:.0f} times faster than real")
     if out is not None:
         for match in report["matches"]:
-            say(f"dataset  {out / 'episodes' / match['match']}")
+            if not {UNJUDGED, MISSING}.issuperset(match["verdicts"]):
+                say(f"dataset  {out / 'episodes' / match['match']}")

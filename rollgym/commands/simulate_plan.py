@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from rollgym.games.default_policy import default_policy
 from rollgym.games.description import Description
 from rollgym.games.errors import GameError
 from rollgym.games.npc import NPCS
-from rollgym.games.policies import make_policy
+from rollgym.games.policies import located, make_policy
 from rollgym.protocol.episode import MAX_FRAMES
 from rollgym.server.feasible import find_problems
 from rollgym.server.settings import MEBIBYTE, Experiment, GameSettings, Limits, Play
@@ -58,6 +59,7 @@ class Flags:
 
 def read_plan(config: str | None, flags: Flags) -> tuple[Plan, GameSpec]:
     """The plan, and what the game says of itself. Ends with 2 for what can not be played, before anything is."""
+    folder = Path.cwd()  # a game may change it
     if config is None and flags.game is None:
         refuse("nothing to play: name a game (--game pong) or an experiment file (rollgym simulate my.yaml)")
     file = None
@@ -74,12 +76,12 @@ def read_plan(config: str | None, flags: Flags) -> tuple[Plan, GameSpec]:
     seed = flags.seed if flags.seed is not None else experiment.seed
     experiment = experiment.model_copy(update={"game": game, "play": play, "seed": 0 if seed is None else seed})
     link = flags.link or (file.network.link() if file is not None else Link.both(PERFECT))
-    bots = _bots(file, flags, spec)
+    bots = _bots(file, flags, spec, folder)
     for item in flags.pauses:
         if item.player >= spec.players:
             message = f"player {item.player}: expected 0..{spec.players - 1}"
             raise typer.BadParameter(message, param_hint="--pause")
-    return Plan(experiment, play.settings(spec.fps), bots, link, tuple(flags.pauses)), spec
+    return Plan(experiment, play.settings(spec.fps), bots, link, tuple(flags.pauses), folder), spec
 
 
 def _game(of_file: GameSettings | None, flags: Flags) -> GameSettings:
@@ -129,7 +131,7 @@ def _play(play: Play, flags: Flags, game_fps: float, alone: bool) -> Play:
     return play
 
 
-def _bots(file: ExperimentFile | None, flags: Flags, spec: GameSpec) -> tuple[Bot, ...]:
+def _bots(file: ExperimentFile | None, flags: Flags, spec: GameSpec, folder: Path) -> tuple[Bot, ...]:
     names = flags.policy or []
     if len(names) not in (0, 1, spec.players):
         raise typer.BadParameter(f"{len(names)} policies: expected 1 or {spec.players}", param_hint="--policy")
@@ -140,8 +142,9 @@ def _bots(file: ExperimentFile | None, flags: Flags, spec: GameSpec) -> tuple[Bo
     bots = []
     for player, bot in enumerate(given):
         policy, seed = bot.policy or default_policy(spec.id), player + 1 if bot.seed is None else bot.seed
+        arguments = located(policy, bot.parameters, folder)
         try:
-            make_policy(policy, spec, player, seed, **bot.parameters)  # refused here, before anything is played
+            make_policy(policy, spec, player, seed, **arguments)  # refused here, before anything is played
         except GameError as error:
             refuse(str(error))
         except Exception as error:  # noqa: BLE001 - the user's own code may raise anything

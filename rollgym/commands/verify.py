@@ -43,6 +43,7 @@ def verify(
     from rollgym.commands.json_output import print_json
     from rollgym.verify import NothingToVerifyError, episode_files, verify_files
 
+    place = data.absolute()  # a game may change the current folder
     try:
         files = episode_files(data)
     except NothingToVerifyError as error:
@@ -60,7 +61,7 @@ def verify(
     skipped = [result for result in results if not result.checked]
     checked = len(results) - len(skipped)
     frames = sum(result.frames for result in results if result.checked)
-    counted, lines = not_in_the_dataset(data)
+    counted, lines = not_in_the_dataset(place)
     if as_json:
         print_json(
             {
