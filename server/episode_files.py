@@ -10,11 +10,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from rollgym.games.columns import prefix
 from rollgym.protocol.durable import publish, sync_file
 from rollgym.protocol.episode import Canonical, Export, Own, content_digest, decode_export
 from rollgym.protocol.parity import Mismatch
 from rollgym.protocol.parquet import EpisodeFileError, StoredEpisode, read_episode, write_episode
-from rollgym.server.finding import Finding, cut
+from rollgym.server.finding import Finding
 from rollgym.server.rows import MatchRow, UploadRow
 from rollgym.server.store import Store
 
@@ -62,7 +63,7 @@ def _reunite(facts: StoredEpisode, mine: StoredEpisode) -> Export:
     assert mine.own is not None
     header, canonical = mine.header, facts.canonical
     if header.frames != facts.header.frames:
-        canonical = cut(canonical, header.frames)  # partial: the file has the longest of the exports
+        canonical = prefix(canonical, header.frames)  # partial: the file has the longest of the exports
     return Export(header, canonical, mine.own, content_digest(header, canonical))
 
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from rollgym.games.columns import prefix
 from rollgym.games.contract import Game
 from rollgym.games.identity import identity
 from rollgym.games.limits import limited
 from rollgym.games.replay import ReplayError, replay
-from rollgym.protocol.episode import Canonical, Column, Export, Header, canonical_layout
+from rollgym.protocol.episode import Canonical, Export, Header, canonical_layout
 from rollgym.protocol.messages import first_difference
 from rollgym.protocol.parity import Mismatch, compare_episodes
 
@@ -73,7 +74,7 @@ def common_difference(first: Export, second: Export) -> Mismatch | None:
         return compare_episodes((first.header, first.canonical), (second.header, second.canonical))
     frames = min(first.header.frames, second.header.frames)
     found = compare_episodes(
-        (first.header, cut(first.canonical, frames)), (second.header, cut(second.canonical, frames)), header=False
+        (first.header, prefix(first.canonical, frames)), (second.header, prefix(second.canonical, frames)), header=False
     )
     if found is not None:
         return found
@@ -84,17 +85,6 @@ def common_difference(first: Export, second: Export) -> Mismatch | None:
 def _fixed(header: Header) -> list[Any]:
     """A header without what a peer that stopped early rightly says otherwise."""
     return [header.match, header.episode, header.match_seed, header.seed, header.game, header.settings]
-
-
-def cut(canonical: Canonical, frames: int) -> Canonical:
-    """The first ``frames`` frames of a canonical part."""
-    columns = {}
-    for name, column in canonical.columns.items():
-        rows = frames + 1 if name == "state_digest" or name.startswith("observations/") else frames
-        rows = min(rows, column.shape[0])
-        size = len(column.data) // column.shape[0] * rows if column.shape[0] else 0
-        columns[name] = Column(column.dtype, (rows, *column.shape[1:]), column.data[:size])
-    return Canonical(columns, [info for info in canonical.infos if info.row <= frames])
 
 
 def audit(export: Export, game: Game) -> Mismatch | None:
@@ -120,7 +110,7 @@ def audit(export: Export, game: Game) -> Mismatch | None:
         "aborted",
     )
     try:
-        shape = replay(empty, cut(canonical, 0), game)
+        shape = replay(empty, prefix(canonical, 0), game)
         found = _layout_difference(header, canonical, shape)
         if found is not None:
             return found
