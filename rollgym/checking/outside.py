@@ -75,7 +75,7 @@ class LuckHeld:
 _LIBRARIES = frozenset(
     {
         *("numpy", "scipy", "gymnasium", "pettingzoo", "pygame", "mujoco", "pyspiel", "shimmy", "torch", "jax"),
-        *("games", "rollgym", "client_sim", "protocol", "server", "typing_extensions"),
+        *("rollgym", "typing_extensions"),
     }
 ) | frozenset(sys.stdlib_module_names)
 
