@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -22,7 +21,7 @@ from rollgym.flat import OWN_PREFIXES, beside, facts
 from rollgym.flat_infos import is_json
 from rollgym.json_text import to_json
 from rollgym.protocol.names import split
-from rollgym.protocol.parquet import EpisodeFileError, read_layout, read_schema, read_table
+from rollgym.protocol.parquet import EpisodeFileError, read_arrow, read_layout, read_schema, read_table
 from rollgym.provenance import provenance
 from rollgym.tables import BAD_COLUMNS, METADATA, metadata_json
 
@@ -169,8 +168,7 @@ def sidecar_provenance(path: Path) -> dict[str, Any] | None:
 
 
 def _parquet(path: Path) -> tuple[dict[str, Cells], dict[str, Any] | None]:
-    with path.open("rb") as file:
-        table = pq.read_table(file)
+    table = read_arrow(path)
     metadata = table.schema.metadata or {}
     about = metadata_json(metadata.get(METADATA))
     ours = METADATA in metadata and b"pandas" not in metadata

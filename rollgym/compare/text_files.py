@@ -42,7 +42,7 @@ def read_text_file(path: Path, needed: str) -> dict[str, pa.Array]:
     if len(set(names)) != len(names):
         raise ValueError("two columns of one name")
     table = pyarrow.csv.read_csv(
-        pa.BufferReader(text.encode()),
+        pa.BufferReader(_own_memory(text.encode())),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=separator),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -52,6 +52,13 @@ def read_text_file(path: Path, needed: str) -> dict[str, pa.Array]:
         ),
     )
     return {name: table.column(index).combine_chunks() for index, name in enumerate(table.column_names)}
+
+
+def _own_memory(data: bytes) -> pa.Buffer:
+    """A copy that Arrow owns. Its threads may hold it when the interpreter ends, and then abort if it is Python's."""
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return buffer
 
 
 def first_row(path: Path, needed: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ from rollgym.protocol.parquet_layout import (
     StoredColumn,
     StoredInfo,
     metadata_of,
+    read_arrow,
     read_layout,
     read_schema,
     short,
@@ -46,6 +47,7 @@ __all__ = [
     "StoredEpisode",
     "StoredInfo",
     "info_type",
+    "read_arrow",
     "read_episode",
     "read_layout",
     "read_schema",
@@ -138,8 +140,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[Layout, pa.Table]:
     """The file as a table and what its metadata says. Raises :class:`EpisodeFileError` and nothing else."""
     layout = read_layout(path)
     try:
-        with Path(path).open("rb") as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
-            table = file.read(use_threads=False)
+        table = read_arrow(path)
         if table.num_columns and table.num_rows != layout.header.frames + 1:
             raise ValueError(f"{table.num_rows} rows: expected {layout.header.frames + 1}")
     except BAD_FILE as error:

@@ -104,6 +104,16 @@ def read_schema(path: str | os.PathLike[str]) -> pa.Schema:
         return pq.read_schema(file)
 
 
+def read_arrow(path: str | os.PathLike[str]) -> pa.Table:
+    """All of a Parquet file. Raises ``OSError`` and ``pyarrow.ArrowException``."""
+    # In this thread alone. Arrow's own may still hold the file when the interpreter ends, and then abort the process.
+    with (
+        Path(path).open("rb") as opened,
+        pq.ParquetFile(opened, pre_buffer=False, page_checksum_verification=True) as file,
+    ):
+        return file.read(use_threads=False)
+
+
 def read_layout(path: str | os.PathLike[str]) -> Layout:
     """What the file's metadata says, without reading the rows. Raises :class:`EpisodeFileError` and nothing else."""
     try:

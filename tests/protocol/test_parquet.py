@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
+import threading
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollgym.protocol.episode import Canonical, Column, Export, Info, check_export, content_digest
-from rollgym.protocol.parquet import EpisodeFileError, read_episode, read_layout, write_episode
+from rollgym.protocol.parquet import EpisodeFileError, read_arrow, read_episode, read_layout, write_episode
 from rollgym.protocol.parquet_infos import MAX_INFO_COLUMNS
 from rollgym.protocol.values import pack_value, unpack_value
 from tests.protocol.episodes import exports, small_episode
@@ -198,3 +200,31 @@ def test_what_has_no_place_in_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EpisodeFileError, match="observations/a/at: 9 rows, expected 2 or 3"):
         write_episode(tmp_path / "x.parquet", header, Canonical(columns, []), None, {})
     assert not (tmp_path / "x.parquet").exists()
+
+
+class Watched(io.FileIO):
+    """A file that knows who uses it."""
+
+    users: set[int]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.users.add(threading.get_ident())
+        return super().read(size)
+
+    def write(self, data: object, /) -> int:
+        self.users.add(threading.get_ident())
+        return super().write(data)  # type: ignore[arg-type]
+
+
+def test_no_thread_of_arrow_has_a_file_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that still holds it while the interpreter ends aborts the process, whatever the command had found out."""
+    monkeypatch.setattr(Watched, "users", set(), raising=False)
+    monkeypatch.setattr(Path, "open", lambda self, mode: Watched(self, mode))
+    path = tmp_path / "e.parquet"
+    header, canonical = small_episode(frames=5)
+    write_episode(path, header, canonical, None, {})
+    assert read_episode(path).canonical == canonical
+    table = pa.table({f"c{column}": np.arange(9) for column in range(9)})
+    pq.write_table(table, tmp_path / "flat.parquet")
+    assert read_arrow(tmp_path / "flat.parquet").equals(table)
+    assert Watched.users == {threading.get_ident()}
