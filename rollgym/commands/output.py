@@ -26,8 +26,11 @@ READER_GONE = 141
 V = TypeVar("V", bound=Callable[..., None])
 
 
-class OutputFailed(Exception):
-    """The real stdout does not take what we say. Ends the verb."""
+class OutputFailed(BaseException):
+    """The real stdout does not take what we say. Ends the verb.
+
+    Like an interrupt it is no ``Exception``: where a verb catches whatever a game raises, this is not the game's.
+    """
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output: {error.strerror or error}")

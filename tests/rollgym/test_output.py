@@ -83,6 +83,23 @@ def test_a_full_device_is_one_line_and_2(tmp_path: Path, verb: tuple[object, ...
     assert (done.returncode, done.stderr) == (2, "rollgym: standard output: No space left on device\n")
 
 
+def test_a_full_device_is_not_the_fault_of_a_game(tmp_path: Path) -> None:
+    """Verbs that play an episode again, or a game, catch whatever it raises; what they say is not part of that."""
+    assert rollgym("simulate", "--game", "drift", "--frames", 30, "--out", "out", cwd=tmp_path).returncode == 0
+    (canonical,) = tmp_path.rglob("canonical.parquet")
+    episode = canonical.parent
+    for verb in (
+        ("replay", episode),
+        ("replay", episode, "--gif", "a.gif"),
+        ("verify", "out"),
+        ("check", "drift", "--frames", 10),
+        ("games", "drift"),
+        ("simulate", "--game", "drift", "--frames", 30, "--out", "again"),
+    ):
+        done = rollgym(*verb, cwd=tmp_path, shell="> /dev/full")
+        assert (done.returncode, done.stderr) == (2, "rollgym: standard output: No space left on device\n"), verb
+
+
 @pytest.mark.parametrize("verb", [("games",), ("--help",)])
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, verb: tuple[object, ...]) -> None:
     done = rollgym(*verb, cwd=tmp_path, shell="| true")
