@@ -15,7 +15,7 @@ import structlog
 from rollgym.client_sim.driver import STOP_LIMIT
 from rollgym.client_sim.player_messages import Alive, Begin, Ended, Left, Outgoing, Stats, Stop, ToClient, keep_alive
 from rollgym.client_sim.player_process import PlayerProcess
-from rollgym.client_sim.transport.interface import EVERYONE, Transport
+from rollgym.client_sim.transport.interface import EVERYONE, GONE, Transport
 from rollgym.protocol.packets import Hello, encode
 
 log = structlog.get_logger(__name__)
@@ -142,6 +142,8 @@ class ServedMatch:
     def _transport_lost(self, reason: str) -> None:
         log.info("transport lost", reason=reason)
         self.lost = reason
+        if reason == GONE:
+            self._player.tell(Left(self._begin.start.player))
         self.stop()
 
     # -- what time brings ----------------------------------------------------------------------------------------

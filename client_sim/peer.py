@@ -138,9 +138,10 @@ class Peer:
         return taken
 
     def player_left(self, player: int, now: float) -> None:
-        """The server says that a player's connection ended."""
-        link = self.links.get(player)
-        if link is not None:
+        """The server says that a player's connection ended; of our own, that we count as gone for it."""
+        if player == self.player:
+            self._departures.dropped = True
+        elif (link := self.links.get(player)) is not None:
             link.gave_word = True
             self._departures.suspect(link, "left", "partner_left", now + LEAVE_GRACE)
 
@@ -195,7 +196,7 @@ class Peer:
     def _meet(self, now: float, out: list[tuple[int, bytes]]) -> None:
         meeting = self._meeting
         late = now >= meeting.deadline
-        if not meeting.complete and (late or self._note_departures(now)):
+        if self._departures.dropped or (not meeting.complete and (late or self._note_departures(now))):
             self._finish(self._departures.status, "timeout" if late else "left", now)
             return
         self._send_all(out, meeting.packets(now))

@@ -31,6 +31,9 @@ REPLACED = 4001
 MATCH_OVER = 4002
 """Close code: the match is over, or was never begun."""
 
+LEFT = 4003
+"""The player has left the match, or was silent for so long that it counts as gone."""
+
 HELD = 4
 """Packets held per pair: the last inputs, and what may come behind them (an end, its acknowledgement, a goodbye)."""
 
@@ -241,7 +244,7 @@ class Relay:
             return
         line = room.lines.pop(player, None)
         if line is not None:
-            line.close(MATCH_OVER, b"you left the match")
+            line.close(LEFT, b"you left the match")
         for (sender, receiver), held in list(room.held.items()):
             if sender == player and receiver in room.lines:
                 await self._deliver_all(room.lines[receiver], held)

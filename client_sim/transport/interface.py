@@ -8,6 +8,9 @@ from typing import Any, Protocol
 EVERYONE = 0xFF
 """Destination: all other players of the match."""
 
+GONE = "the server holds this player for gone"
+"""Reason of a transport that is lost: the others end the match without this player, or play on without it."""
+
 OnPacket = Callable[[int, bytes, float], None]
 """Called with (source player, packet, arrival in monotonic seconds), from the event loop."""
 

@@ -17,7 +17,7 @@ import aiohttp
 import structlog
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from rollgym.client_sim.transport.interface import OnLost, OnPacket, TransportError
+from rollgym.client_sim.transport.interface import GONE, OnLost, OnPacket, TransportError
 from rollgym.protocol.packets import MAX_PACKET
 
 log = structlog.get_logger(__name__)
@@ -40,6 +40,9 @@ BACKOFF_FIRST, BACKOFF_MOST = 0.05, 1.0
 
 FINAL_STATUSES = frozenset({400, 401, 403, 404, 405, 410, 426})
 """HTTP answers to the handshake that another attempt will not change."""
+
+LEFT_STATUS, LEFT_CODE = 403, 4003
+"""The answer to a handshake, and the close code, by which the server says that this player is gone for it."""
 
 FINAL_CODES = range(4000, 4100)
 """WebSocket close codes by which the server says that there is nothing to come back to: the match is over, or another
@@ -164,7 +167,8 @@ class RelayTransport:
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT),
                 )
         except aiohttp.WSServerHandshakeError as error:
-            raise _RefusedError(self.url, f"refused with status {error.status}", error.status) from error
+            reason = GONE if error.status == LEFT_STATUS else f"refused with status {error.status}"
+            raise _RefusedError(self.url, reason, error.status) from error
         except TimeoutError as error:
             raise TransportError(self.url, f"no answer within {self._open_timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -210,7 +214,7 @@ class RelayTransport:
             elif message.type is WSMsgType.ERROR:
                 return f"connection error: {message.data}"
             else:
-                return f"closed by the server (code {socket.close_code})"
+                return GONE if socket.close_code == LEFT_CODE else f"closed by the server (code {socket.close_code})"
 
     async def _reconnect(self, deadline: float, attempt: int, reason: str) -> tuple[_Socket | None, int, str]:
         while True:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from rollgym.client_sim.transport.interface import TransportError
+from rollgym.client_sim.transport.interface import GONE, TransportError
 from rollgym.client_sim.transport.relay import RelayTransport
 from tests.patience import PATIENCE
 
@@ -190,6 +190,16 @@ async def test_a_server_that_refuses_is_given_up_at_once(relay: Relay) -> None:
     assert await inbox.why() == "refused with status 401"
     transport.send(1, b"nowhere")
     assert transport.stats()["dropped_closed"] == 1
+    await transport.close()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_whoever_is_gone_for_the_server_is_told(relay: Relay, at_once: bool) -> None:
+    """By the close code, or when it comes back."""
+    transport, inbox = await opened(relay, "t0")
+    relay.refuse = 403
+    await relay.sockets[0].close(code=4003 if at_once else 1011)
+    assert await inbox.why() == GONE
     await transport.close()
 
 

@@ -15,6 +15,7 @@ from rollgym.client_sim.events import EpisodeEnded, PlayerGone
 from rollgym.client_sim.network import Link, NetworkConditions
 from rollgym.client_sim.results import Joined, Paired, PlayResult, Progress
 from rollgym.client_sim.spool import Spool
+from rollgym.client_sim.transport.interface import GONE
 from rollgym.client_sim.upload import Stored
 from rollgym.protocol.messages import MatchOver, MatchStart
 from rollgym.protocol.parity import compare_episodes
@@ -134,6 +135,27 @@ async def test_a_client_that_is_stopped_leaves_its_part_and_so_does_its_partner(
     assert other.verdicts[0].verdict in ("partial", "verified")
     # What the one who left could not upload in its last moments waits on its disk.
     assert stopped.stored == {0} or len(list(ann.spool.pending())) == 1
+
+
+@pytest.mark.parametrize("on_disconnect", ["end", "continue"])
+async def test_whoever_is_gone_for_the_server_learns_it(tmp_path: Path, on_disconnect: str) -> None:
+    """Its seat was given up while it was not scheduled, say."""
+    wanted = settings(tmp_path / "data", frame_limit=100_000, upload_grace=2.0, on_disconnect=on_disconnect)
+    async with running(wanted) as server:
+        ann, bob = Bot(server.url, tmp_path, "ann"), Bot(server.url, tmp_path, "bob")
+        playing = [asyncio.create_task(bot.play()) for bot in (ann, bob)]
+        await asyncio.gather(ann.until_it_plays(), bob.until_it_plays())
+        (match,) = server.server.matches.live
+        player = match.row.participants.index("ann")
+        await server.server.matches._leave(match, player, "silent for too long")
+        dropped = await playing[0]
+        if on_disconnect == "continue":
+            await bob.until_it_plays()
+            bob.stop.set()
+        await playing[1]
+    assert (dropped.lost, dropped.reason) == (GONE, "dropped")
+    assert [e.status for e in dropped.episodes] == ["partner_silent"]
+    assert dropped.episodes[0].frames > 0
 
 
 async def test_a_server_that_dies_loses_nothing(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ from rollgym.protocol.version import EPISODE_SCHEMA, PROTOCOL_VERSION
 from rollgym.server import control
 from rollgym.server.errors import RefusedError
 from rollgym.server.match import LAST_UPLOADS, MARGIN
-from rollgym.server.relay import HELD, MATCH_OVER, REPLACED
+from rollgym.server.relay import HELD, LEFT, MATCH_OVER, REPLACED
 from rollgym.server.returning import UNNOTICED
 from rollgym.server.settings import Limits, ServerSettings
 
@@ -223,7 +223,7 @@ CLAIMS = {
     "blake3": f"BLAKE3, {len(content_digest(HEADER, tiny_canonical()))} bytes",
     "held": f"The relay holds the last {HELD} packets",
     "relay codes": f"| {REPLACED} | a newer connection of the same player took over |"
-    f" | {MATCH_OVER} | the match is over",
+    f" | {MATCH_OVER} | the match is over | | {LEFT} | this player has left the match",
     "hello interval": f"every {_ms(meeting.HELLO_INTERVAL)} until every other player was heard",
     "end interval": f"and then every {_ms(END_INTERVAL)} until",
     "end again": f"instead of it), every {_ms(END_INTERVAL)}",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rollgym.protocol.messages import MatchStart
 from rollgym.protocol.packets import MAX_PACKET
-from rollgym.server.relay import EVERYONE, HELD, MATCH_OVER, REPLACED, Bucket
+from rollgym.server.relay import EVERYONE, HELD, LEFT, MATCH_OVER, REPLACED, Bucket
 from rollgym.server.settings import Limits
 from tests.server.clients import WAIT, Client, Running, make_settings, running, until
 
@@ -189,7 +189,7 @@ async def test_the_last_packets_of_one_who_leaves_are_repeated_to_the_others(tmp
 async def test_the_line_of_one_who_left_is_closed_and_stays_closed(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path, upload_grace=600.0)) as server, Table(server.url) as (one, two):
         assert (await two.client.call("leave", {"reason": "enough"}))["ok"]
-        assert await two.close_code() == MATCH_OVER
+        assert await two.close_code() == LEFT
         left = await one.client.peer_left()
         assert (left.player, left.reason) == (1, "enough")
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
