@@ -58,7 +58,7 @@ class Episode:
     infos: dict[str, list[dict[str, Any]]]
     """``T + 1`` dicts."""
     input_source: NDArray[np.uint8]
-    """``(T, agents)``: 0 real, 1 filled in while the player was away, 2 an NPC's own."""
+    """``(T, agents)``: 0 real, 1 filled in while the player was away, 2 an NPC's own, 3 filled in after it had left."""
     own: Own | None
     """The peer's own part, in a file that a peer wrote."""
     extra: dict[str, str]

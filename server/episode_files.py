@@ -134,6 +134,7 @@ def provenance(job: Job, exports: list[Export], finding: Finding, now: float) ->
 PACKAGES = (
     *("rollgym", "gymnasium", "numpy", "pyarrow", "msgpack", "msgspec", "xxhash", "blake3"),
     *("pettingzoo", "cogrid", "mpe2", "slimevb", "lbforaging", "rware", "mujoco"),
+    *("overcooked-ai", "highway-env", "multigrid", "open-spiel", "shimmy"),
 )
 """What the facts of an episode, their encoding and their digests depend on, as far as it is installed."""
 
