@@ -142,9 +142,10 @@ class Server:
             join_seconds=limits.join_seconds,
         )
         recovery = Recovery(self.store, self.catalogue, self.workers, limits)
+        grace = 0.0 if self._once else settings.experiment.upload_grace
         for row in await recovery.run():
-            counts = row.ended is None and (row.experiment, row.condition) == self._name
-            await self.matches.revive(row, grace=settings.experiment.upload_grace, counts=counts)
+            counts = row.ended is None and (row.experiment, row.condition) == self._name and not self._once
+            await self.matches.revive(row, grace=grace, counts=counts)
         self.matches.look_whether_done()
         self.orphans = recovery.orphans
         self.metrics.orphans.set(len(self.orphans))
@@ -185,10 +186,14 @@ class Server:
 
     async def _series(self) -> Series:
         earlier = await self.catalogue.progress(*self._name)
-        series = Series(earlier, earlier.begun + 1 if self._once else self.settings.experiment.matches)
         if earlier.begun:
-            log.info("experiment_continued", begun=earlier.begun, over=earlier.over, wanted=series.wanted)
-        return series
+            log.info(
+                "experiment_continued", begun=earlier.begun, over=earlier.over, wanted=self.settings.experiment.matches
+            )
+        if self._once:
+            # What an earlier run left is ended with what there is: nobody waits for more of it here.
+            return Series(earlier._replace(over=earlier.begun), earlier.begun + 1)
+        return Series(earlier, self.settings.experiment.matches)
 
     async def say_goodbye(self) -> None:
         """Pair nobody any more and close all sockets, so that their handlers return."""

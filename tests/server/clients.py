@@ -97,9 +97,9 @@ for _kept in (WORKERS, JUDGES):
 
 
 @asynccontextmanager
-async def running(settings: ServerSettings) -> AsyncIterator[Running]:
+async def running(settings: ServerSettings, *, once: bool = False) -> AsyncIterator[Running]:
     """Start a server, stop it at the end."""
-    app = create_app(settings)
+    app = create_app(settings, once=once)
     app[SERVER].workers, app[SERVER].judges = WORKERS, JUDGES
     WORKERS.deaths = JUDGES.deaths = 0
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)

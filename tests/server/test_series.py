@@ -171,3 +171,15 @@ async def test_once_is_one_match_more(tmp_path: Path) -> None:
                     answer = await late.join()
                     assert answer["error"]["code"] == "no_more_matches"
                     assert ErrorReply(**answer["error"]).message
+
+
+async def test_once_does_not_wait_for_what_an_earlier_run_left(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, upload_grace=600.0)
+    async with running(settings) as server, pair(server.url):
+        assert server.server.matches.live  # and it goes down in the middle of it
+    async with running(settings, once=True) as server:
+        async with pair(server.url) as pairs:
+            assert not server.server.matches.done.is_set()
+            await finished(pairs)
+        await until(server.server.matches.done.is_set)
+        await until(lambda: not server.server.matches.live)
