@@ -150,7 +150,9 @@ class Peer:
         if self.phase in (_MEETING, _PLAYING, _ENDING):
             try:
                 self._finish("aborted", "left", now)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
                 self._fail(error, now)
 
     def receive(self, source: int, data: bytes, now: float) -> None:
@@ -175,7 +177,9 @@ class Peer:
                 self._play(now, out)
             if self.phase is _ENDING:
                 self._end(now, out)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
             self._fail(error, now)
         if self.phase is _LEAVING and self._farewell is not None:
             self._send_all(out, self._farewell.packets(now))

@@ -73,7 +73,9 @@ def main(channel: Channel) -> None:
     _let_calls_be_interrupted(watch)
     try:
         player = Player(line, plan, watch)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's own code may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the user's own code may raise anything
         line.tell(_failure(error))
         return
     player.run()
@@ -163,7 +165,9 @@ class Player:
             if driver is not None:
                 driver.stop()
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's own code may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's own code may raise anything
             failure = _failure(error)
         self._keep_copies()
         self._line.tell(Ended({} if driver is None else self._stats(driver), failure))

@@ -172,7 +172,9 @@ def judge(plan: Plan, played: Played) -> Iterator[Judged]:
         frames = max(export.header.frames for export in exports)
         try:
             finding = _find(plan, exports, players)
-        except Exception as error:  # noqa: BLE001 - the game may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the game may raise anything
             detail = f"the game raised {described(error)} while the episode was played again"
             yield Judged(played.row.id, episode, UNJUDGED, detail, frames, tuple(exports), None)
             continue

@@ -25,6 +25,14 @@ def _crash() -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+class Panic(BaseException):
+    """As libraries in Rust raise it."""
+
+
+def _panic() -> None:
+    raise Panic("index out of bounds")
+
+
 def _hang() -> None:
     while True:
         time.sleep(0.1)
@@ -32,6 +40,7 @@ def _hang() -> None:
 
 WAYS: dict[str, Callable[[], Any]] = {
     "raises": _raise,
+    "panics": _panic,
     "crashes": _crash,
     "ends the process": lambda: os._exit(3),
     "wants to exit": lambda: sys.exit("no licence"),

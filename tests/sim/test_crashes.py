@@ -127,7 +127,7 @@ def surviving(scenario: Scenario) -> tuple[BaseException | None, list[PlayerResu
     simulator = Simulator(scenario)
     try:
         simulator.run()
-    except (Boom, SystemExit) as error:
+    except (Boom, SystemExit, GeneratorExit, Panic) as error:
         return error, simulator.results, simulator
     return None, simulator.results, simulator
 
@@ -307,10 +307,15 @@ def test_a_policy_that_decides_what_is_no_action() -> None:
     assert_facts(export, Toy())
 
 
-def test_a_game_that_exits_is_a_game_that_raises() -> None:
-    scenario = toy_scenario(lambda toy: Explosive(toy, "step", 40, done=False, error=SystemExit(3)), 1)
+class Panic(BaseException):
+    """What a library in Rust raises, and others that count on nobody to catch it."""
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), GeneratorExit(), Panic()], ids=repr)
+def test_a_game_that_raises_what_is_no_exception_is_a_game_that_raises(raised: BaseException) -> None:
+    scenario = toy_scenario(lambda toy: Explosive(toy, "step", 40, done=False, error=raised), 1)
     error, results, _ = surviving(scenario)
-    assert isinstance(error, SystemExit)
+    assert error is raised
     assert results[0].exports[-1].header.status == "error"
     assert results[1].exports[-1].header.status == "partner_left"
 
