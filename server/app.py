@@ -36,7 +36,7 @@ from rollgym.server.settings import ServerSettings
 from rollgym.server.signs import Signs
 from rollgym.server.store import Store
 from rollgym.server.tickets import presented
-from rollgym.server.workers import WorkerDiedError, Workers, machine_memory
+from rollgym.server.workers import WorkerDiedError, WorkError, Workers, machine_memory
 
 _GOODBYE = 0.3
 # Seconds in which a client can read that the server goes.
@@ -94,7 +94,7 @@ class Server:
         self.catalogue = await asyncio.to_thread(open_catalogue, self.store)
         try:
             await asyncio.gather(self.workers.start(), self.judges.start())
-        except WorkerDiedError as error:
+        except (WorkerDiedError, WorkError) as error:
             raise ServerError(f"worker processes: {error}") from error
         self.relay = Relay(
             self.metrics,

@@ -31,6 +31,9 @@ T = TypeVar("T")
 PRINTED = 100
 """Lines that a piece of work may print into the log."""
 
+COMING_UP = 120.0
+"""Seconds in which a new process has to be there with what it imports. No deadline of a piece of work counts them."""
+
 _LAST_BREATH = 5.0
 # Seconds in which a process that has hung up ends by itself: it may be writing a core dump.
 
@@ -67,6 +70,8 @@ class Workers:
         self._slots = asyncio.Semaphore(processes)
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._warms = False
         self._trouble: str | None = None
         self.deaths = 0
         """Workers that ended unasked."""
@@ -74,8 +79,12 @@ class Workers:
         """Workers that were ended over a deadline."""
 
     async def start(self) -> None:
-        """Start the processes and let them import what they need, so that the first upload does not wait for it."""
-        await asyncio.gather(*(self.run(_warm) for _ in range(self._processes)))
+        """Start the processes and let them import what they need, so that the first upload does not wait for it.
+
+        From now on every new one does so before its first piece of work. Raises like :meth:`run`.
+        """
+        self._warms = True
+        await asyncio.gather(*(self._submit(COMING_UP, _warm, (), {}) for _ in range(self._processes)))
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """``work(*args)`` in a worker; what it raises is raised here.
@@ -125,13 +134,29 @@ class Workers:
     async def _run(
         self, seconds: float | None, work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            return await self._tried(seconds, work, args, kwargs)
+        except asyncio.CancelledError:
+            if self._closed:  # whoever waits for it was not cancelled
+                raise WorkerDiedError("the server is stopping") from None
+            raise
+        finally:
+            self._running.discard(task)
+
+    async def _tried(
+        self, seconds: float | None, work: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> T:
         message = pickle.dumps((work, args, kwargs))
         endings = []
         async with self._slots:
             for _ in range(self._tries):
                 worker = await self._get()
                 try:
-                    answer = await worker.ask(message, seconds)
+                    there = worker.warm or not self._warms or await worker.comes_up()
+                    answer = await worker.ask(message, seconds) if there else None
                 except TimeoutError:
                     await self._discard(worker)
                     self.killed += 1
@@ -184,6 +209,10 @@ class Workers:
         return await worker.end(dying=dying)
 
     async def _end_all(self) -> None:
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
         await asyncio.gather(*(self._discard(worker) for worker in list(self._all)))
 
 
@@ -192,6 +221,8 @@ class _Worker:
 
     def __init__(self) -> None:
         self.child: Child
+        self.warm = False
+        """It has imported what work needs."""
         self._printed = 0
 
     @classmethod
@@ -200,6 +231,12 @@ class _Worker:
         worker.child = await Child.start(_TARGET, on_output=worker._heard)
         worker.child.send(pickle.dumps(bounds))
         return worker
+
+    async def comes_up(self) -> bool:
+        """Whether it is there, with what it imports."""
+        with contextlib.suppress(TimeoutError):
+            self.warm = await self.ask(pickle.dumps((_warm, (), {})), COMING_UP) is not None
+        return self.warm
 
     async def ask(self, message: bytes, seconds: float | None) -> bytes | None:
         """Its answer; None if it died. Raises ``TimeoutError``."""

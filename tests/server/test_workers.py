@@ -174,3 +174,29 @@ async def test_no_process_to_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> 
             assert "no worker can be started" in str(workers.health())
         assert await workers.run(work.square, 2) == 4
         assert workers.health() is None
+
+
+async def test_no_deadline_counts_what_a_process_needs_to_come_up() -> None:
+    async with pool(2, seconds=0.001) as workers:
+        await workers.start()  # each imports for a second
+        assert workers.killed == 0
+        with pytest.raises(OverdueError):
+            await workers.run(work.hang, os.devnull)
+        await asyncio.gather(*(workers.run_within(0.001, work.die) for _ in range(2)), return_exceptions=True)
+        # New ones, which would be overdue if their imports counted.
+        assert await workers.run_within(WAIT, _imported) is True
+
+
+def _imported() -> bool:
+    return "rollgym.server.judge" in sys.modules
+
+
+async def test_whoever_waits_when_the_pool_is_closed_hears_so() -> None:
+    workers = Workers(1)
+    async with asyncio.timeout(WAIT):
+        waiting = [asyncio.create_task(workers.run(work.hang, os.devnull)) for _ in range(3)]
+        while not workers.health() and not workers._all:  # noqa: ASYNC110 - its thread starts it
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(workers.close)
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["the server is stopping"] * 3
