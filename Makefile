@@ -93,7 +93,7 @@ $(MADE):
 		echo "Install a newer Python and name it: make install PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-		echo "$(PYTHON) can not make virtual environments: its venv or ensurepip module is missing." >&2; \
+		echo "$(PYTHON) cannot make virtual environments: its venv or ensurepip module is missing." >&2; \
 		echo "On Debian and Ubuntu: apt install python$$version-venv" >&2; exit 2; }
 	@echo "Making the environment $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear $(VENV)

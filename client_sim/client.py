@@ -71,7 +71,7 @@ async def play(
     A match that goes wrong is a result: :attr:`PlayResult.failure` and :attr:`PlayResult.lost` say why. What keeps
     this client from a match is raised: a :class:`~rollgym.client_sim.control.ControlError` (``ServerUnreachable``,
     ``JoinRefused``, ``ConnectionLost``, ``NobodyCame``), :class:`~rollgym.client_sim.player_process.PlayerFailed` (the
-    game or the bot can not be made), :class:`~rollgym.client_sim.spool.SpoolError` (the spool folder is not usable),
+    game or the bot cannot be made), :class:`~rollgym.client_sim.spool.SpoolError` (the spool folder is not usable),
     ``OSError`` (``keep`` is not), and whatever ``on_event`` raises.
     """
     place, copies = _folders(spool, keep)

@@ -1,15 +1,15 @@
-"""Players who leave: who is gone, and up to which frame his inputs count.
+"""Players who leave: who is gone, and up to which frame its inputs count.
 
 All survivors must agree on that frame, though the last packets of whoever left may have reached only some of them.
 Nobody gives up an input that somebody has: it may be part of a canonical frame there. So survivors *hand on* what
 others lack until all report the same last frame, and that is the agreement:
 
-* Whoever holds a player for gone says so in every packet, and from then on takes his inputs from survivors only.
-  Hearing it from one survivor is enough to hold him for gone too.
+* Whoever holds a player for gone says so in every packet, and from then on takes its inputs from survivors only.
+  Hearing it from one survivor is enough to hold it for gone too.
 * A player's inputs end at frame ``k`` once every survivor has said, in a packet that names the same players as gone
-  as we do, that it knows his inputs up to ``k``, and so do we.
+  as we do, that it knows its inputs up to ``k``, and so do we.
 
-**When play goes on** (``on_disconnect: continue``), two sides that can not hear each other would both go on, each
+**When play goes on** (``on_disconnect: continue``), two sides that cannot hear each other would both go on, each
 without the other. So that there is one record:
 
 * A record goes beyond a player who merely fell silent only at the *certain* side: the larger one, or of two equal ones
@@ -62,7 +62,7 @@ class Departures:
         """Since when nothing could be done but wait for others."""
         self.any_gone = False
         self.flags = (False,) * (len(links) + 1)
-        """Per player, whether he is gone."""
+        """Per player, whether it is gone."""
 
     def excuse(self, gap: float, now: float) -> None:
         """For ``gap`` seconds nobody listened here: that was no silence of anybody's."""
@@ -86,7 +86,7 @@ class Departures:
 
         A game at work (compiling, loading, generating a level) has ``start_timeout`` for it; its client says that it
         is there. Those who wait for it as we do are not among the awaited, and whoever waits for a third player has to
-        find him gone first, in its own time.
+        find it gone first, in its own time.
         """
         since = now - self._patience
         if self.waiting_since < since:

@@ -1,6 +1,6 @@
 """The end of an episode: both sides learn that the other's canonical buffer holds the same terminal frame.
 
-An end is re-sent until it is acknowledged, and names its episode, so that a late one can not touch the next.
+An end is re-sent until it is acknowledged, and names its episode, so that a late one cannot touch the next.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ state                 allowed                     goes to
 ====================  ==========================  ==============================================================
 playing               settle, step, register      playing, terminal, over, failed, aborted
 terminal              settle                      the same: a rollback may take a guessed end away
-over                                              failed (the last rows can not be recorded)
+over                                              failed (the last rows cannot be recorded)
 failed                                            nowhere
 aborted                                           failed (as above)
 ====================  ==========================  ==============================================================
@@ -165,7 +165,7 @@ class Episode:
 
     def _enter(self, state: State) -> None:
         if state not in TRANSITIONS[self.state]:
-            raise EpisodeClosed(f"the episode is {self.state.value}: it can not become {state.value}")
+            raise EpisodeClosed(f"the episode is {self.state.value}: it cannot become {state.value}")
         self.state = state
 
     def _refuse(self, call: str) -> None:
@@ -231,7 +231,7 @@ class Episode:
         self._take_sent()
 
     def register(self) -> None:
-        """Lockstep: fix the input of a frame that can not be simulated before the others' inputs are here."""
+        """Lockstep: fix the input of a frame that cannot be simulated before the others' inputs are here."""
         if self.state is not _PLAYING:
             self._refuse("register")
         if self._undecided():

@@ -77,7 +77,7 @@ class Pairings:
 
 
 def check_start(start: MatchStart, game: GameIdentity) -> None:
-    """Raises :class:`JoinRefused` for a pairing that can not be played."""
+    """Raises :class:`JoinRefused` for a pairing that cannot be played."""
     players = len(game.players)
     for name, actual, expected, wrong in (
         ("participants", len(start.participants), players, len(start.participants) != players),

@@ -6,7 +6,7 @@ returns.
 
 Phases: *meeting* (hello until everybody was heard) -> for each episode *playing* -> *ending* (the terminal frame is
 canonical here; the end is re-sent until acknowledged, and inputs are re-sent as ever, because redundancy in later
-packets can not protect the last ones) -> *leaving* (bye, and still answering for a moment) -> done.
+packets cannot protect the last ones) -> *leaving* (bye, and still answering for a moment) -> done.
 
 The parts: :mod:`~rollgym.client_sim.intake` checks and takes in what arrives, :mod:`~rollgym.client_sim.pacing` says
 when frames are due, :mod:`~rollgym.client_sim.episode` plays and records, :mod:`~rollgym.client_sim.departures` says
@@ -283,7 +283,7 @@ class Peer:
     # -- players who leave ---------------------------------------------------------------------------------------
 
     def _note_departures(self, now: float) -> bool:
-        """Whoever has been silent for too long, or said that he goes, is gone. True if anybody is."""
+        """Whoever has been silent for too long, or said that it goes, is gone. True if anybody is."""
         for link in self._departures.due(now):
             self._events.append(PlayerGone(link.player, link.gone or ""))
         return self._departures.any_gone

@@ -95,7 +95,7 @@ class ClientLine:
 
     def receive(self, timeout: float) -> InMatch | None:
         """The next message in a match; None if none came within ``timeout`` seconds. Raises ``ChannelClosed``."""
-        # A wait without end can not be had from a timeout of a million years.
+        # A wait without end cannot be had from a timeout of a million years.
         message = self._channel.receive(min(timeout, 3600.0))
         if message is None:
             return None

@@ -60,7 +60,7 @@ class ResumingControl:
     """Like :class:`~rollgym.client_sim.control.Control`, over as many connections as it takes.
 
     ``on_lost`` is called once, when the connection is lost for good: there is no seat to come back to, the server does
-    not give it back, or it can not be reached in time.
+    not give it back, or it cannot be reached in time.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ ABANDONED = 3600.0
 
 
 class SpoolError(Exception):
-    """The spool can not be used, or a file in it is damaged. Names the path."""
+    """The spool cannot be used, or a file in it is damaged. Names the path."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -177,7 +177,7 @@ class Spool:
             raise SpoolError(spooled.path, f"not removed: {error.strerror}") from error
 
     def refuse(self, path: Path, reason: str) -> Path:
-        """Move an export that can not be uploaded out of the way, the reason beside it. Raises :class:`SpoolError`."""
+        """Move an export that cannot be uploaded out of the way, the reason beside it. Raises :class:`SpoolError`."""
         folder = self.folder / REFUSED
         target = folder / path.name
         try:
@@ -200,7 +200,7 @@ def _name(parcel: Parcel) -> str:
 
 
 def _read(path: Path) -> tuple[Parcel, bytes]:
-    """Raises :class:`SpoolError` if the file is damaged or can not be read, ``FileNotFoundError`` if it is gone."""
+    """Raises :class:`SpoolError` if the file is damaged or cannot be read, ``FileNotFoundError`` if it is gone."""
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:

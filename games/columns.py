@@ -111,7 +111,7 @@ class CanonicalBuilder:
         )
 
     def _convert(self) -> None:
-        """The kept rows become bytes; if one can not, those before it do, and it is the end."""
+        """The kept rows become bytes; if one cannot, those before it do, and it is the end."""
         rows = len(self._digests)
         try:
             self._take(rows)

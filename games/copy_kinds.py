@@ -33,7 +33,7 @@ class Kind:
     replaced = False
     """Can be copied but not written into: a load hangs a fresh copy where the object hung."""
     unwritable = False
-    """Holds parts and can not be written into: where no part can be either, it never changes."""
+    """Holds parts and cannot be written into: where no part can be either, it never changes."""
     named = False
     """Contents are attributes by name."""
 

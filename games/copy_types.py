@@ -42,7 +42,7 @@ INSTEAD = (
     "plain Python and numpy state, or get_state() and set_state(state) on the environment, or replaying every "
     "episode from its reset: adapter={snapshot: replay}"
 )
-NO_LOOK = f"{INSTEAD}; what this type keeps outside of Python can not be copied"
+NO_LOOK = f"{INSTEAD}; what this type keeps outside of Python cannot be copied"
 
 
 def _by_type(value: Any) -> Any:
@@ -161,7 +161,7 @@ def extend(recognise: Callable[[Any], Kind | None]) -> None:
 
 
 def classify(item: Any) -> Kind:
-    """The kind of an object's type. Raises :class:`~rollgym.games.errors.Unsafe` for what can not be copied."""
+    """The kind of an object's type. Raises :class:`~rollgym.games.errors.Unsafe` for what cannot be copied."""
     kind = type(item)
     known = _TYPES.get(kind)
     if known is not None:
@@ -185,7 +185,7 @@ def classify(item: Any) -> Kind:
     if isinstance(item, np.random.BitGenerator):
         return Stateful(lambda g: g.state, lambda g, content: setattr(g, "state", content))
     if isinstance(item, random.SystemRandom):
-        raise Unsafe("", kind, "random.Random or self.np_random: what the system draws can not be drawn again")
+        raise Unsafe("", kind, "random.Random or self.np_random: what the system draws cannot be drawn again")
     if isinstance(item, random.Random):
         return Stateful(lambda r: r.getstate(), lambda r, content: r.setstate(content))
     if isinstance(item, io.StringIO | io.BytesIO):
@@ -195,9 +195,9 @@ def classify(item: Any) -> Kind:
     if isinstance(item, threading.Thread):
         raise Unsafe("", kind, "a simulation without threads: they run on while frames are rolled back")
     if isinstance(item, types.GeneratorType | types.CoroutineType | types.AsyncGeneratorType):
-        raise Unsafe("", kind, "a list with an index: how far a running generator is can not be copied")
+        raise Unsafe("", kind, "a list with an index: how far a running generator is cannot be copied")
     if hasattr(kind, "__next__") and kind.__module__ in ("builtins", "itertools"):
-        raise Unsafe("", kind, "a list with an index: how far an iterator is can not be copied")
+        raise Unsafe("", kind, "a list with an index: how far an iterator is cannot be copied")
     if isinstance(item, np.random.SeedSequence):
         return Replaced(lambda seeds: type(seeds)(**seeds.state), lambda seeds: plain_bytes(seeds.state))
     resource = _resource(kind)

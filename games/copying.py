@@ -5,7 +5,7 @@ with a copy of its contents; loading writes the contents back into the same obje
 constructed anew: ``__reduce__``, ``__getstate__``, ``__deepcopy__`` and constructors are not called, so a class like
 ``gymnasium.utils.EzPickle``, whose copies are fresh environments, can do no harm; two names for one object, views of
 one array and bound methods stay what they are; windows, surfaces, fonts, modules, loggers and locks are kept simply
-because nothing is written into them. What Python can not look into (ctypes, SWIG, pybind11, cffi, running generators)
+because nothing is written into them. What Python cannot look into (ctypes, SWIG, pybind11, cffi, running generators)
 is refused with :class:`~rollgym.games.errors.Unsafe`, unless its library is known (see
 :mod:`rollgym.games.copy_types`).
 
@@ -69,7 +69,7 @@ class Copier:
         self._kinds[kind] = way
 
     def save(self) -> Snapshot:
-        """The present contents. Raises :class:`~rollgym.games.errors.Unsafe`, naming the path of what can not be
+        """The present contents. Raises :class:`~rollgym.games.errors.Unsafe`, naming the path of what cannot be
         copied."""
         taken = Snapshot(self)
         records, index, kinds, leaves = taken.records, taken.index, self._kinds, self._leaves
@@ -248,7 +248,7 @@ class Copier:
 
 
 _NO_SLOT = (
-    "to be held by an attribute, a list or a dict: in a {} it can not be replaced, and it can only be copied, not "
+    "to be held by an attribute, a list or a dict: in a {} it cannot be replaced, and it can only be copied, not "
     "written into"
 )
 _TOO_LARGE = "a smaller one: keep data sets and networks outside of the environment's attributes"

@@ -81,7 +81,7 @@ class Description(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     """What Python warned of while the game was made."""
     refused: dict[int, Refusal] = {}
-    """Per seat: why its policy can not play the game, of the policies that were asked about."""
+    """Per seat: why its policy cannot play the game, of the policies that were asked about."""
 
     @classmethod
     def of(
@@ -118,7 +118,7 @@ class _Reply(Struct, frozen=True):
 def describe(game_id: str, parameters: Mapping[str, Any] | None = None, drivers: Sequence[Driver] = ()) -> Description:
     """Make the game here and say what is known of it; its parameters include the NPCs.
 
-    ``drivers`` are made too, one per seat: :attr:`Description.refused` says which can not play. Raises
+    ``drivers`` are made too, one per seat: :attr:`Description.refused` says which cannot play. Raises
     :class:`~rollgym.games.errors.GameError`, also for whatever else the game's own code raises.
     """
     folder = Path.cwd()  # the game may change it

@@ -45,7 +45,7 @@ class Draws:
 
 
 def sampler(space: spaces.Space[Any]) -> Callable[[Draws], Any]:
-    """A function that draws a member of an action space. Raises :class:`~rollgym.games.errors.GameError` if it can not.
+    """A function that draws a member of an action space. Raises :class:`~rollgym.games.errors.GameError` if it cannot.
 
     An unbounded side of a Box counts as one from the other side, or as -1 and 1.
     """

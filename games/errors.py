@@ -6,7 +6,7 @@ from typing import Any
 
 
 class GameError(ValueError):
-    """A game, a parameter or a value of one that can not be used.
+    """A game, a parameter or a value of one that cannot be used.
 
     The text is put together from the three parts, which are kept for whoever wants to show them otherwise.
     """
@@ -22,7 +22,7 @@ class GameError(ValueError):
 
 
 class Unsafe(GameError):
-    """An environment that can not be rolled back safely: ``field`` is the path of the part that is to blame."""
+    """An environment that cannot be rolled back safely: ``field`` is the path of the part that is to blame."""
 
     def __init__(self, field: str, value: Any, expected: str) -> None:
         super().__init__(field, value, expected)

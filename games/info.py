@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 
 class FrozenInfo(dict[str, Any]):
-    """A dict that can not be changed. Copies of it, and what comes out of a pickle, are plain dicts.
+    """A dict that cannot be changed. Copies of it, and what comes out of a pickle, are plain dicts.
 
     A step in which nothing happened is by far the most common one; it should not cost two new dicts.
     """

@@ -265,7 +265,7 @@ def _without_collisions(rng: int, cells: tuple[int, ...], wanted: tuple[int, ...
     """Where the cooks end up who want to go from ``cells`` to ``wanted``, and the generator after the draws.
 
     Of two who want the same cell a drawn one gets it, unless the other stands there already. Nobody passes through
-    anybody. Who can not go stays, which may stop another; every round stops somebody, so it ends.
+    anybody. Who cannot go stays, which may stop another; every round stops somebody, so it ends.
     """
     now = list(wanted)
     pairs = [(a, b) for b in range(len(cells)) for a in range(b)]

@@ -32,7 +32,7 @@ class _Sight(NamedTuple):
 
 
 class CookPolicy:
-    """Fetches what is missing, cooks and serves, and goes round the others. What it can not bring to its place itself
+    """Fetches what is missing, cooks and serves, and goes round the others. What it cannot bring to its place itself
     it leaves on a counter for somebody who can.
 
     It acts in every ``pace``-th frame and stays in between. A player's actions take effect after the input delay: with
@@ -97,7 +97,7 @@ def _targets(plan: Layout, sight: _Sight) -> set[int]:
     if sight.held != NOTHING:
         places = _places(plan, sight)
         if places:
-            # What can not be brought there is passed on; while the shelf is full that has to wait.
+            # What cannot be brought there is passed on; while the shelf is full that has to wait.
             return mine(places) or mine(_free(sight) & _shelf(plan, places))
         return mine(_free(sight))  # nobody needs it: out of the hands
     for item, source in ((SOUP, None), (DISH, DISHES), (ONION, ONIONS)):

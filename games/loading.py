@@ -52,8 +52,8 @@ def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
     A callable may return an environment of any of the three families, or a :class:`~rollgym.games.contract.Game`, which
     is
     taken as it is. Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere, an environment that
-    can not
-    be played or parameters it refuses, and :class:`~rollgym.games.errors.Unsafe` for state that can not be copied.
+    cannot
+    be played or parameters it refuses, and :class:`~rollgym.games.errors.Unsafe` for state that cannot be copied.
     """
     given = dict(parameters or {})
     check_parameters(name, given)

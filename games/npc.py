@@ -42,7 +42,7 @@ def with_npcs(game: Game, npcs: Mapping[str, Any]) -> Game:
     ``npcs`` maps an agent's name to an :class:`Npc`, a mapping with the same keys, or just a policy's name. The game
     belongs to the one that is returned. Without NPCs it is returned as it is.
 
-    Raises :class:`~rollgym.games.errors.GameError` for an agent that does not exist, a policy that can not play it, and
+    Raises :class:`~rollgym.games.errors.GameError` for an agent that does not exist, a policy that cannot play it, and
     if no
     player would be left.
     """
@@ -74,11 +74,11 @@ def _read(agent: str, value: Any) -> Npc:
         raise GameError(f"{where}.parameters", parameters, "a mapping")
     if "path" in parameters:
         raise GameError(
-            f"{where}.parameters.path", parameters["path"], "values: peers can not agree on a file's content"
+            f"{where}.parameters.path", parameters["path"], "values: peers cannot agree on a file's content"
         )
     if value["policy"] in NEEDS_FILE:
         raise GameError(
-            f"{where}.policy", value["policy"], "a policy without a file: peers can not agree on its content"
+            f"{where}.policy", value["policy"], "a policy without a file: peers cannot agree on its content"
         )
     complete = {name: v for name, v in policy_parameters(value["policy"], parameters).items() if name != "path"}
     try:

@@ -174,7 +174,7 @@ class Overcooked(Game):
     def observe(self) -> tuple[NDArray[np.float32], ...]:
         """One float32 vector per agent, as cogrid builds it: see ``docs/games/overcooked.md``."""
         # A frame is seen when it is played and once more when it is recorded; building costs more than a step.
-        # The state is kept beside what was seen, so its id can not come to mean another one.
+        # The state is kept beside what was seen, so its id cannot come to mean another one.
         known = self._seen.get(id(self._state))
         if known is None:
             ids = self._env._agent_id_order

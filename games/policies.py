@@ -254,7 +254,7 @@ def policy_origin(name: str, params: Mapping[str, Any]) -> dict[str, str]:
     """Which code or file a policy comes from, for the record; empty for one that is ours and reads no file.
 
     ``source`` is the version of the named code, which is imported; ``file_blake3`` the hash of the file at ``path``.
-    Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere and a file that can not be read.
+    Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere and a file that cannot be read.
     """
     if is_code_name(name):
         find_callable("policy", name)

@@ -31,7 +31,7 @@ def checked_file(field: str, path: Any) -> Path:
 
 
 def read_file(field: str, path: Any) -> bytes:
-    """The content of a file. Raises :class:`~rollgym.games.errors.GameError` if it can not be read."""
+    """The content of a file. Raises :class:`~rollgym.games.errors.GameError` if it cannot be read."""
     found = checked_file(field, path)
     try:
         return found.read_bytes()
@@ -40,7 +40,7 @@ def read_file(field: str, path: Any) -> bytes:
 
 
 def file_hash(path: Any) -> str:
-    """BLAKE3 of a file's content, in hex. Raises :class:`~rollgym.games.errors.GameError` if it can not be read."""
+    """BLAKE3 of a file's content, in hex. Raises :class:`~rollgym.games.errors.GameError` if it cannot be read."""
     return blake3(read_file("path", path)).hexdigest()
 
 

@@ -158,7 +158,7 @@ class Pong(Game):
                 y = 2 * (HEIGHT - radius) - y
                 vy = -vy
             near = PADDLE_FACE + radius
-            # Only the crossing of a paddle's front counts: a ball that got past it can not be hit from behind.
+            # Only the crossing of a paddle's front counts: a ball that got past it cannot be hit from behind.
             if x <= near:
                 if before > near and -half - radius <= y - paddle0 <= half + radius:
                     rally += 1

@@ -71,7 +71,7 @@ def declared(game_id: str) -> tuple[Parameter, ...]:
 
 
 def check_parameters(game_id: str, parameters: Mapping[Any, Any]) -> None:
-    """Raises :class:`~rollgym.games.errors.GameError` for parameters that the game can not take, without making it.
+    """Raises :class:`~rollgym.games.errors.GameError` for parameters that the game cannot take, without making it.
 
     Nothing of anybody else is imported: whether an environment that is not ours takes them is seen when it is made.
     """

@@ -17,7 +17,7 @@ from rollgym.protocol.messages import PlaySettings
 
 
 class ReplayError(ValueError):
-    """An episode that can not be played in this game at all. ``field`` names the place."""
+    """An episode that cannot be played in this game at all. ``field`` names the place."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -30,7 +30,7 @@ def replay(header: Header, canonical: Canonical, game: Game) -> Canonical:
     ``game`` must be the game the episode was played in, with the same parameters and frame limit. The result has
     ``header.frames`` frames, or fewer if the game ends earlier: nothing is stepped beyond a terminal frame.
     Memory is bounded by the inputs times the size of an observation. Raises :class:`ReplayError` for inputs that
-    are not actions of the game, or are marked idle or gone where that can not be.
+    are not actions of the game, or are marked idle or gone where that cannot be.
     """
     inputs = recorded_inputs(header, canonical, game.spec)
     sources = _sources(header, canonical, game.spec)

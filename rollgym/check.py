@@ -63,10 +63,10 @@ def check(
 ) -> Report:
     """Check a game by name. ``frames`` are played with random actions and again with each policy of ``policies``.
 
-    Without ``elsewhere`` no other process is started, which is quicker and can not see what differs between processes.
+    Without ``elsewhere`` no other process is started, which is quicker and cannot see what differs between processes.
     ``said`` hears of every check when it is done, ``doing`` what is going on, many times a second. Raises
-    :class:`~rollgym.games.errors.GameError` for a name, parameters or a policy that can not be used. A game that can
-    not be copied, or that raises while it is played, is not safe; one that can not be made, reset or stepped at all
+    :class:`~rollgym.games.errors.GameError` for a name, parameters or a policy that cannot be used. A game that can
+    not be copied, or that raises while it is played, is not safe; one that cannot be made, reset or stepped at all
     could not be checked.
     """
     given = dict(parameters or {})
@@ -97,7 +97,7 @@ def _refused(game_id: str, error: Unsafe, said: Callable[[Check], None]) -> Repo
 
 
 class _Stopped(Exception):
-    """The rest can not be checked."""
+    """The rest cannot be checked."""
 
 
 class _Checker:
@@ -297,7 +297,7 @@ class _Checker:
         def holds(*held: Held) -> bool:
             return Rolling(self._game, held, self._doing).back(trace, wanted, stride) is None
 
-        self._doing("finding out why it can not be rolled back")
+        self._doing("finding out why it cannot be rolled back")
         experiments: list[tuple[str, Held, Callable[[], str]]] = [
             ("variables outside of the environment", outside.held, lambda: causes.outside(changed)),
             ("the clock", ClockHeld(), causes.clock),
@@ -318,7 +318,7 @@ class _Checker:
         return causes.unknown([name for name, *_ in experiments], replayed)
 
     def _otherwise(self, snapshot: str, trace: Trace, wanted: list[int], stride: int) -> bool | None:
-        """Whether another way to save holds. None if it can not be tried."""
+        """Whether another way to save holds. None if it cannot be tried."""
         adapter = {**self._parameters.get("adapter", {}), "snapshot": snapshot}
         if snapshot == "replay":
             adapter["replay_limit"] = len(trace.inputs) + 1

@@ -38,7 +38,7 @@ class Problem(NamedTuple):
 
 
 class ConfigError(Exception):
-    """A configuration that can not be used. ``problems`` has one entry for each mistake."""
+    """A configuration that cannot be used. ``problems`` has one entry for each mistake."""
 
     def __init__(self, path: str, problems: list[Problem]) -> None:
         self.path = path
@@ -188,7 +188,7 @@ class ExperimentFile(_Section):
         return self._bots(self.experiment.game.id, MAX_PLAYERS)[seat]
 
     def describe(self) -> Description:
-        """What is known of the game, and which bots can not play it: asked of a process of its own.
+        """What is known of the game, and which bots cannot play it: asked of a process of its own.
 
         Raises :class:`~rollgym.games.errors.GameError`. Not to be called where an event loop runs.
         """
@@ -245,7 +245,7 @@ def _parse(path: Path) -> tuple[ExperimentFile, dict[KeyPath, int]]:
     try:
         source = read_yaml(path)
     except OSError as error:
-        raise ConfigError(name, [Problem(None, "", f"can not be read: {error.strerror or error}")]) from error
+        raise ConfigError(name, [Problem(None, "", f"cannot be read: {error.strerror or error}")]) from error
     except YamlError as error:
         raise ConfigError(name, [Problem(error.line, "", str(error))]) from error
     values = {} if source.values is None else source.values
@@ -296,7 +296,7 @@ def _allowed(model: type[BaseModel]) -> str:
 
 
 def _game_problem(error: GameError, file: ExperimentFile, lines: dict[KeyPath, int]) -> Problem:
-    """Why the game can not be made: of a game that is not built in, only making it tells."""
+    """Why the game cannot be made: of a game that is not built in, only making it tells."""
     game_id = file.experiment.game.id
     if error.field == f"{game_id} parameters":
         key, message = "parameters", f"{_short(error.value)}: expected {error.expected}"

@@ -135,7 +135,7 @@ def load(
 
     Raises ``ValueError`` for a verdict or a status that there is not, ``FileNotFoundError`` if there is no such path or
     no file of an episode there, :class:`~rollgym.sources.NoSuchEpisodeError` if the filters leave none of those that
-    are there, and :class:`~rollgym.protocol.parquet.EpisodeFileError`, which names the file, for one that can not be
+    are there, and :class:`~rollgym.protocol.parquet.EpisodeFileError`, which names the file, for one that cannot be
     read.
     """
     for name in one_or_more(verdict) or ():

@@ -115,7 +115,7 @@ class Outcome:
     def read_verdicts(self, data: Path) -> None:
         """Take what the peers did not live to hear from the dataset in ``data``, once its server has ended.
 
-        Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for a file that can not be read.
+        Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for a file that cannot be read.
         """
         if self.match is None:
             return
@@ -293,7 +293,7 @@ async def _first(child: Child, name: str, folder: RunFolder) -> Event:
     for last_word in ("error", "failed"):
         event = await child.event(last_word)
         if event is not None:
-            raise StartError(f"the {child.name} can not start: {event['message']}")
+            raise StartError(f"the {child.name} cannot start: {event['message']}")
     raise StartError(f"the {child.name} ended with code {code} before it was ready: see {folder.logs}")
 
 

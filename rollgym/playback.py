@@ -37,7 +37,7 @@ RENDER_MODE = "render_mode"
 
 
 class PlaybackError(Exception):
-    """An episode that can not be played here. The text is for people."""
+    """An episode that cannot be played here. The text is for people."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def game_of(recording: Recording, trusted: Collection[str] = (), render_mode: st
         game = make(wanted.id, wanted.parameters, foreign=wanted.id in trusted)
     except GameError as error:
         hint = "" if is_built_in(wanted.id) else f" (trust it with --game {wanted.id})"
-        raise PlaybackError(f"{recording.path}: can not be played here: {error}{hint}") from error
+        raise PlaybackError(f"{recording.path}: cannot be played here: {error}{hint}") from error
     change = first_difference(wanted, identity(game.spec))
     if change is not None:
         game.close()
@@ -126,7 +126,7 @@ def game_of(recording: Recording, trusted: Collection[str] = (), render_mode: st
 
 
 def _drawing(game: Game, wanted: GameIdentity, render_mode: str) -> Game:
-    """The same game made with a render mode, or ``game`` itself if it can not be had."""
+    """The same game made with a render mode, or ``game`` itself if it cannot be had."""
     try:
         drawing = make(wanted.id, {**wanted.parameters, RENDER_MODE: render_mode})
     except (AssertionError, ValueError):  # it does not take the parameter, or not this mode

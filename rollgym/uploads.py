@@ -45,7 +45,7 @@ async def upload_left(
     What a server refused earlier is tried again: its limits may have been raised.
 
     It has to be a server of the data folder in which the matches were played: others do not know their tickets.
-    Raises :class:`~rollgym.client_sim.spool.SpoolError` if the spool can not be used.
+    Raises :class:`~rollgym.client_sim.spool.SpoolError` if the spool cannot be used.
     """
     stored, refused = 0, []
 

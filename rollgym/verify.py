@@ -2,7 +2,7 @@
 
 Each file stands for itself: nothing but the file and the game of its name, version and parameters is used. A game that
 is not built in is named by its code, and a file may come from anybody: such code is imported only if the caller names
-it too. A file whose game can not be had here, or only in another version, is not checked.
+it too. A file whose game cannot be had here, or only in another version, is not checked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Verified(Struct, frozen=True):
     ok: bool
     frames: int
     detail: str
-    """Empty, or the first difference, or why the file can not be checked."""
+    """Empty, or the first difference, or why the file cannot be checked."""
     checked: bool = True
     """Whether the episode could be played here. If not, nothing is known of it, and ``ok`` is false."""
 
@@ -91,7 +91,7 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
         digest = content_digest(header, canonical)
         received = json.loads(stored.extra.get("digests", "{}")).values()
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        return Verified(name, False, frames, f"its digests can not be checked: {error}")
+        return Verified(name, False, frames, f"its digests cannot be checked: {error}")
     altered = None
     if received and digest.hex() not in received:
         altered = Verified(name, False, frames, "the digest is not one that a player sent: the header was altered")
@@ -118,7 +118,7 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
 
 
 def _make(wanted: GameIdentity, trusted: frozenset[str]) -> Game | str:
-    """The game, or why it can not be made."""
+    """The game, or why it cannot be made."""
     from rollgym.checking.raised import described
     from rollgym.games.errors import GameError
     from rollgym.games.registry import is_built_in, make
@@ -128,9 +128,9 @@ def _make(wanted: GameIdentity, trusted: frozenset[str]) -> Game | str:
         return make(wanted.id, wanted.parameters, foreign=wanted.id in trusted)
     except GameError as error:
         hint = "" if known else f" (trust it with --game {wanted.id})"
-        return f"can not be played here: {error}{hint}"
+        return f"cannot be played here: {error}{hint}"
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-        return f"can not be played here: {wanted.id} raised {described(error)}"
+        return f"cannot be played here: {wanted.id} raised {described(error)}"
 
 
 def _changed(recorded: GameIdentity, here: GameIdentity) -> str:
@@ -162,7 +162,7 @@ def verify_files(
         try:
             found = await workers.run(verify_file, wanted[path], trusted, any_version)
         except (WorkError, WorkerDiedError) as error:  # the file is not to blame, and the others are checked
-            return Verified(os.fspath(path), False, 0, f"can not be played here: {error}", checked=False)
+            return Verified(os.fspath(path), False, 0, f"cannot be played here: {error}", checked=False)
         return structs.replace(found, path=os.fspath(path))
 
     with asyncio.Runner() as runner:

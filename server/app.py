@@ -79,7 +79,7 @@ class Server:
     async def start(self) -> None:
         """Find out about the game, open the data folder, finish what the last run left, and be ready for clients.
 
-        Raises :class:`ServerError` for a game that can not be made and for a data folder that can not be used.
+        Raises :class:`ServerError` for a game that cannot be made and for a data folder that cannot be used.
         """
         try:
             await self._start()
@@ -152,7 +152,7 @@ class Server:
         self.control.serve(self.reception, self.matches.finish)
 
     async def check(self) -> None:
-        """Find out about the game. Raises :class:`ServerError` if it can not be played and recorded as configured."""
+        """Find out about the game. Raises :class:`ServerError` if it cannot be played and recorded as configured."""
         await self._describe()
         play = self.settings.experiment.play.settings(self.description.fps)
         found = problems(self.description, play, self.settings.limits)
@@ -215,7 +215,7 @@ class Server:
         self.store.close()
 
     def parts(self) -> Parts:
-        """What it can not do without."""
+        """What it cannot do without."""
         return Parts(self.store, self.catalogue, self.workers, self.judges, self.settings.limits.free_bytes)
 
     async def status(self) -> dict[str, Any]:
@@ -351,7 +351,7 @@ async def _upload(request: web.Request) -> web.Response:
 
 
 def _signs(server: Server, request: web.Request) -> Signs | None:
-    """Where it is noted what is heard of the player whose upload it is; None if he plays no match now."""
+    """Where it is noted what is heard of the player whose upload it is; None if it plays no match now."""
     try:
         holder = server.matches.table.holder(presented(request))
     except RefusedError:

@@ -46,7 +46,7 @@ _CONNECT_WITHIN = 10.0
 # Seconds between the two layers' handshakes. Clients send the second one at once.
 
 _LOOK = 0.1
-# Seconds between two looks at who has not answered his ping: with the default pings, dead is noticed within 2 s.
+# Seconds between two looks at who has not answered its ping: with the default pings, dead is noticed within 2 s.
 
 _LIBRARY_TIMEOUT = 60.0
 # The library's own ping timeout. It takes a stall of this process for the silence of all its clients, so we look

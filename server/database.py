@@ -43,7 +43,7 @@ class CatalogueGoneError(sqlite3.OperationalError):
 
 
 class DamagedError(ServerError):
-    """The file is no catalogue, or a page of it can not be read."""
+    """The file is no catalogue, or a page of it cannot be read."""
 
 
 def busy(error: sqlite3.Error) -> bool:

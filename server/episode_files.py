@@ -35,7 +35,7 @@ class Job(Struct, frozen=True):
 
 
 class UnusableError(Exception):
-    """An export that can not be read, or has no place in a file. Acknowledged all the same: it stays where it is."""
+    """An export that cannot be read, or has no place in a file. Acknowledged all the same: it stays where it is."""
 
     def __init__(self, player: int, reason: str) -> None:
         super().__init__(player, reason)

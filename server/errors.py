@@ -8,7 +8,7 @@ from rollgym.protocol.messages import ErrorReply, dump
 
 
 class ServerError(Exception):
-    """The server can not start or can not go on. The text is for the person who started it."""
+    """The server cannot start or cannot go on. The text is for the person who started it."""
 
 
 class RefusedError(Exception):

@@ -1,4 +1,4 @@
-"""What can not be played, or not recorded, found before the first frame: from the game, the settings and the limits.
+"""What cannot be played, or not recorded, found before the first frame: from the game, the settings and the limits.
 
 A pure function of the three. Whatever it passes fits: a packet holds an input, an upload holds the longest episode.
 """
@@ -33,14 +33,14 @@ _TAIL_VALUES = 16
 # Bytes that a frame which never became canonical takes for each agent, beside its input.
 
 _ENCODED = 1.001
-# Content encoding makes of bytes that can not be compressed a little more.
+# Content encoding makes of bytes that cannot be compressed a little more.
 
 _SENDS = 2
 # Packets of a peer to each other one per frame: one, and a second time where packets are lost.
 
 
 class Problem(NamedTuple):
-    """One reason why an experiment can not be played as it is configured."""
+    """One reason why an experiment cannot be played as it is configured."""
 
     field: str
     """The key of the experiment file."""
@@ -54,7 +54,7 @@ class Problem(NamedTuple):
 def problems(
     description: Description, play: PlaySettings, limits: Limits, *, infos_per_frame: float = 0.0
 ) -> list[str]:
-    """Why a match can not be played and recorded, each naming the field and what to change; none: it can.
+    """Why a match cannot be played and recorded, each naming the field and what to change; none: it can.
 
     ``infos_per_frame``: entries of infos that a frame has, of all agents, where somebody has counted them.
     """

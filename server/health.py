@@ -15,7 +15,7 @@ SHOWN = 100
 
 
 class Parts(NamedTuple):
-    """What a server can not do without."""
+    """What a server cannot do without."""
 
     store: Store
     catalogue: Catalogue

@@ -68,7 +68,7 @@ class Ingest:
         self._idle.set()
         self._slots = asyncio.Semaphore(limits.uploads_at_once)
         self._bodies = asyncio.Semaphore(limits.uploads_at_once * _BODIES_PER_SLOT)
-        # One upload of one episode by one player at a time, so that two that cross can not both be the first.
+        # One upload of one episode by one player at a time, so that two that cross cannot both be the first.
         self._locks: WeakValueDictionary[tuple[str, int, int], asyncio.Lock] = WeakValueDictionary()
 
     async def put(self, request: web.Request) -> web.Response:
@@ -316,7 +316,7 @@ def _annulled() -> RefusedError:
 
 def _catalogue_refused(error: sqlite3.Error) -> RefusedError:
     if full(error):
-        return _no_room(f"the catalogue can not be written: {error}")
+        return _no_room(f"the catalogue cannot be written: {error}")
     code = "catalogue_busy" if busy(error) else "catalogue_failed"
     return RefusedError(503, code, f"the catalogue refuses: {error}; send it again later")
 

@@ -39,7 +39,7 @@ class GameChangedError(WorkError):
 
 
 class GameFailedError(WorkError):
-    """The game can not be made here, or raised something while the episode was played again."""
+    """The game cannot be made here, or raised something while the episode was played again."""
 
 
 def judge_episode(job: Job) -> EpisodeRow:
@@ -47,9 +47,9 @@ def judge_episode(job: Job) -> EpisodeRow:
 
     The game is made from the server's own record of the match; what a client says is compared with it, never made.
     Code from elsewhere is run only if the configuration names it, and not because a data folder does.
-    An export that can not be used does not cost the others their verdict: it is set aside, and the verdict says so.
+    An export that cannot be used does not cost the others their verdict: it is set aside, and the verdict says so.
     Raises :class:`GameChangedError`, :class:`GameFailedError`, ``OSError`` if the disk refuses, and
-    :class:`UnusableError` if no export is left or one that is in the dataset already can not be read.
+    :class:`UnusableError` if no export is left or one that is in the dataset already cannot be read.
     """
     store = Store(job.root)
     exports, aside = _load(store, job)
@@ -102,7 +102,7 @@ def _make(job: Job) -> Game:
         raise
     except Exception as error:
         said = str(error) if isinstance(error, GameError) else f"{type(error).__name__}: {error}"
-        raise GameFailedError(f"game {wanted.id!r} can not be made here: {said}"[:1000]) from error
+        raise GameFailedError(f"game {wanted.id!r} cannot be made here: {said}"[:1000]) from error
 
 
 def _find(job: Job, exports: list[Export], game: Game) -> Finding:
@@ -116,7 +116,7 @@ def _find(job: Job, exports: list[Export], game: Game) -> Finding:
 
 
 def _load(store: Store, job: Job) -> tuple[list[Export], list[UnusableError]]:
-    """The exports, and those that can not be used. One that was judged before was good: then the disk is at fault."""
+    """The exports, and those that cannot be used. One that was judged before was good: then the disk is at fault."""
     exports, aside = [], []
     for row in job.uploads:
         try:

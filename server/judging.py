@@ -8,7 +8,7 @@ is tried again which may go better at once.
 kind          why there is no verdict
 ============  ======================================================================================================
 game_changed  the match was played in another version of the game than this server has
-game_failed   the game can not be made here, or raised something while the episode was played again
+game_failed   the game cannot be made here, or raised something while the episode was played again
 overdue       playing it again took longer than ``server.judge_seconds`` allows
 memory        playing it again took more than ``server.worker_memory`` allows
 worker_died   every worker process that tried it died

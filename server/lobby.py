@@ -20,7 +20,7 @@ class Place(Enum):
 
 
 class LobbyError(Exception):
-    """A client can not join. ``code`` is one of ``already_waiting``, ``already_playing``, ``full``."""
+    """A client cannot join. ``code`` is one of ``already_waiting``, ``already_playing``, ``full``."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ class Lobby:
             raise LobbyError("already_playing", "this connection plays a match: leave or finish it first")
 
     def join(self, client: str) -> None:
-        """Put a client at the end of the queue. Raises :class:`LobbyError` and changes nothing if it can not be."""
+        """Put a client at the end of the queue. Raises :class:`LobbyError` and changes nothing if it cannot be."""
         self.check_nowhere(client)
         if len(self._queue) >= self._capacity:
             raise LobbyError("full", f"{len(self._queue)} clients are waiting: no more are taken")

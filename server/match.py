@@ -24,10 +24,10 @@ from rollgym.server.rows import EpisodeRow, MatchRow, UnjudgedRow, UploadRow
 from rollgym.server.signs import Signs
 
 MARGIN = 5.0
-"""Seconds beyond what the players themselves wait for: whoever is there gives up first, by himself."""
+"""Seconds beyond what the players themselves wait for: whoever is there gives up first, by itself."""
 
 LAST_UPLOADS = 2.0
-"""Seconds after a player has left in which his last uploads are waited for: a client that stops has some under way.
+"""Seconds after a player has left in which its last uploads are waited for: a client that stops has some under way.
 What it could not send by then comes at its next start, which may be never; the others are not kept waiting for that."""
 
 
@@ -71,7 +71,7 @@ class Seat:
     member: str = ""
     """Its newest control connection, which its group in the lobby knows it by."""
     told: list[Struct] = field(default_factory=list)
-    """What the server had to say about the match, in order: whoever comes back says how much of it he has heard."""
+    """What the server had to say about the match, in order: whoever comes back says how much of it has been heard."""
     sent: int = 0
     """How much of that was sent on the present connection, or heard before it."""
     telling: bool = False

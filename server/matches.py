@@ -209,7 +209,7 @@ class Matches:
         return self._returning.seat_of(resume, self.table.matches)
 
     async def take_seat(self, match: Match, player: int, client: str, resume: Resume) -> str | None:
-        """A player is back, on a new connection. Says which connection he had until now, if it is still there.
+        """A player is back, on a new connection. Says which connection it had until now, if it is still there.
 
         To be called without an await after :meth:`seat_of`.
         """

@@ -26,7 +26,7 @@ from rollgym.server.store import InboxFile, Store
 
 UNKNOWN = (
     "when and why matches ended and players left: the server ends all of them again when it starts",
-    "the players' tickets: what waits in a player's spool for one of these matches can not be uploaded any more",
+    "the players' tickets: what waits in a player's spool for one of these matches cannot be uploaded any more",
     "matches of which nothing was received, matches that were annulled, uploads that were refused, and conflicts",
 )
 """What the files do not say."""

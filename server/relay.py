@@ -6,7 +6,7 @@ the sending player. The server looks at no more of a packet than its first bytes
 whose socket does not drain loses packets; nobody else notices.
 
 The last few packets of every pair of players are held. They repeat every input that was not acknowledged, so a player
-who was not connected when somebody's last packets came gets these inputs after all: when he is back, and when the
+who was not connected when somebody's last packets came gets these inputs after all: when it is back, and when the
 sender leaves. Frames that both have played are not lost because a packet was.
 """
 
@@ -238,7 +238,7 @@ class Relay:
             line.close(MATCH_OVER, b"match over")
 
     async def close_player(self, match: str, player: int) -> None:
-        """Close the line of a player who left, and repeat his last packets to the others."""
+        """Close the line of a player who left, and repeat its last packets to the others."""
         room = self._rooms.get(match)
         if room is None:
             return

@@ -42,14 +42,14 @@ class Returning:
         self._ended: dict[str, Match] = {}
 
     async def say(self, match: Match, player: int, message: Struct) -> None:
-        """Tell a player something about his match: now, or when he comes back."""
+        """Tell a player something about its match: now, or when it comes back."""
         seat = match.seats[player]
         if seat.client is not None or seat.token:
             seat.told.append(message)
             await self._pump(seat)
 
     async def _pump(self, seat: Seat) -> None:
-        """Send what was not sent yet, in order: the player counts what he hears."""
+        """Send what was not sent yet, in order: the player counts what it hears."""
         if seat.telling:
             return
         seat.telling = True
@@ -63,7 +63,7 @@ class Returning:
     def hold(self, match: Match, player: int, reason: str, give_up: Callable[[], None]) -> None:
         """A player's connection broke during play.
 
-        ``give_up`` is called if he is not back, and no packet of his came on the relay, for that long.
+        ``give_up`` is called if it is not back, and no packet of its own came on the relay, for that long.
         """
         now, grace = self._clock(), match.row.settings.silence
         seat = match.seats[player]

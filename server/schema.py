@@ -73,7 +73,7 @@ def version_of(connection: sqlite3.Connection) -> int:
 def bring_up_to_date(connection: sqlite3.Connection) -> None:
     """Make the tables, or lead those of an earlier version to the present one.
 
-    Raises :class:`ServerError` for a version that is newer than this program, ``sqlite3.Error`` if it can not be done;
+    Raises :class:`ServerError` for a version that is newer than this program, ``sqlite3.Error`` if it cannot be done;
     then the catalogue is of one version or the next, never between two.
     """
     version = version_of(connection)

@@ -64,7 +64,7 @@ class Selection(Struct, frozen=True):
 def selection(folder: Path) -> Selection | None:
     """The counts of a data folder; None for any other folder or file.
 
-    Raises :class:`~rollgym.server.errors.ServerError` for a catalogue that can not be read.
+    Raises :class:`~rollgym.server.errors.ServerError` for a catalogue that cannot be read.
     """
     place = folder / CATALOGUE
     if not place.is_file():

@@ -40,8 +40,8 @@ async def serve(
     """Serve until SIGTERM, SIGINT, SIGHUP, ``stop``, or (``exit_when_done``, ``once``) the last match.
 
     ``description`` is the game's, if it is known already. ``once``: one match, whatever the experiment asks for.
-    ``ready`` is called with the server's URL once clients are served. Raises :class:`ServerError` if the server can not
-    start: an occupied port, a data folder that can not be used, an unknown game.
+    ``ready`` is called with the server's URL once clients are served. Raises :class:`ServerError` if the server cannot
+    start: an occupied port, a data folder that cannot be used, an unknown game.
     """
     app = create_app(settings, description, once=once)
     server = app[SERVER]
@@ -97,7 +97,7 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         if error.errno == errno.EADDRINUSE:
             raise ServerError(f"port {port} on {host} is occupied: stop what uses it, or choose another") from error
-        raise ServerError(f"can not listen on {host}:{port}: {error.strerror}") from error
+        raise ServerError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     return bound
 
 

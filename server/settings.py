@@ -143,7 +143,7 @@ class Limits(_Section):
     mark (64 KiB), so that a sender is never made to wait for another player."""
     upload_bytes: int = Field(default=257 * MEBIBYTE, ge=1024)
     """Size of an upload as it comes over the wire. A little more than ``export_bytes``: encoding makes more of bytes
-    that can not be compressed."""
+    that cannot be compressed."""
     export_bytes: int = Field(default=256 * MEBIBYTE, ge=1024, le=1000 * MEBIBYTE)
     """Size of an upload after decompression."""
     episode_frames: int = Field(default=200_000, ge=1, le=MAX_FRAMES)

@@ -1,4 +1,4 @@
-"""What the server hears of a player during a match: whether he lives, and whether he brings the match on.
+"""What the server hears of a player during a match: whether it lives, and whether it brings the match on.
 
 Every packet on the relay is a sign of life. Only inputs, ends of episodes and uploads bring a match on: a peer whose
 game is stuck goes on saying hello. And inputs alone, for ever the same ones, bring it on only as long as somebody gets
@@ -22,18 +22,18 @@ class Signs:
     def __init__(self, now: float, last: Reached) -> None:
         """``last``: the last episode, and the furthest frame that any peer can get to in one."""
         self.heard = now
-        """When his last packet came."""
+        """When its last packet came."""
         self.moved = now
-        """When he last brought something on, as far as he can: his partner may be what he waits for."""
+        """When it last brought something on, as far as it can: its partner may be what it waits for."""
         self.advanced = now
-        """When he last got further than ever."""
+        """When it last got further than ever."""
         self._last = last
         self._furthest = Reached(-1, -1)
         self._requests = 0
         self._failed = 0
 
     def packet(self, data: bytes, now: float) -> None:
-        """A message of his came on the relay: a byte for the receiver, and a packet."""
+        """A message of its own came on the relay: a byte for the receiver, and a packet."""
         self.heard = now
         at = reached(data, 1)
         if at is None:
@@ -44,11 +44,11 @@ class Signs:
             self.advanced = now
 
     def opened(self, now: float) -> None:
-        """He has opened the relay."""
+        """It has opened the relay."""
         self.heard = self.moved = now
 
     def upload_begins(self) -> None:
-        """A request of his has come. While the server is at work on it, nothing else can be expected."""
+        """A request of its own has come. While the server is at work on it, nothing else can be expected."""
         self._requests += 1
 
     def upload_ends(self, now: float, *, stored: bool) -> None:
@@ -62,5 +62,5 @@ class Signs:
 
     @property
     def uploading(self) -> bool:
-        """A request of his is being worked on. Each has its own time limit."""
+        """A request of its own is being worked on. Each has its own time limit."""
         return self._requests > 0 and self._failed <= MAX_FAILED

@@ -121,7 +121,7 @@ class Store:
                 return f"{self.root} is not the folder that this server opened"
             for folder in (self.inbox, self.episodes, self.temporary):
                 if not os.access(folder, os.W_OK | os.X_OK):
-                    return f"{folder} can not be written"
+                    return f"{folder} cannot be written"
             free = self.free_bytes()
         except OSError as error:
             return f"{self.root}: {error.strerror or error}"

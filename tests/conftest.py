@@ -11,7 +11,7 @@ from tests.quick import PROFILE, leave_out
 
 _CALM = [HealthCheck.too_slow]
 
-# `ci` draws the same examples every time and has no deadline: two machines, or two runs, can not disagree.
+# `ci` draws the same examples every time and has no deadline: two machines, or two runs, cannot disagree.
 # `quick` draws fewer. `explore` draws new ones and more of them: HYPOTHESIS_PROFILE=explore.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, suppress_health_check=_CALM)
 settings.register_profile(PROFILE, settings.get_profile("ci"), max_examples=15)

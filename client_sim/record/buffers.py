@@ -116,7 +116,7 @@ class CanonicalBuffer:
         return self._builder.newest_observations
 
     def seal(self) -> None:
-        """Turn what has not been yet into columns: what can not be is found now, see ``CanonicalBuilder``."""
+        """Turn what has not been yet into columns: what cannot be is found now, see ``CanonicalBuilder``."""
         self._builder.seal()
 
     def build(self) -> Canonical:

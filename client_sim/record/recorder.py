@@ -181,7 +181,7 @@ class EpisodeRecorder:
         return observations[self._agent]
 
     def seal(self) -> None:
-        """Nothing more comes: what is canonical is all in its final form, or what can not be is found now."""
+        """Nothing more comes: what is canonical is all in its final form, or what cannot be is found now."""
         self.canonical.seal()
 
     def build(self, frames: int | None = None) -> Canonical:

@@ -89,7 +89,7 @@ class InputConflict(RollbackError):
 
 @dataclass
 class InputRefused(RollbackError):
-    """An input that its player can not have: bytes that are no action, or filled in where or as it can not be."""
+    """An input that its player cannot have: bytes that are no action, or filled in where or as it cannot be."""
 
     player: int
     frame: int
@@ -111,4 +111,4 @@ class NotReady(RollbackError):
 
 
 class InvariantViolation(RollbackError):
-    """The core caught itself breaking its own rules. Always a defect; the episode can not be trusted."""
+    """The core caught itself breaking its own rules. Always a defect; the episode cannot be trusted."""

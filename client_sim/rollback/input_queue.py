@@ -94,7 +94,7 @@ class InputQueue:
         return known
 
     def close(self, after: int) -> None:
-        """The player is gone; ``after`` is the last frame with an input of his. Later ones known are dropped."""
+        """The player is gone; ``after`` is the last frame with an input of its own. Later ones known are dropped."""
         del self.values[after + 1 - self.base :]
         self.next = after + 1
         self.closed = after

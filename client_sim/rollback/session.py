@@ -1,7 +1,7 @@
 """The rollback session of one peer and one episode: play without waiting, and correct what was guessed wrong.
 
 After GGPO (Cannon, 2009) and GGRS, with two differences. Frames are handed to a recorder when, and only when, they
-can not change any more. And a session stops at a terminal frame that is still speculative, ready to play on if a
+cannot change any more. And a session stops at a terminal frame that is still speculative, ready to play on if a
 rollback takes it away.
 """
 
@@ -155,7 +155,7 @@ class Session:
         return self._remote_known
 
     def known(self) -> tuple[int, ...]:
-        """Per player: the last frame up to which every input of his own is known."""
+        """Per player: the last frame up to which every input of its own is known."""
         if self._none_gone:
             return tuple([queue.last for queue in self.queues])
         return tuple([queue.last if queue.closed is None else queue.closed for queue in self.queues])
@@ -246,9 +246,9 @@ class Session:
             self._first_incorrect = frame
 
     def disconnect(self, player: int, after: int) -> None:
-        """Player ``player`` is gone; all survivors agreed that ``after`` is the last frame with an input of his.
+        """Player ``player`` is gone; all survivors agreed that ``after`` is the last frame with an input of its own.
 
-        From then on the default input stands in for him, marked as such, as if it were real.
+        From then on the default input stands in for it, marked as such, as if it were real.
         Raises :class:`UnknownPlayer`; or :class:`InputTooFarAhead` if ``after`` is not known here or is canonical
         beyond repair.
         """

@@ -57,7 +57,7 @@ class SnapshotStore:
         return self._frames[0]
 
     def discard(self, anchor: int) -> None:
-        """Forget what a rollback to ``anchor`` or later can not need."""
+        """Forget what a rollback to ``anchor`` or later cannot need."""
         frames, states = self._frames, self._states
         while len(frames) > 1 and frames[1] <= anchor:
             del states[frames.popleft()]

@@ -3,7 +3,7 @@
 After GGPO's and GGRS's sync test sessions. All players are local, nothing is predicted; after each frame the last
 ``distance`` frames are simulated again from their snapshot with the same inputs, and the digest of every state must
 equal the one it had the first time. What fails here would desync between two peers that never disagreed on an input.
-It can not see a difference between machines or processes: compare digests of two runs for that.
+It cannot see a difference between machines or processes: compare digests of two runs for that.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ DEAD_ZONE = 0.5
 
 GAIN = 0.01
 """Share of a period per frame of imbalance. Both sides correct, so at 60 fps an imbalance decays in about 0.8 s,
-slow against any playable round trip (a loop this slow can not oscillate below a delay of 0.8 s x pi / 2)."""
+slow against any playable round trip (a loop this slow cannot oscillate below a delay of 0.8 s x pi / 2)."""
 
 SLOWEST, FASTEST = 1.10, 0.95
 """Bounds of the stretched period. The one ahead may yield more than the one behind may hurry."""

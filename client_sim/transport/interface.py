@@ -40,7 +40,7 @@ class Transport(Protocol):
     def send(self, destination: int, data: bytes) -> None:
         """Send a packet to another player of the match or to :data:`EVERYONE`.
 
-        Never waits, and raises for nothing that the network does: what can not go is dropped.
+        Never waits, and raises for nothing that the network does: what cannot go is dropped.
         """
         ...
 

@@ -46,7 +46,7 @@ class AdaptedGame(Game):
 
     Observations are what the last step (or the reset) gave, in their space's type. The episode ends when all agents
     that are there are terminated or truncated, or none is there any more; an agent may be out and come back before.
-    Whatever an environment gives that can not be recorded as it is raises :class:`~rollgym.games.errors.GameError`.
+    Whatever an environment gives that cannot be recorded as it is raises :class:`~rollgym.games.errors.GameError`.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class AdaptedGame(Game):
     ) -> None:
         """The environment belongs to the game from then on, and need not have been reset.
 
-        Raises :class:`~rollgym.games.errors.GameError` for an environment or spaces that can not be played, and
-        :class:`~rollgym.games.errors.Unsafe` for a state that can not be copied.
+        Raises :class:`~rollgym.games.errors.GameError` for an environment or spaces that cannot be played, and
+        :class:`~rollgym.games.errors.Unsafe` for a state that cannot be copied.
         """
         options = options or AdapterOptions()
         self.env = env

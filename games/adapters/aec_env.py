@@ -33,7 +33,7 @@ class AecFamily:
     """
 
     def __init__(self, env: Any, wait: bool = False, reset_options: Mapping[str, Any] | None = None) -> None:
-        """Raises :class:`~rollgym.games.errors.GameError` for spaces that can not be played."""
+        """Raises :class:`~rollgym.games.errors.GameError` for spaces that cannot be played."""
         self.env = env
         # A predicted move is often illegal, and taken back: not worth a warning each time.
         logging.getLogger("pettingzoo.utils.env_logger").setLevel(logging.ERROR)

@@ -13,7 +13,7 @@ class Constants:
 
     def __init__(self, copier: Copier, paths: Sequence[str]) -> None:
         """Raises :class:`~rollgym.games.errors.GameError` for a path at which there is nothing to leave out, and
-        :class:`~rollgym.games.errors.Unsafe` for what can not be looked into: nobody could say whether it changes."""
+        :class:`~rollgym.games.errors.Unsafe` for what cannot be looked into: nobody could say whether it changes."""
         found = {path: item for path, _, item in copier.tree(copier.save())}
         for path in paths:
             if path not in found:

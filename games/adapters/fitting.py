@@ -22,7 +22,7 @@ def fitter(space: Space, name: str, rounded: set[str]) -> Fit:
     No number is changed: one that the space's type does not hold is an error that names it. The one exception is a
     float64 where the space says float32: it is rounded, and its name is put into ``rounded``. Bounds are not checked.
     The function raises :class:`~rollgym.games.errors.GameError` for another structure, shape or number. Raises the same
-    for a space that can not be recorded.
+    for a space that cannot be recorded.
     """
     leaves(space)
     return _fitter(space, name, rounded)

@@ -66,7 +66,7 @@ def _own(common: dict[Any, Any], own: Any, agent: str, unrecorded: set[str]) -> 
 def plain_info(info: Mapping[Any, Any] | None, unrecorded: set[str]) -> Mapping[str, Any]:
     """An info of plain data only, sharing nothing with the environment.
 
-    Keys that can not be recorded and values without a byte form are left out, and named in ``unrecorded``. Raises
+    Keys that cannot be recorded and values without a byte form are left out, and named in ``unrecorded``. Raises
     :class:`~rollgym.games.errors.GameError` for more keys than an episode's file takes.
     """
     if not info:

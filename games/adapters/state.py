@@ -51,7 +51,7 @@ class Written:
         """``native``: an environment's ``get_state`` and ``set_state`` are used where there are any. ``constant``:
         paths of what is left out (:mod:`rollgym.games.adapters.constants`).
 
-        Raises :class:`~rollgym.games.errors.Unsafe` for what can not be copied.
+        Raises :class:`~rollgym.games.errors.Unsafe` for what cannot be copied.
         """
         self.copier = Copier(holder)
         found = _native_part(holder.env) if native else None
@@ -122,7 +122,7 @@ class Past:
 
 
 class Replayed:
-    """For environments whose state can not be had: an episode is played again from its reset, up to the frame.
+    """For environments whose state cannot be had: an episode is played again from its reset, up to the frame.
 
     A load costs as many steps as the episode is old, so episodes are truncated after ``limit`` frames. What stands in
     for the state is a digest chained over everything that was ever shown; a replay that shows anything else raises.

@@ -33,7 +33,7 @@ class Finding(Struct, frozen=True):
 
     code: str
     severity: str
-    """``fails``: it can not be played safely. ``unchecked``: nothing could be found out. ``needs``: it plays with the
+    """``fails``: it cannot be played safely. ``unchecked``: nothing could be found out. ``needs``: it plays with the
     settings that are named. ``note``: it does no harm."""
     text: str
     next: str = ""

@@ -62,7 +62,7 @@ class Trace:
 
 
 def bots(game: Game, policy: str, seed: int) -> list[Policy]:
-    """One policy per player. Raises :class:`~rollgym.games.errors.GameError` if it can not play the game."""
+    """One policy per player. Raises :class:`~rollgym.games.errors.GameError` if it cannot play the game."""
     return [make_policy(policy, game.spec, player, seed + player) for player in range(game.spec.players)]
 
 

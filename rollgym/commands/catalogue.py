@@ -19,7 +19,7 @@ def rebuild(
 
     The catalogue that is there is renamed; no file of an episode is changed. What no file says is listed.
 
-    Exit code: 0 every file is in the new catalogue, 1 some are not (each is named), 2 the folder can not be used.
+    Exit code: 0 every file is in the new catalogue, 1 some are not (each is named), 2 the folder cannot be used.
 
     Example: rollgym catalogue rebuild data
     """

@@ -1,4 +1,4 @@
-"""Exit codes, and how a command says that it was given something it can not use."""
+"""Exit codes, and how a command says that it was given something it cannot use."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def export(
     except (EpisodeFileError, NothingToExportError) as error:
         refuse(str(error))
     except OSError as error:
-        refuse(f"--out {out} can not be written: {error.strerror or error}")
+        refuse(f"--out {out} cannot be written: {error.strerror or error}")
     counted, lines = not_in_the_dataset(data)
     report = {
         "format": str(form),

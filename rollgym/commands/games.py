@@ -49,7 +49,7 @@ def games(
     except GameError as error:
         refuse(str(error))
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-        refuse(f"{game} can not be shown: {described(error)}")
+        refuse(f"{game} cannot be shown: {described(error)}")
     if as_json:
         print_json(found)
         return

@@ -44,7 +44,7 @@ def replay(
     """Watch an episode: it is played again from its seed and inputs, as one of the players saw it.
 
     At a rollback the border turns red, and it says what was predicted and what was played; a GIF keeps the wrong guess
-    as a red shadow. Exit code: 0 shown, 2 it can not be.
+    as a red shadow. Exit code: 0 shown, 2 it cannot be.
 
     Example: rollgym replay data/episodes/m0123456789abcdef01234567/episode_000000 --gif episode.gif
     """
@@ -72,7 +72,7 @@ def replay(
     except typer.Exit:
         raise
     except Exception as error:  # noqa: BLE001 - the game is played again, and may raise anything
-        refuse(f"{episode}: can not be shown: its game raised {described(error)}")
+        refuse(f"{episode}: cannot be shown: its game raised {described(error)}")
 
 
 def _range(text: str | None) -> tuple[int, int | None]:
@@ -98,7 +98,7 @@ def _write_gif(
         moments = play_back(recording, game, look, first=first, last=last, every=stride)
         pictures, rollbacks = write_gif(place, moments, recording, game, fps, stride)
     except OSError as error:
-        refuse(f"{gif}: can not be written: {error.strerror or error}")
+        refuse(f"{gif}: cannot be written: {error.strerror or error}")
     say(f"{gif}: {pictures} pictures, {rollbacks} rollbacks, {place.stat().st_size / 1e6:.1f} MB")
 
 

@@ -55,7 +55,7 @@ def run(
     try:
         folder = make_run_folder(place, file.experiment.name, path)
     except OSError as error:
-        refuse(f"data folder {place}: can not be written: {error.strerror or error}")
+        refuse(f"data folder {place}: cannot be written: {error.strerror or error}")
     overrides = ["--data", str(place), *(["--port", str(port)] if port is not None else [])]
     console = Console(stderr=True) if as_json else Console(file=out())
     if not as_json:

@@ -9,7 +9,7 @@ from typing import Any
 def not_in_the_dataset(data: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """What a data folder's catalogue has that no file of an episode shows: for ``--json``, and as lines for people.
 
-    None and no lines for anything but a data folder. A catalogue that can not be read is said, and is no failure: what
+    None and no lines for anything but a data folder. A catalogue that cannot be read is said, and is no failure: what
     was asked for is in the files.
     """
     import msgspec

@@ -240,7 +240,7 @@ def _store(place: _Place, plan: Plan, played: Played, item: Judged) -> list[Path
     except EpisodeFileError as error:
         refuse(str(error))
     except OSError as error:
-        refuse(f"{place.said}: can not be written: {error.strerror or error}")
+        refuse(f"{place.said}: cannot be written: {error.strerror or error}")
 
 
 def _peers(played: Played) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class Flags:
 
 
 def read_plan(config: str | None, flags: Flags) -> tuple[Plan, GameSpec]:
-    """The plan, and what the game says of itself. Ends with 2 for what can not be played, before anything is."""
+    """The plan, and what the game says of itself. Ends with 2 for what cannot be played, before anything is."""
     folder = Path.cwd()  # a game may change it
     if config is None and flags.game is None:
         refuse("nothing to play: name a game (--game pong) or an experiment file (rollgym simulate my.yaml)")
@@ -105,7 +105,7 @@ def _spec(game: GameSettings) -> GameSpec:
     except GameError as error:
         refuse(str(error))
     except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-        refuse(f"{game.id} can not be made: {described(error)}")
+        refuse(f"{game.id} cannot be made: {described(error)}")
     return spec
 
 
@@ -148,6 +148,6 @@ def _bots(file: ExperimentFile | None, flags: Flags, spec: GameSpec, folder: Pat
         except GameError as error:
             refuse(str(error))
         except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
-            refuse(f"policy {policy} can not be made: {described(error)}")
+            refuse(f"policy {policy} cannot be made: {described(error)}")
         bots.append(bot.model_copy(update={"policy": policy, "seed": seed}))
     return tuple(bots)

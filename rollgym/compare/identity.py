@@ -34,7 +34,7 @@ class FileIdentity(NamedTuple):
 def identify(path: Path, root: Path) -> FileIdentity | None:
     """What a file below ``root`` is; None for one without facts.
 
-    Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for one that can not be read.
+    Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for one that cannot be read.
     """
     named = _by_name(path, root)
     form = form_of(path)

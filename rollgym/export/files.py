@@ -40,7 +40,7 @@ def write_csv(path: Path, table: pa.Table) -> None:
 
 
 def write_about(path: Path, tables: EpisodeTables, table: pa.Table) -> None:
-    """What a CSV file can not hold: provenance, the final observation, the infos of reset, the columns' types. JSON."""
+    """What a CSV file cannot hold: provenance, the final observation, the infos of reset, the columns' types. JSON."""
     columns = {field.name: "json" if is_json(field) else str(field.type) for field in table.schema}
     about = {**tables.about, "columns": columns}
     _whole(path, lambda temporary: _text(temporary, to_json(about, indent=1) + "\n"))

@@ -63,7 +63,7 @@ class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     away_limit: Annotated[float, Meta(gt=0, le=600)] = 10.0
     """Seconds a peer plays on without another's inputs; after that the other counts as gone."""
     on_disconnect: Literal["end", "continue"] = "end"
-    """When a player is gone: end at the last frame that all survivors have his input for, or go on with his default
+    """When a player is gone: end at the last frame that all survivors have its input for, or go on with its default
     input."""
     on_desync: Literal["stop", "continue"] = "stop"
     """What a peer does when states differ: end the match, or go on and mark the episode."""
@@ -77,7 +77,7 @@ class PlaySettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def silence(self) -> float:
-        """Seconds that a player may be silent before he counts as gone. A seat is held for as long."""
+        """Seconds that a player may be silent before it counts as gone. A seat is held for as long."""
         return max(self.disconnect_timeout, self.away_limit) if self.away == "play_on" else self.disconnect_timeout
 
 
@@ -138,11 +138,11 @@ class MatchStart(Struct, frozen=True, forbid_unknown_fields=True):
     upload: Name
     """Path for uploads on this server; ``{episode}`` stands for the episode number."""
     resume: Annotated[str, Meta(max_length=128)] = ""
-    """Secret. Takes the seat again after the control connection broke (:class:`Resume`). Empty: that can not be."""
+    """Secret. Takes the seat again after the control connection broke (:class:`Resume`). Empty: that cannot be."""
 
 
 class PeerLeft(Struct, frozen=True, forbid_unknown_fields=True):
-    """``peer_left`` from the server: another player left, or his connection ended and he did not come back."""
+    """``peer_left`` from the server: another player left, or its connection ended and it did not come back."""
 
     match: Name
     player: int

@@ -1,6 +1,6 @@
 """Packets between peers: small, binary, self-contained, safe to lose, repeat and reorder.
 
-Every packet carries the episode it belongs to, so that a late one can not touch the next episode. Who sent it
+Every packet carries the episode it belongs to, so that a late one cannot touch the next episode. Who sent it
 is not in the packet: the transport says so, from the connection's ticket. All integers are little-endian.
 See ``docs/protocol.md`` for the byte tables.
 """

@@ -117,7 +117,7 @@ def write_episode(
         )
         arrow = pa.table(table.arrays, schema=pa.schema(table.fields, metadata=metadata_of(layout)))
     except (pa.ArrowException, ExportError, ValueFormatError, ValueError, OverflowError, TypeError) as error:
-        raise EpisodeFileError(path, f"can not be stored: {error}") from error
+        raise EpisodeFileError(path, f"cannot be stored: {error}") from error
     # No dictionary encoding: it takes all NaNs for one. Page checksums: a flipped bit is an error, never a value.
     with Path(path).open("wb") as file:  # Arrow itself opens no path that is not text
         pq.write_table(

@@ -18,7 +18,7 @@ from rollgym.protocol.version import EPISODE_SCHEMA
 
 
 class EpisodeFileError(Exception):
-    """A file that can not be read as an episode, or an episode that can not be written. Names the file."""
+    """A file that cannot be read as an episode, or an episode that cannot be written. Names the file."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}")

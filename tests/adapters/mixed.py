@@ -1,4 +1,4 @@
-"""Environments put together from traits, some of which can be rolled back and some of which can not."""
+"""Environments put together from traits, some of which can be rolled back and some of which cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments that are sound though they do not look like it, and such that can not be played at all."""
+"""Environments that are sound though they do not look like it, and such that cannot be played at all."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Noisy(Sound):
         return super().reset(seed=seed)
 
 
-# -- what can not be started -------------------------------------------------------------------------------------------
+# -- what cannot be started -------------------------------------------------------------------------------------------
 
 
 class WrongInside(Sound):

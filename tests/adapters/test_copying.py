@@ -1,4 +1,4 @@
-"""In-place snapshots: exact for anything made of Python and numpy, refused for what Python can not look into."""
+"""In-place snapshots: exact for anything made of Python and numpy, refused for what Python cannot look into."""
 
 from __future__ import annotations
 

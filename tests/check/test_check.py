@@ -102,7 +102,7 @@ def test_a_broken_environment_is_caught_and_named(name: str, failed: str, path: 
         assert found[failed].frame == 0
         assert found[failed].first != found[failed].again
     if failed not in ("snapshot", REPEATED, INSTANCES) and name not in ("HourOfDay", "DayOfWeek", "Formatted"):
-        # What can not be rolled back fails there too, for the same reason; a coarse clock does not show it.
+        # What cannot be rolled back fails there too, for the same reason; a coarse clock does not show it.
         assert cause in found[ROLLBACK].cause
     assert [(f.code, f.severity) for f in findings(report) if f.severity == "fails"] == [
         (c.code, "fails") for c in found.values()

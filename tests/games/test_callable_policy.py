@@ -108,7 +108,7 @@ def test_parameters_of_a_game_never_name_code(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("name", ["onnx", "sb3"])
 def test_npcs_read_no_file(name: str) -> None:
     for parameters in ({}, {"path": "/etc/hostname"}):
-        with pytest.raises(GameError, match="peers can not agree on"):
+        with pytest.raises(GameError, match="peers cannot agree on"):
             make("kitchen", {"npcs": {"cook_0": {"policy": name, "parameters": parameters}}})
 
 

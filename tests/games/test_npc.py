@@ -113,7 +113,7 @@ def test_all_ways_to_name_an_npc_mean_the_same() -> None:
         ),
         ({"cook_0": {"policy": "cook", "parameters": 3}}, r"npcs\.cook_0\.parameters = 3: expected a mapping"),
         ({"cook_0": {"policy": "cook", "parameters": {"slip": {1}}}}, r"npcs\.cook_0\.parameters = .*JSON values"),
-        ({"cook_0": {"policy": "scripted", "parameters": {"path": "/etc/x"}}}, r"can not agree on a file's content"),
+        ({"cook_0": {"policy": "scripted", "parameters": {"path": "/etc/x"}}}, r"cannot agree on a file's content"),
         ({"cook_0": "tracker"}, r"npcs\.cook_0: policy = 'tracker': expected a policy for kitchen"),
         (["cook_0"], r"npcs = \['cook_0'\]: expected a mapping"),
     ],

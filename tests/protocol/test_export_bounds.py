@@ -1,4 +1,4 @@
-"""A small upload can not claim to be a large one: its lengths are read before anything of it is built."""
+"""A small upload cannot claim to be a large one: its lengths are read before anything of it is built."""
 
 from __future__ import annotations
 

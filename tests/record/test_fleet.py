@@ -33,7 +33,7 @@ def random_plan(seed: int) -> Play:
     if draw.random() < 0.3:
         faults["starts"] = [0.0, draw.uniform(0, 2)]
     hold, dull, robot = draw.choice([0, 0, 2, 5]), draw.random() < 0.3, draw.random() < 0.3
-    # Only who never repeats an action can not end an episode by chance, and then a frame limit is all there is.
+    # Only who never repeats an action cannot end an episode by chance, and then a frame limit is all there is.
     repeats = 1 << 30 if hold or dull else draw.choice([1 << 30, 3, 4, 6])
     names: list[Link | str] = [*CONDITIONS, *[LATENCY] * 5]
     save_every = draw.choice([1, 1, 2, 5, 9])

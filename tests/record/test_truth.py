@@ -135,7 +135,7 @@ def test_edge_03_events_of_one_episode_are_not_repeated_in_the_next_of_twenty() 
         for export in match.exports(player):
             assert export.own.rollbacks
             # Compared with the game's own log episode by episode in `assert_played`; no event is older than its
-            # episode, and none is of a frame that the episode can not have had.
+            # episode, and none is of a frame that the episode cannot have had.
             assert all(0 < event.time < 5 and event.to_frame < 40 for event in export.own.rollbacks)
             assert len(own(export, "time")) == 40
             assert own(export, "time")[0] < 0.5

@@ -1,6 +1,6 @@
 """Each invariant of a session has a mutation of the code that its property notices, and for the right reason.
 
-A property that can not fail proves nothing. Here the code is broken on purpose, one small way at a time, and the
+A property that cannot fail proves nothing. Here the code is broken on purpose, one small way at a time, and the
 machine of ``test_session_machine`` must fail with the number of exactly the invariant that was broken.
 """
 

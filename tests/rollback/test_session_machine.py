@@ -104,7 +104,7 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.harness.used) > 2)
     @rule(data=st.data(), back=st.integers(0, 12))
     def leave(self, data: st.DataObject, back: int) -> None:
-        """One of the others is gone; nothing canonical may be touched, and what nobody knows can not be agreed on."""
+        """One of the others is gone; nothing canonical may be touched, and what nobody knows cannot be agreed on."""
         harness = self.harness
         player = data.draw(st.sampled_from(harness.remote))
         session, last = harness.session, len(harness.facts[player]) - 1

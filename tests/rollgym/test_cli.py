@@ -92,7 +92,7 @@ def test_version() -> None:
         (["simulate", "--game", "pong", "--policy", "smart"], "policy = 'smart': expected one of random"),
         (["simulate", "--game", "drift", "--policy", "tracker"], "tracker plays pong only"),
         (["games", "pnog"], "game = 'pnog': expected one of drift, pong"),
-        (["run", "nope.yaml"], "nope.yaml: can not be read: No such file or directory"),
+        (["run", "nope.yaml"], "nope.yaml: cannot be read: No such file or directory"),
         (["run", "nope"], "built-in config 'nope' does not exist; expected one of: ci, drift, kitchen_npc, overcooked"),
         (["serve", "nope"], "built-in config 'nope' does not exist"),
         (["play", "--url", "http://127.0.0.1:1"], "no rollgym server answers at http://127.0.0.1:1"),
@@ -394,7 +394,7 @@ def test_an_unwritable_data_folder_is_said_before_anything_is_started(tmp_path: 
     (tmp_path / "file").write_text("")
     done = rollgym("run", "ci", "--data", tmp_path / "file")
     assert done.exit_code == 2
-    assert f"data folder {tmp_path / 'file'}: can not be written: " in done.stderr
+    assert f"data folder {tmp_path / 'file'}: cannot be written: " in done.stderr
 
 
 def test_help_does_not_import_what_only_play_needs() -> None:

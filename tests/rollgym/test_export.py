@@ -175,9 +175,9 @@ def test_nothing_to_export_is_said(data: Path, tmp_path: Path) -> None:
     assert not out.exists()
     (tmp_path / "file").write_text("")
     result = export(data, "--format", "csv", "--out", tmp_path / "file")
-    assert (result.exit_code, f"--out {tmp_path / 'file'} can not be written: " in result.stderr) == (2, True)
+    assert (result.exit_code, f"--out {tmp_path / 'file'} cannot be written: " in result.stderr) == (2, True)
     result = export(data, "--format", "csv", "--out", "/proc/x")
-    assert (result.exit_code, "--out /proc/x can not be written: " in result.stderr) == (2, True)
+    assert (result.exit_code, "--out /proc/x cannot be written: " in result.stderr) == (2, True)
 
 
 def test_observations_can_be_left_out(data: Path, tmp_path: Path) -> None:

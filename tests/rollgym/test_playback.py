@@ -163,7 +163,7 @@ def test_what_can_not_be_shown_is_said(data: Path, exports: list[Path], tmp_path
         ((exports[0], "--player", 1), "no episode of player 1"),
         ((exports[0], "--frames", "5"), "expected FROM:TO"),
         ((exports[0], "--frames", "900:", "--gif", tmp_path / "a.gif"), "no frame to show"),
-        ((exports[0], "--gif", tmp_path / "none" / "a.gif", "--frames", "0:3"), "can not be written"),
+        ((exports[0], "--gif", tmp_path / "none" / "a.gif", "--frames", "0:3"), "cannot be written"),
     ):
         done = run(*arguments)
         assert done.exit_code == 2, (arguments, done.output)

@@ -125,7 +125,7 @@ def test_flags_replace_what_a_file_says(tmp_path: Path) -> None:
     ("arguments", "text"),
     [
         ((), "nothing to play: name a game (--game pong) or an experiment file"),
-        (("nope.yaml",), "nope.yaml: can not be read"),
+        (("nope.yaml",), "nope.yaml: cannot be read"),
         (("ci", "--config", "pong"), "--config: pong: there is an experiment file already (ci)"),
         (("--game", "pong", "--param", "points=x"), "pong.points = 'x': expected"),
         (("--game", "broken_env:wide"), "an action of agent_1 takes 24000 bytes: expected at most"),

@@ -22,7 +22,7 @@ def test_provenance_that_can_not_be_read(tmp_path: Path, extra: str) -> None:
         write_episode(tmp_path / name, export.header, export.canonical, export.own, {"digests": digests})
     bad, good = verify_files([tmp_path / "bad.parquet", tmp_path / "good.parquet"], 1)
     assert (bad.ok, good.ok, good.detail) == (False, True, "")
-    assert bad.detail.startswith("its digests can not be checked: ")
+    assert bad.detail.startswith("its digests cannot be checked: ")
 
 
 def test_a_header_that_has_no_bytes(tmp_path: Path) -> None:

@@ -55,4 +55,4 @@ def test_a_game_that_ends_its_process_is_not_checked_and_the_others_are(
     good, dead = (found[os.fspath(path)] for path in paths)
     assert good.ok
     assert (dead.ok, dead.checked) == (False, False), dead.detail
-    assert "can not be played here: verify_file: 2 workers died of it: it was ended by SIGABRT" in dead.detail
+    assert "cannot be played here: verify_file: 2 workers died of it: it was ended by SIGABRT" in dead.detail

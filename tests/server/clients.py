@@ -216,7 +216,7 @@ class Client:
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
         url = self.url + start.upload.replace("{episode}", str(episode))
         async with self.http.put(url, data=body, headers=sent) as response:
-            # aiohttp itself answers in plain text to what it can not even parse.
+            # aiohttp itself answers in plain text to what it cannot even parse.
             as_json = response.content_type == "application/json"
             return response.status, await response.json() if as_json else {"error": {"code": "not_http"}}
 

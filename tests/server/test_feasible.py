@@ -1,4 +1,4 @@
-"""What can not be played or recorded is refused before it is played, with the field and what to change."""
+"""What cannot be played or recorded is refused before it is played, with the field and what to change."""
 
 from __future__ import annotations
 

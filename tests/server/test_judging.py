@@ -185,7 +185,7 @@ async def test_a_game_that_raises_on_the_server_is_named_with_what_it_raised(
         assert isinstance(row, MatchRow)
         uploads = tuple(await server.server.catalogue.uploads(a.match))
         monkeypatch.setattr("rollgym.server.judge.make", made)
-        words = "can not be made here: FileNotFoundError" if step == "make" else "raised RuntimeError .*exploded"
+        words = "cannot be made here: FileNotFoundError" if step == "make" else "raised RuntimeError .*exploded"
         with pytest.raises(GameFailedError, match=words):
             judge_episode(Job(tmp_path, row, uploads, "drift"))
         monkeypatch.undo()

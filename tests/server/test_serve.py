@@ -1,4 +1,4 @@
-"""The server as a process: how it starts, how it says that it can not, and how it ends."""
+"""The server as a process: how it starts, how it says that it cannot, and how it ends."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def test_attack(name: str, players: int) -> None:
 
 
 def test_a_goodbye_of_a_stranger_ends_nothing() -> None:
-    """Who sent a packet is what the transport says; a player that does not exist can not leave."""
+    """Who sent a packet is what the transport says; a player that does not exist cannot leave."""
     policies: list[ToyPolicy] = []
     simulator = Attacked(PLAN, policies, lambda rng, peer, source, data: None)
     original = simulator._handle

@@ -1,5 +1,5 @@
 // One episode of two players under rollback: simulate with what is known and guess the rest; when an input turns out other
-// than guessed, go back to that frame and simulate again. Only frames that can not change any more are recorded.
+// than guessed, go back to that frame and simulate again. Only frames that cannot change any more are recorded.
 
 import { stateDigest } from './hashes.js'
 
