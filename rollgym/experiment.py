@@ -215,7 +215,7 @@ def _take(outcome: Outcome, seat: int, event: Event) -> None:
             outcome.failures.append(f"peer {seat}: {event['failure']}")
         outcome.failures += [f"peer {seat}: upload refused: {reason}" for reason in event["refused"]]
         if event["pending"]:
-            outcome.failures.append(f"peer {seat}: {event['pending']} exports were not uploaded")
+            outcome.failures.append(f"peer {seat}: the server has not acknowledged {event['pending']} of its exports")
     elif event["event"] == "match_over" and event["reason"] not in ("complete", "annulled"):
         outcome.over = event["reason"]
     elif event["event"] == "failed":
