@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from rollgym.games.errors import GameError
-from rollgym.games.spaces import children, flattener
+from rollgym.games.exact import TO_FLOAT32, exact
+from rollgym.games.spaces import children, leaves
 
 
 class CodecError(ValueError):
@@ -63,13 +64,11 @@ class MultiDiscreteCodec:
     def __init__(self, space: spaces.MultiDiscrete) -> None:
         counts, starts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
         self._parts = [DiscreteCodec(spaces.Discrete(n, start=s)) for n, s in zip(counts, starts, strict=True)]
-        self._read = flattener(space)
-        self._dtype = space.dtype
-        self._shape = space.shape
+        self._dtype, self._shape = np.dtype(space.dtype), tuple(space.shape)
         self.width = sum(part.width for part in self._parts)
 
     def encode(self, action: Any) -> bytes:
-        values = _array(self._read, action).ravel().tolist()
+        values = _array(action, self._dtype, self._shape).ravel().tolist()
         return b"".join([part.encode(value) for part, value in zip(self._parts, values, strict=True)])
 
     def decode(self, data: bytes) -> NDArray[Any]:
@@ -81,13 +80,12 @@ class MultiBinaryCodec:
     """``MultiBinary`` as one bit per element in C order, from the lowest bit of the first byte; unused bits are 0."""
 
     def __init__(self, space: spaces.MultiBinary) -> None:
-        self._read = flattener(space)
-        self._shape = space.shape
+        self._dtype, self._shape = np.dtype(space.dtype), tuple(space.shape)
         self._count = int(np.prod(space.shape))
         self.width = (self._count + 7) // 8
 
     def encode(self, action: Any) -> bytes:
-        bits = _array(self._read, action).ravel()
+        bits = _array(action, self._dtype, self._shape).ravel()
         if ((bits != 0) & (bits != 1)).any():
             raise CodecError(f"action {bits.tolist()}: expected zeros and ones")
         return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
@@ -105,7 +103,6 @@ class BoxCodec:
     """``Box`` as its elements in C order, each little-endian in the space's own type. NaN is refused."""
 
     def __init__(self, space: spaces.Box) -> None:
-        self._read = flattener(space)
         self._low, self._high = space.low, space.high
         self._dtype = np.dtype(space.dtype)
         self._wire = self._dtype.newbyteorder("<")
@@ -113,7 +110,7 @@ class BoxCodec:
         self.width = self._dtype.itemsize * int(np.prod(space.shape, dtype=np.int64))
 
     def encode(self, action: Any) -> bytes:
-        array = _array(self._read, action)
+        array = _array(action, self._dtype, self._shape)
         self._check(array)
         return array.astype(self._wire).tobytes()
 
@@ -183,13 +180,14 @@ def _split(parts: Sequence[_C], data: bytes, width: int) -> Iterator[tuple[_C, b
         at += part.width
 
 
-def _array(read: Callable[[Any], tuple[Any, ...]], action: Any) -> NDArray[Any]:
-    """The action as an array of the space's shape and type, if that loses nothing."""
+def _array(action: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The action as an array of the space's shape and type. No number changes; but that a float64 may be rounded."""
+    if type(action) is np.ndarray and action.dtype == dtype and action.shape == shape:
+        return action
     try:
-        (array,) = read(action)
+        return exact("action", action, dtype, shape, rounding=TO_FLOAT32).values
     except GameError as error:
-        raise CodecError(f"action {error.value}: expected {error.expected}") from error
-    return cast("NDArray[Any]", array)
+        raise CodecError(str(error)) from error
 
 
 def _codec_of(space: spaces.Space[Any]) -> Codec:
@@ -211,6 +209,7 @@ def codec_for(space: spaces.Space[Any]) -> Codec:
     """The codec of an action space. Raises :class:`CodecError` if the space has none, or no action at all."""
     try:
         codec = _codec_of(space)
+        leaves(space)  # whose types are those that every machine has
     except GameError as error:
         raise CodecError(f"action space {space}: {error}") from error
     if codec.width == 0:
