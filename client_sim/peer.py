@@ -2,15 +2,11 @@
 
 A state machine without I/O and without a clock. Whoever drives it (``rollgym.client_sim.driver`` with sockets,
 ``rollgym.client_sim.simulator`` in virtual time) hands in packets and the time, and sends what :meth:`Peer.poll`
-returns.
+returns. ``docs/architecture.md`` says what its parts are.
 
 Phases: *meeting* (hello until everybody was heard) -> for each episode *playing* -> *ending* (the terminal frame is
 canonical here; the end is re-sent until acknowledged, and inputs are re-sent as ever, because redundancy in later
 packets cannot protect the last ones) -> *leaving* (bye, and still answering for a moment) -> done.
-
-The parts: :mod:`~rollgym.client_sim.intake` checks and takes in what arrives, :mod:`~rollgym.client_sim.pacing` says
-when frames are due, :mod:`~rollgym.client_sim.episode` plays and records, :mod:`~rollgym.client_sim.departures` says
-who is gone, ``meeting``, ``ending`` and ``farewell`` are what is said before, after and between episodes.
 """
 
 from __future__ import annotations
