@@ -4,6 +4,7 @@ at work right now.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
 from rollgym.games.policies import Policy
 from rollgym.games.wrapper import GameWrapper
+from rollgym.processes.forks import end_if_forked
 
 T = TypeVar("T")
 
@@ -22,12 +24,13 @@ class Interrupted(Exception):
 class Stopwatch:
     """Seconds spent inside of timed calls."""
 
-    __slots__ = ("inside", "seconds")
+    __slots__ = ("_process", "inside", "seconds")
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.inside = False
         """A timed call is under way."""
+        self._process = os.getpid()
 
     def run(self, call: Callable[..., T], *args: Any) -> T:
         """The result of ``call(*args)``; its time is added. Raises :class:`Interrupted` in case of Ctrl-C."""
@@ -38,6 +41,7 @@ class Stopwatch:
         except KeyboardInterrupt as error:
             raise Interrupted("the game was at work when the match had to end") from error
         finally:
+            end_if_forked(self._process)
             self.inside = outer
             if not outer:
                 self.seconds += time.perf_counter() - began

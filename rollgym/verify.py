@@ -108,7 +108,9 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
         own = stored.own or Own(0, {}, [], None, {}, {}, {}, 0.0, 0.0)
         canonical = structs.replace(canonical, columns=renamed(header.game, canonical.columns))
         mismatch = audit(Export(header, canonical, own, digest), made)
-    except Exception as error:  # noqa: BLE001 - the same, while it plays
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the same, while it plays
         return Verified(name, False, frames, f"replay differs: {header.game.id} raised {described(error)}")
     finally:
         made.close()
@@ -129,7 +131,9 @@ def _make(wanted: GameIdentity, trusted: frozenset[str]) -> Game | str:
     except GameError as error:
         hint = "" if known else f" (trust it with --game {wanted.id})"
         return f"cannot be played here: {error}{hint}"
-    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the user's own code may raise anything
         return f"cannot be played here: {wanted.id} raised {described(error)}"
 
 
@@ -148,15 +152,13 @@ def _changed(recorded: GameIdentity, here: GameIdentity) -> str:
 def verify_files(
     paths: Sequence[Path], jobs: int, trusted: frozenset[str] = frozenset(), any_version: bool = False
 ) -> Iterator[Verified]:
-    """Check files in up to ``jobs`` processes; results come as they are ready."""
+    """Check files in up to ``jobs`` processes; results come as they are ready.
+
+    Never in this process: a game may end the one that it runs in, and nothing would be said.
+    """
     # Absolute: a game may change the working directory.
     wanted = {path: path.absolute() for path in paths}
-    jobs = min(jobs, len(paths))
-    if jobs <= 1:
-        for path, place in wanted.items():
-            yield structs.replace(verify_file(place, trusted, any_version), path=os.fspath(path))
-        return
-    workers = Workers(jobs)
+    workers = Workers(max(1, min(jobs, len(paths))))
 
     async def verified(path: Path) -> Verified:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from rollgym.games.exact import exact_flag
 from rollgym.games.plain import plain_bytes
 from rollgym.games.policies import from_json
 from rollgym.games.recordable import check_recordable
+from rollgym.processes.forks import end_if_forked
 
 _DECODED = 4096
 """Distinct actions that are kept decoded, per agent."""
@@ -93,6 +95,7 @@ class AdaptedGame(Game):
         check_recordable(self.spec)
         # The Arcade Learning Environment takes the time of day for a seed of 0.
         self._zero = 2**31 - 1 if hasattr(getattr(env, "unwrapped", env), "ale") else 0
+        self._process = os.getpid()
         self._decoded: list[dict[bytes, Any]] = [{} for _ in family.agents]
         self.unrecorded = family.unrecorded
         """Infos that were left out, each with the reason: keys that are no text, values without a byte form."""
@@ -110,7 +113,10 @@ class AdaptedGame(Game):
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
         """Start an episode from the environment as it was constructed, with :func:`environment_seed` of the seed."""
         self.state_method.begin(seed)
-        observations, infos = self._family.reset(environment_seed(seed) or self._zero)
+        try:
+            observations, infos = self._family.reset(environment_seed(seed) or self._zero)
+        finally:
+            end_if_forked(self._process)
         self._seen = tuple(blank(space) for space in self.spec.observation_spaces)
         self._see(observations, infos)
         self._terminated = self._truncated = (False,) * len(self.spec.agents)
@@ -118,7 +124,10 @@ class AdaptedGame(Game):
         return tuple([plain_info(info, self.unrecorded) for info in infos])
 
     def step(self, inputs: JointInput) -> Outcome:
-        turn = self._family.step(list(map(_decode, self._decoded, self.spec.codecs, inputs)))
+        try:
+            turn = self._family.step(list(map(_decode, self._decoded, self.spec.codecs, inputs)))
+        finally:
+            end_if_forked(self._process)
         self._frame += 1
         self._see(turn.observations, turn.infos)
         agents = self.spec.agents

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rollgym.commands.exits import refuse
-from rollgym.commands.output import out, say
+from rollgym.commands.output import OutputFailed, out, say
+from rollgym.commands.own_process import not_to_be_ended
 
 if TYPE_CHECKING:
     from rollgym.games.contract import Game
@@ -56,22 +58,22 @@ def replay(
     picture = None if gif is None else gif.absolute()  # the game may change the current folder
     try:
         recording = find_recording(episode, player)
-        played = game_of(recording, game or (), "ansi" if gif is None else "rgb_array")
-        try:
+        with (
+            not_to_be_ended(),
+            closing(game_of(recording, game or (), "ansi" if gif is None else "rgb_array")) as played,
+        ):
             speed = fps or recording.header.settings.fps
             if gif is not None and picture is not None:
                 _write_gif(gif, picture, recording, played, speed, first, last)
             else:
                 _show(recording, played, speed, first, last, step)
-        finally:
-            played.close()
     except (EpisodeFileError, FileNotFoundError, PlaybackError) as error:
         refuse(str(error))
     except KeyboardInterrupt:
         raise typer.Exit from None
-    except typer.Exit:
+    except (typer.Exit, OutputFailed):
         raise
-    except Exception as error:  # noqa: BLE001 - the game is played again, and may raise anything
+    except BaseException as error:  # noqa: BLE001 - the game is played again, and may raise anything
         refuse(f"{episode}: cannot be shown: its game raised {described(error)}")
 
 

@@ -21,6 +21,7 @@ from rollgym.commands.options import (
     link_from,
 )
 from rollgym.commands.output import say
+from rollgym.commands.own_process import not_to_be_ended
 
 if TYPE_CHECKING:
     from rollgym.client_sim.simulator import Pause
@@ -130,7 +131,8 @@ def simulate(
     plan, spec = read_plan(config or config_file, flags)
     place = None if out is None or where is None else _Place(_open(where, out), out)
     try:
-        report = _play(plan, spec, matches or plan.experiment.matches or 1, place, as_json)
+        with not_to_be_ended():
+            report = _play(plan, spec, matches or plan.experiment.matches or 1, place, as_json)
     finally:
         if place is not None:
             place.store.close()
@@ -191,7 +193,9 @@ def _play(plan: Plan, spec: GameSpec, matches: int, place: _Place | None, quiet:
         except SimulationStuck as error:
             typer.echo(f"rollgym: {error}", err=True)
             raise typer.Exit(DIFFERENT) from error
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             typer.echo(f"rollgym: {described(error)}", err=True)
             raise typer.Exit(DIFFERENT) from error
         wall += time.perf_counter() - began

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
 
+from rollgym.processes.forks import end_if_forked
 from rollgym.processes.framing import HEADER, framed, length
 
 
@@ -22,9 +24,14 @@ class Channel:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._waiting = bytearray()
+        self._process = os.getpid()
 
     def send(self, message: bytes) -> None:
-        """Hand over one message; blocks while the parent does not read. Raises :class:`ChannelClosed`."""
+        """Hand over one message; blocks while the parent does not read. Raises :class:`ChannelClosed`.
+
+        What a game forked has nothing to say here: an answer of its own would be taken for the next one of ours.
+        """
+        end_if_forked(self._process)
         try:
             self._sock.sendall(framed(message))
         except OSError as error:
@@ -35,6 +42,7 @@ class Channel:
 
         With 0 it takes what has arrived. Raises :class:`ChannelClosed`.
         """
+        end_if_forked(self._process)
         deadline = None if timeout is None else time.monotonic() + timeout
         while (message := self._take()) is None:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())

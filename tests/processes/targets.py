@@ -27,6 +27,16 @@ def noisy(channel: Channel) -> None:
     channel.send(b"done")
 
 
+def forking(channel: Channel) -> None:
+    """As a game does whose child comes back to us."""
+    child = os.fork()
+    if child == 0:
+        channel.send(b"an answer of somebody else")
+        os._exit(0)
+    channel.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+    channel.send(b"done")
+
+
 def failing(channel: Channel) -> None:
     raise RuntimeError("this is why")
 

@@ -47,6 +47,12 @@ async def test_what_a_child_prints_is_heard_and_is_no_message() -> None:
     assert ending.tail == tuple(heard)
 
 
+async def test_what_a_child_forks_has_nothing_to_say() -> None:
+    child = await Child.start(f"{TARGETS}:forking")
+    assert [await child.receive() for _ in range(3)] == [b"0", b"done", None]
+    assert (await child.ended()).code == 0
+
+
 async def test_an_exception_ends_the_child_and_its_traceback_is_heard() -> None:
     child = await Child.start(f"{TARGETS}:failing")
     assert await child.receive() is None

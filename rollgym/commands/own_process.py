@@ -1,0 +1,28 @@
+"""Games in the process of a command, which is to say what became of them, and to end as its exit code says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+
+@contextmanager
+def not_to_be_ended() -> Iterator[None]:
+    """While in this context ``os._exit`` raises ``SystemExit`` in this process, which is the failure of a game as any.
+
+    What a game forks ends by it as ever.
+    """
+    end, process = os._exit, os.getpid()
+
+    def refused(status: int) -> NoReturn:
+        if os.getpid() != process:
+            end(status)
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = refused
+    try:
+        yield
+    finally:
+        os._exit = end
