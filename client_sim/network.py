@@ -67,6 +67,14 @@ class NetworkConditions:
                 if getattr(self, name) > 0:
                     raise ConditionsError(name, getattr(self, name), "0: an in-order stream does neither")
 
+    def check_that_it_carries(self) -> NetworkConditions:
+        """These. Raises :class:`ConditionsError` if no packet would ever arrive, so that nothing could be played."""
+        if self.retransmit == 0:
+            for name in ("loss", "burst_start"):
+                if getattr(self, name) == 1.0:
+                    raise ConditionsError(name, 1.0, "less than 100%: no packet would ever arrive")
+        return self
+
     def describe(self) -> dict[str, Any]:
         """The values that differ from a perfect link, for logs and records."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}

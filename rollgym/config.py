@@ -138,7 +138,7 @@ class Network(_Section):
         """The conditions of both directions. ``ValueError`` if they do not fit together."""
         numbers = self.model_dump(exclude={"name"}, exclude_unset=True)
         if self.name is None:
-            return Link.both(NetworkConditions(**numbers))
+            return Link.both(NetworkConditions(**numbers).check_that_it_carries())
         if numbers:
             raise ValueError(f"either name or numbers: got name {self.name!r} and {', '.join(numbers)}")
         if self.name not in CONDITIONS:

@@ -77,7 +77,7 @@ def link_from(
     if length is not None:
         values["burst_length"] = length
     try:
-        return link(network) if network is not None else Link.both(NetworkConditions(**values))
+        return link(network) if network is not None else Link.both(NetworkConditions(**values).check_that_it_carries())
     except ConditionsError as error:
         raise typer.BadParameter(
             f"{error.value!r}: expected {error.expected}", param_hint=_option(error.field)

@@ -83,6 +83,8 @@ def test_a_network_is_a_name_or_numbers(tmp_path: Path) -> None:
         ("experiment: {game: {parameters: {point: 1}}}", "pong.point = 1: expected a parameter named points, "),
         ("network: nowhere", "/my.yaml:1: network: name: 'nowhere', expected one of local, lan, "),
         ("network: {name: lan, loss: 1%}", "/my.yaml:1: network: either name or numbers: got name 'lan' and loss"),
+        ("network:\n  loss: 100%", "network: loss: 1.0, expected less than 100%: no packet would ever arrive"),
+        ("network: {burst_start: 1, burst_length: 2}", "burst_start: 1.0, expected less than 100%: no packet would"),
         ("network:\n  loss: 2", "/my.yaml:2: network.loss: 2: expected a probability from 0 to 1, or 0% to 100%"),
         ("network: {latency: 0.05}", "network.latency: 0.05 would be less than a millisecond: write 0.05ms or 0.05s"),
         ("network: {latency: fast}", "network.latency: 'fast': expected a time such as 40ms or 0.04s"),

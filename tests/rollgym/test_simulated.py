@@ -131,6 +131,7 @@ def test_flags_replace_what_a_file_says(tmp_path: Path) -> None:
         (("--game", "broken_env:wide"), "an action of agent_1 takes 24000 bytes: expected at most"),
         (("--game", "pong", "--frames", "2000000"), "experiment.play.frame_limit: 2000000: expected at most 1000000"),
         (("--game", "broken_env:refuses"), "no level (broken_env.py:11)"),
+        (("--game", "pong", "--loss", "100%"), "--loss: 1.0: expected less than 100%: no packet would ever arrive"),
     ],
 )
 def test_what_can_not_be_played_is_said_first(
