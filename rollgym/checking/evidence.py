@@ -13,6 +13,9 @@ OBJECTS_AT_EVERY_FRAME = 500
 ROLLBACKS_BY_REPLAY = 25
 """Places at which a game is rolled back whose every load plays the episode again."""
 
+_LEVELS = 8
+# How deep a path is that is named.
+
 
 class Evidence:
     """What can be seen from outside."""
@@ -73,9 +76,9 @@ class Evidence:
         for number, (_, holder, _) in enumerate(nodes):
             held.setdefault(holder, []).append(number)
         at = 0
-        while True:
+        for left in reversed(range(_LEVELS)):  # the path down a list that is linked has no end that helps anybody
             inside = sorted(held.get(at, ()), key=lambda number: -sizes[number])
-            if not inside or sizes[inside[0]] < sizes[at] * 0.8:
+            if not left or not inside or sizes[inside[0]] < sizes[at] * 0.8:
                 break
             at = inside[0]
         named = inside[:most] if inside and sizes[inside[0]] > sizes[at] * 0.1 else [at]

@@ -69,6 +69,23 @@ def test_what_is_constant_is_in_no_snapshot_and_the_rest_is() -> None:
     assert game.env.world == [0] == game.env.planner.world
 
 
+class Linked(Sound):
+    """Thousands of objects, each in the one before."""
+
+    def __init__(self) -> None:
+        super().__init__(length=20)
+        self.first: list[Any] = []
+        for number in range(2000):
+            self.first = [number, self.first]
+
+
+def test_a_path_that_nobody_can_read_is_not_named() -> None:
+    (finding,) = findings(check("tests.adapters.test_constants:Linked", frames=20, elsewhere=False))
+    assert finding.code == "large_state"
+    assert "env.first[1][1]" in finding.text
+    assert len(finding.text) + len(finding.next) < 400
+
+
 def test_what_changes_after_all_is_found_by_its_path() -> None:
     game = make(PLANNED, adapter("env.planner", counts=True))
     game.reset(1)
