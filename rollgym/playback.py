@@ -87,6 +87,8 @@ def find_recording(path: Path, player: int | None) -> Recording:
     :class:`PlaybackError`, ``FileNotFoundError``, :class:`~rollgym.protocol.parquet.EpisodeFileError`.
     """
     found: list[Source] = list(sources(path))
+    if not found and path.is_file():
+        raise PlaybackError(f"{path}: one player's own part, which has no frames: name its folder, {path.parent}")
     if player is not None:
         found = [source for source in found if source.writer in (None, player)]
     if len({(source.layout.header.match, source.layout.header.episode) for source in found}) > 1:

@@ -161,6 +161,7 @@ def test_what_can_not_be_shown_is_said(data: Path, exports: list[Path], tmp_path
         ((folder,), "episodes in it, expected one"),
         ((folder / "episode_000000", "--player", 5), "no own part of player 5, expected one of [0, 1]"),
         ((exports[0], "--player", 1), "no episode of player 1"),
+        ((next(data.rglob("player_0.parquet")),), "one player's own part, which has no frames: name its folder"),
         ((exports[0], "--frames", "5"), "expected FROM:TO"),
         ((exports[0], "--frames", "900:", "--gif", tmp_path / "a.gif"), "no frame to show"),
         ((exports[0], "--gif", tmp_path / "none" / "a.gif", "--frames", "0:3"), "cannot be written"),
