@@ -1,8 +1,7 @@
 """The control connection: Socket.IO with msgpack over a WebSocket. Joining, being paired, and the server's word.
 
 It carries no game traffic, and one object is one connection: ``rollgym.client_sim.resuming`` replaces one that broke in
-the
-middle of a match. What is still to be uploaded needs only the ticket.
+the middle of a match. What is still to be uploaded needs only the ticket.
 """
 
 from __future__ import annotations

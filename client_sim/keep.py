@@ -47,8 +47,7 @@ def keep_export(export: Export, folder: Path, said: Mapping[str, str] | None = N
     ``said``: what else the file shall say of where it comes from.
 
     Raises ``OSError`` if the disk refuses and :class:`rollgym.protocol.parquet.EpisodeFileError` for what has no place
-    in
-    a file.
+    in a file.
     """
     path = path_of(export, folder)
     durable.make_folder(path.parent)

@@ -36,9 +36,8 @@ def policy_from(name: str, seat: Seat, player: int, parameters: dict[str, Any]) 
 
     If the parameters of what is named begin with ``spec, player, seed`` it is a maker: it is called with these, and
     returns ``observation -> action`` or a :class:`~rollgym.games.policies.Policy`. Otherwise it is ``observation ->
-    action``
-    itself. ``parameters`` are keyword arguments of either. Raises :class:`~rollgym.games.errors.GameError` for what is
-    neither.
+    action`` itself. ``parameters`` are keyword arguments of either. Raises :class:`~rollgym.games.errors.GameError` for
+    what is neither.
     """
     found = find_callable("policy", name)
     if _is_maker(found):

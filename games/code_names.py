@@ -36,8 +36,7 @@ def find_callable(field: str, name: str) -> Callable[..., Any]:
     """Import the module and give what the name stands for. ``field`` is what errors call the name.
 
     Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere or not to a callable; errors of the
-    module's
-    own code pass through.
+    module's own code pass through.
     """
     match = _CALLABLE.fullmatch(name)
     if match is None:

@@ -50,10 +50,9 @@ def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
     """A new instance. All parameters but ``adapter`` go to the environment's constructor.
 
     A callable may return an environment of any of the three families, or a :class:`~rollgym.games.contract.Game`, which
-    is
-    taken as it is. Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere, an environment that
-    cannot
-    be played or parameters it refuses, and :class:`~rollgym.games.errors.Unsafe` for state that cannot be copied.
+    is taken as it is. Raises :class:`~rollgym.games.errors.GameError` for a name that leads nowhere, an environment
+    that cannot be played or parameters it refuses, and :class:`~rollgym.games.errors.Unsafe` for state that cannot be
+    copied.
     """
     given = dict(parameters or {})
     check_parameters(name, given)

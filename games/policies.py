@@ -220,9 +220,8 @@ def make_policy(name: str, game_spec: GameSpec, player: int, seed: int, **params
 
     ``name`` is one of :func:`available_policies`, or ``package.module:callable``, whose code is imported: never pass
     on such a name from somebody else (:func:`policy_parameters` refuses them).
-    ``0 <= seed < 2**63``. Raises :class:`~rollgym.games.errors.GameError` for a name that does not exist, a game it can
-    not
-    play, and an unknown or ill-typed parameter.
+    ``0 <= seed < 2**63``. Raises :class:`~rollgym.games.errors.GameError` for a name that does not exist, a game it
+    cannot play, and an unknown or ill-typed parameter.
     """
     if not 0 <= player < game_spec.players:
         raise GameError("player", player, f"0..{game_spec.players - 1}")

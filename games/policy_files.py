@@ -53,8 +53,7 @@ def flat_vector(space: Space) -> Callable[[Observation], NDArray[np.float32]]:
     """A function that makes an observation one float32 row, shape ``(flat_size(space),)``.
 
     The leaves stand in the order of :func:`rollgym.games.spaces.leaves` (Dict keys sorted), each in C order; Discrete
-    is one
-    number. The function raises :class:`~rollgym.games.errors.GameError` for what is not of the space.
+    is one number. The function raises :class:`~rollgym.games.errors.GameError` for what is not of the space.
     """
     take = flattener(space)
     size = flat_size(space)

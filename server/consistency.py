@@ -1,8 +1,7 @@
 """Do a data folder's catalogue and files say the same? For a folder that no server uses at the moment.
 
 Stricter than the look that every start takes (``rollgym.server.recovery``): every byte of every acknowledged upload is
-put
-together again and compared with the hash of what was acknowledged. Reads only.
+put together again and compared with the hash of what was acknowledged. Reads only.
 """
 
 from __future__ import annotations

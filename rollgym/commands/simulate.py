@@ -155,6 +155,8 @@ def _open(where: Path, out: Path) -> Store:
     from rollgym.server.store import Store
 
     store = Store(where)
+    if store.catalogue.exists():
+        refuse(f"--out {out}: the data folder of a server, whose catalogue would not know these episodes; name another")
     try:
         store.open(0)
     except ServerError as error:

@@ -34,8 +34,7 @@ def compare_paths(first: Path, second: Path, only: Collection[str] = ()) -> Comp
     """Compare two files or two folders. A file and a folder: the file of the folder that belongs to it.
 
     Raises :class:`~rollgym.protocol.parquet.EpisodeFileError` for a file that is unreadable or holds no frame, for a
-    folder
-    without episodes, and if nothing belongs together.
+    folder without episodes, and if nothing belongs together.
     """
     if first.is_dir() and second.is_dir():
         return _compare_folders(first, second, only)

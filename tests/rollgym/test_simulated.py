@@ -239,3 +239,11 @@ def test_games_says_what_an_environment_raises(broken: Path) -> None:
         assert result.exit_code == 2
         assert text in result.stderr
         assert "Traceback" not in result.output
+
+
+def test_the_folder_of_a_server_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "catalogue.sqlite").write_bytes(b"")
+    told = run("simulate", "--game", "pong", "--param", "points=1", "--out", tmp_path)
+    assert told.exit_code == 2
+    assert "the data folder of a server" in told.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["catalogue.sqlite"]
