@@ -55,6 +55,7 @@ from rollgym.games.identity import identity
 from rollgym.games.policies import Policy, located, make_policy, policy_origin, policy_parameters
 from rollgym.games.registry import make
 from rollgym.processes.channel import Channel, ChannelClosed
+from rollgym.processes.own_process import not_to_be_ended
 from rollgym.protocol.episode import Export
 from rollgym.protocol.parquet import EpisodeFileError
 
@@ -71,14 +72,15 @@ def main(channel: Channel) -> None:
     assert isinstance(plan, Prepare), plan
     watch = Stopwatch()
     _let_calls_be_interrupted(watch)
-    try:
-        player = Player(line, plan, watch)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - the user's own code may raise anything
-        line.tell(_failure(error))
-        return
-    player.run()
+    with not_to_be_ended():
+        try:
+            player = Player(line, plan, watch)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's own code may raise anything
+            line.tell(_failure(error))
+            return
+        player.run()
 
 
 class ClientLine:

@@ -10,7 +10,7 @@ import typer
 
 from rollgym.commands.exits import refuse
 from rollgym.commands.output import OutputFailed, out, say
-from rollgym.commands.own_process import not_to_be_ended
+from rollgym.processes.own_process import not_to_be_ended
 
 if TYPE_CHECKING:
     from rollgym.games.contract import Game

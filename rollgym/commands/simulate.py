@@ -21,7 +21,7 @@ from rollgym.commands.options import (
     link_from,
 )
 from rollgym.commands.output import say
-from rollgym.commands.own_process import not_to_be_ended
+from rollgym.processes.own_process import not_to_be_ended
 
 if TYPE_CHECKING:
     from rollgym.client_sim.simulator import Pause

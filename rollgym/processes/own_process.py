@@ -1,4 +1,4 @@
-"""Games in the process of a command, which is to say what became of them, and to end as its exit code says."""
+"""Games in a process that is to say what became of them: a command with its exit code, a player with its record."""
 
 from __future__ import annotations
 
