@@ -64,6 +64,8 @@ class ServedMatch:
         self._left: list[int] = []
         self.failure: str | None = None
         """What the game or the bot raised, or how their process ended."""
+        self.interrupted: str | None = None
+        """Where the game or the bot was at work when the match had to end, and was interrupted."""
         self.lost: str | None = None
         """Why the transport broke for good, if it did."""
         self.kept_alive = 0
@@ -124,7 +126,9 @@ class ServedMatch:
             self._on_progress(self.stats())
         elif isinstance(message, Ended):
             self._stats = message.stats
-            if message.failure is not None and self._stopping is None:
+            if message.failure is not None and message.failure.interrupted:
+                self.interrupted = str(message.failure)
+            elif message.failure is not None:
                 self.failure = self.failure or str(message.failure)
             self._end()
         else:

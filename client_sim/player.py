@@ -47,7 +47,7 @@ from rollgym.client_sim.player_messages import (
 )
 from rollgym.client_sim.software import software
 from rollgym.client_sim.spool import Spool
-from rollgym.client_sim.timing import Stopwatch, TimedGame, TimedPolicy
+from rollgym.client_sim.timing import Interrupted, Stopwatch, TimedGame, TimedPolicy
 from rollgym.games.code_names import is_code_name
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
@@ -275,4 +275,6 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, GameError):  # its text was written for people
         return Failure(str(error), "")
     own = [place for place in places if "site-packages" not in place and not place.startswith(STDLIB)]
+    if isinstance(error, Interrupted):
+        return Failure(str(error), (own or places or [""])[-1], interrupted=True)
     return Failure("".join(traceback.format_exception_only(error)).strip(), (own or places or [""])[-1])

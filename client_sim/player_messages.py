@@ -107,6 +107,8 @@ class Failure(Struct, tag=True, frozen=True):
     """Its type and text, as the last line of a traceback has it."""
     where: str
     """``file:line`` of the innermost line that is not ours; empty if there is none."""
+    interrupted: bool = False
+    """It raised nothing: it was at work when the match had to end, and was interrupted."""
 
     def __str__(self) -> str:
         return f"{self.error} ({self.where})" if self.where else self.error

@@ -241,13 +241,15 @@ class Stay:
             await self._take_up_what_was_spooled(start)
 
     def _say_why(self, start: MatchStart, playing: ServedMatch) -> None:
+        # Whoever stops a client knows that a game at work is interrupted; for anybody else that is news.
+        failure = playing.failure or (None if self.stopping.asked else playing.interrupted)
         complete = sum(episode.status == "complete" for episode in self.result.episodes)
         if complete == start.settings.episodes:
             # With everything uploaded the server may close the match before the peers have taken leave.
             self.result.reason, self.result.lost = "finished", None
-        elif playing.failure is not None:
-            log.error("the match ended here", reason=playing.failure)
-            self.result.failure = playing.failure
+        elif failure is not None:
+            log.error("the match ended here", reason=failure)
+            self.result.failure = failure
         elif playing.lost is not None and not self._pairings.is_over(start.match) and not self.stopping.asked:
             self.result.lost = playing.lost
         if self.result.lost is not None:
