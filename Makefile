@@ -20,7 +20,7 @@ PIP_LOCKED := $(PIP) install -qq --require-hashes --no-deps
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install dev run test quick check example format bench soak lock image clean
+.PHONY: help install dev run test quick slow check example format bench soak lock image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,7 +41,10 @@ run: $(RUN) $(PROJECT) ## the main job: server and two peers, plays, stores a da
 	@exec $(BIN)/rollgym run $(CONFIG)
 
 test: dev ## run the tests (ARGS="-k name")
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --not-slow $(ARGS)
+
+slow: dev ## run the tests that are too slow for every edit: kills, random environments, fleets of matches
+	$(BIN)/python -m pytest -n $(JOBS) --slow $(ARGS)
 
 quick: dev ## the tests that take no time, and one short match: for the loop of an edit
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.quick import PROFILE, leave_out
+from tests.slow import select
 
 _CALM = [HealthCheck.too_slow]
 
@@ -20,11 +21,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--quick``: without the tests that take most of the time (``tests/quick.py``)."""
+    """``--quick``: without what takes most of the time (``tests/quick.py``). ``--slow``, ``--not-slow``: as named."""
     parser.addoption("--quick", action="store_true", help="leave out what tests/quick.py names")
+    parser.addoption("--slow", action="store_true", help="only what tests/slow.py names")
+    parser.addoption("--not-slow", action="store_true", help="leave out what tests/slow.py names")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what ``--quick`` leaves out."""
+    """Leave out what the options leave out."""
     if config.getoption("quick"):
         leave_out(config, items)
+    if config.getoption("slow") or config.getoption("not_slow"):
+        select(config, items, slow=config.getoption("slow"))
