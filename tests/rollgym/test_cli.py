@@ -240,13 +240,13 @@ def test_what_can_not_be_played_here_is_not_checked(tug: Path, exports: Path) ->
         "class Other(Together):\n    def _seen(self):\n        self.values[0] += 1\n        return super()._seen()\n"
     )
     tug.write_text(_TUG.replace("\n\ndef", f"\n\n{other}\ndef").replace("Together()", "Other()"))
-    sys.modules.pop("own_tug")
+    sys.modules.pop("own_tug", None)
     done = rollgym(*verify, "--any-version")
     assert done.exit_code == 1
     assert done.stdout.splitlines()[-1] == "1 of 2 differ (150 frames)"
 
     tug.unlink()
-    sys.modules.pop("own_tug")
+    sys.modules.pop("own_tug", None)
     done = rollgym(*verify)
     assert done.exit_code == 2
     assert "No module named 'own_tug'" in done.stdout

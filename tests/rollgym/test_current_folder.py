@@ -58,12 +58,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert list(elsewhere.iterdir()) == []
 
 
-def run(monkeypatch: pytest.MonkeyPatch, here: Path, *arguments: str) -> Result:
-    """A command that is given in ``here``."""
+def run(monkeypatch: pytest.MonkeyPatch, here: Path, *arguments: str, elsewhere: bool = False) -> Result:
+    """A command that is given in ``here``. ``elsewhere``: it makes its game in a process of its own."""
     monkeypatch.chdir(here)
     result = CliRunner().invoke(app, [*arguments])
     assert result.exit_code == 0, result.output
-    assert Path.cwd() != here, "the game was not made"
+    assert (Path.cwd() == here) == elsewhere, "the game was not made where it was thought to be"
     return result
 
 
@@ -79,7 +79,7 @@ def test_files_are_where_they_were_named(here: Path, monkeypatch: pytest.MonkeyP
     assert episode.own_parts[1].policy["parameters"] == {"hold": 4}
 
     (here / "data" / "catalogue.sqlite").touch()  # which verify looks at when it has played: an empty one is none
-    said = run(monkeypatch, here, "verify", "data", "--jobs", "1", "--game", "wanders:make").stdout
+    said = run(monkeypatch, here, "verify", "data", "--jobs", "1", "--game", "wanders:make", elsewhere=True).stdout
     assert "all 1 agree" in said
     assert "catalogue" in said
 
