@@ -67,7 +67,9 @@ class _Output(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        self._try(self._stream.flush)
+        # The end of an object flushes it once more, which Python 3.13 says aloud if its stream was closed before.
+        if not self._stream.closed:
+            self._try(self._stream.flush)
 
     def _try(self, act: Callable[[], Any]) -> None:
         if self.failure is not None:

@@ -141,7 +141,7 @@ class Client:
         self.gone.set()
 
     async def __aenter__(self) -> Client:
-        await self.sio.connect(self.url, transports=["websocket"])
+        await self.sio.connect(self.url, transports=["websocket"], wait_timeout=PATIENCE)
         return self
 
     async def __aexit__(
