@@ -23,6 +23,7 @@ SLOW = (
     "tests/e2e/test_slow_games.py",
     "tests/e2e/test_stopped.py",
     "tests/e2e/test_two_sentences.py",
+    "tests/rollgym/test_ending_the_process.py",
     "tests/rollgym/test_true.py",
     "tests/server/test_ingest_fuzz.py",
     "tests/sim/test_continuing.py",
