@@ -223,7 +223,7 @@ def environment(surroundings: Surroundings) -> dict[str, str]:
     """Environment variables for a process that is to be in these surroundings."""
     number = surroundings.machine
     names = dict.fromkeys(("HOSTNAME", "USER", "LOGNAME", "USERNAME"), f"machine-{number}")
-    return {**names, "TZ": ("UTC0", "XXX-5:45")[number % 2], "PYTHONHASHSEED": str(surroundings.hash_seed)}
+    return {**names, "TZ": ("UTC0", "NPT-5:45")[number % 2], "PYTHONHASHSEED": str(surroundings.hash_seed)}
 
 
 # -- exchanging --------------------------------------------------------------------------------------------------------
