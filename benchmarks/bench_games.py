@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.measuring import Figure, Report, at_most, describe_machine, figure, main, number
 from rollgym.checking.cost import Cost, measure
 from rollgym.checking.trace import record
-from rollgym.games.adapters.shelf import SHELF
-from rollgym.games.policies import make_policy
+from rollgym.games.env_catalogue.catalogue import SHELF
+from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.registry import available, make
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "environments.md"

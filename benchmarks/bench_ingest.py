@@ -14,9 +14,9 @@ import uvloop
 from benchmarks.matches import FaceToFace
 from benchmarks.measuring import Report, figure, main
 from benchmarks.servers import WAIT, Seat, cpu_seconds, on_relay, paired, real_server, serving, settings_for
-from rollgym.protocol.durable import publish, sync_file
-from rollgym.protocol.episode import Canonical, Export, Header, Own, encode_export
-from rollgym.protocol.parquet import write_episode
+from rollgym.protocol.episode.export import Canonical, Export, Header, Own, encode_export
+from rollgym.protocol.files.durable import publish, sync_file
+from rollgym.protocol.files.parquet import write_episode
 from rollgym.server.settings import Play
 
 AT_ONCE = 4

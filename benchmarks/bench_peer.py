@@ -6,7 +6,7 @@ from benchmarks.bench_synctest import IDLE, Inputs, benchmark_inputs
 from benchmarks.matches import FaceToFace, starts_of
 from benchmarks.measuring import Report, at_least, at_most, figure, interleaved, main
 from rollgym.client_sim.rollback import SyncTest
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.protocol.messages import MatchStart, PlaySettings
 
 POLICIES = {"without misprediction": "idle", "inputs change every 4 frames": "random_hold"}

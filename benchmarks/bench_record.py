@@ -15,18 +15,18 @@ import numpy as np
 from benchmarks.bench_synctest import benchmark_inputs
 from benchmarks.matches import scenario
 from benchmarks.measuring import Figure, Report, at_most, figure, interleaved, main
-from rollgym.client_sim.keep import keep_export
-from rollgym.client_sim.network import link
+from rollgym.client_sim.exports.export_files import keep_export
+from rollgym.client_sim.network_model import link
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback import Progress, Session, SessionSettings
-from rollgym.client_sim.simulator import simulate
-from rollgym.compare import compare_paths
+from rollgym.client_sim.simulator.simulator import simulate
+from rollgym.dataset.compare import compare_paths
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.contract import JointInput
-from rollgym.games.drift import Drift
-from rollgym.protocol.episode import Canonical, Column, Export, content_digest
+from rollgym.protocol.episode.export import Canonical, Column, Export, content_digest
+from rollgym.protocol.episode.values import unpack_value
+from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parquet import write_episode
-from rollgym.protocol.values import unpack_value
 
 NOTES = """
 Overhead: a session of drift whose remote inputs come one frame late and change every 4 frames, with the recorder and

@@ -7,8 +7,8 @@ from itertools import cycle, islice
 
 from benchmarks.measuring import Report, at_least, at_most, figure, interleaved, main
 from rollgym.client_sim.rollback import Progress, Session, SessionSettings, SyncTest
+from rollgym.games.builtin.drift.rules import Drift, benchmark_input
 from rollgym.games.contract import JointInput
-from rollgym.games.drift import Drift, benchmark_input
 
 DISTANCES = (0, 1, 4, 8)
 

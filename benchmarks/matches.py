@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rollgym.client_sim.network import Link
-from rollgym.client_sim.peer import Peer
-from rollgym.client_sim.phase import Phase
-from rollgym.client_sim.simulator import Scenario
+from rollgym.client_sim.network_model import Link
+from rollgym.client_sim.peer.peer import Peer
+from rollgym.client_sim.peer.phase import Phase
+from rollgym.client_sim.simulator.simulator import Scenario
 from rollgym.games.contract import Game
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode import Export
+from rollgym.protocol.episode.export import Export
 from rollgym.protocol.messages import MatchStart, PlaySettings
 
 PERIOD = 1 / 60

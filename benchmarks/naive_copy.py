@@ -14,8 +14,8 @@ from typing import Any
 
 from rollgym.games.adapters.adapted import AdaptedGame
 from rollgym.games.adapters.family import ABSENT
-from rollgym.games.plain import plain_bytes
-from rollgym.games.policies import make_policy
+from rollgym.games.canonical_bytes import plain_bytes
+from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.registry import make
 
 WARM_UP, COMPARED = 5, 10

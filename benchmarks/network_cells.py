@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from benchmarks.matches import scenario
-from rollgym.client_sim.network import Link, NetworkConditions
-from rollgym.client_sim.simulator import simulate
+from rollgym.client_sim.network_model import Link, NetworkConditions
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.protocol.messages import PlaySettings
 
 FPS = 60.0

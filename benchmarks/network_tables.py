@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.network_cells import REFERENCE, Cell, measure, verdict
-from rollgym.client_sim.network import CONDITIONS, Link
+from rollgym.client_sim.network_model import CONDITIONS, Link
 
 PAGE = Path(__file__).parent.parent / "docs" / "network.md"
 

@@ -16,12 +16,12 @@ import uvloop
 from aiohttp import web
 from msgspec import Struct
 
-from rollgym.client_sim.control import Control
+from rollgym.client_sim.client.control import Control
 from rollgym.games.identity import identity
 from rollgym.games.registry import make
 from rollgym.protocol.messages import MatchOver, MatchStart, Verdict
-from rollgym.server.app import SERVER, create_app
-from rollgym.server.serve import configure_logs
+from rollgym.server.http.app import SERVER, create_app
+from rollgym.server.http.serve import configure_logs
 from rollgym.server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
 
 WAIT = 120.0

@@ -11,5 +11,5 @@ import gymnasium
 for _name, _game in (("Drift", "drift"), ("Pong", "pong"), ("Kitchen", "kitchen")):
     if f"rollgym/{_name}-v0" not in gymnasium.registry:
         gymnasium.register(
-            f"rollgym/{_name}-v0", entry_point="rollgym.games.gym_env:GameEnv", kwargs={"game_id": _game}
+            f"rollgym/{_name}-v0", entry_point="rollgym.games.as_env.gym_env:GameEnv", kwargs={"game_id": _game}
         )

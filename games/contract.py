@@ -5,11 +5,11 @@ joint input; its first state is a pure function of its parameters and the seed. 
 random generators and anything else outside :meth:`Game.save` must not matter.
 
 Actions cross the contract in their *encoded* form: one ``bytes`` object of fixed width per player (see
-:mod:`rollgym.games.codec`). They are hashable, comparable, and go over the wire and into the record as they are.
+:mod:`rollgym.games.spaces.codec`). They are hashable, comparable, and go over the wire and into the record as they are.
 
 Agents and players are two things. An *agent* acts in the game and has spaces, rewards and infos of its own. A *player*
 is a peer that decides an agent's actions from outside. An agent without a player is an NPC: its actions are decided
-within the simulation (:mod:`rollgym.games.npc`). Without NPCs player ``i`` has agent ``i``.
+within the simulation (:mod:`rollgym.games.npcs.npc`). Without NPCs player ``i`` has agent ``i``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import xxhash
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from rollgym.games.codec import Codec, codec_for
+from rollgym.games.spaces.codec import Codec, codec_for
 
 JointInput = tuple[bytes, ...]
 """One encoded action per player, in player order: see :attr:`GameSpec.seats`."""
@@ -91,7 +91,10 @@ class GameSpec:
         object.__setattr__(self, "default_inputs", tuple(defaults[agent] for agent in seats))
 
     def action_text(self, agent: int, action: bytes) -> str:
-        """An encoded action of an agent in words, if there are any; raises :class:`~rollgym.games.codec.CodecError`."""
+        """An encoded action of an agent in words, if there are any.
+
+        Raises :class:`~rollgym.games.spaces.codec.CodecError` for bytes that are no action.
+        """
         decoded: Any = self.codecs[agent].decode(action)
         space = self.action_spaces[agent]
         if self.action_names and isinstance(space, spaces.Discrete):

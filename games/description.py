@@ -23,9 +23,9 @@ from msgspec import Struct
 from rollgym.games.contract import GameSpec
 from rollgym.games.errors import GameError, Unsafe
 from rollgym.games.identity import identity
-from rollgym.games.policies import NEEDS_FILE, located, make_policy
+from rollgym.games.policies.catalogue import NEEDS_FILE, located, make_policy
 from rollgym.games.registry import check_parameters, is_plain, make
-from rollgym.games.spaces import leaves
+from rollgym.games.spaces.described import leaves
 from rollgym.processes.channel import Channel
 from rollgym.processes.parent import Child
 from rollgym.protocol.messages import GameIdentity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollgym.games.contract import GameSpec
-from rollgym.games.spaces import describe
+from rollgym.games.spaces.described import describe
 from rollgym.protocol.messages import GameIdentity
 
 

@@ -7,14 +7,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from rollgym.games.adapters.shelf import SHELF, Shelved, make_shelved
 from rollgym.games.contract import Game
+from rollgym.games.env_catalogue.catalogue import SHELF, Shelved, make_shelved
 from rollgym.games.errors import GameError
 from rollgym.games.loading import FORMS, is_foreign, load_game
 from rollgym.games.loading import check_parameters as check_foreign
-from rollgym.games.npc import NPCS, with_npcs
+from rollgym.games.npcs.npc import NPCS, with_npcs
 from rollgym.games.parameters import Parameter, resolve
-from rollgym.games.recordable import check_recordable
+from rollgym.games.record.recordable import check_recordable
 
 
 class Available(NamedTuple):
@@ -37,13 +37,15 @@ class _Entry(NamedTuple):
 
 
 _GAMES = {
-    "drift": _Entry("rollgym.games.drift", "Drift", "two drifting bodies with published checksums: the reference game"),
-    "pong": _Entry("rollgym.games.pong", "Pong", "two paddles and a ball, first to N points"),
+    "drift": _Entry(
+        "rollgym.games.builtin.drift.rules", "Drift", "two drifting bodies with published checksums: the reference game"
+    ),
+    "pong": _Entry("rollgym.games.builtin.pong.rules", "Pong", "two paddles and a ball, first to N points"),
     "kitchen": _Entry(
-        "rollgym.games.kitchen", "Kitchen", "two or three cooks make onion soup together, room for an NPC"
+        "rollgym.games.builtin.kitchen.rules", "Kitchen", "two or three cooks make onion soup together, room for an NPC"
     ),
     "overcooked": _Entry(
-        "rollgym.games.overcooked",
+        "rollgym.games.builtin.overcooked.rules",
         "Overcooked",
         "two cooks share a kitchen (cogrid)",
         extra="overcooked",
@@ -83,7 +85,7 @@ def check_parameters(game_id: str, parameters: Mapping[Any, Any]) -> None:
 
 def make(game_id: str, parameters: Mapping[Any, Any] | None = None, *, foreign: bool = True) -> Game:
     """A new instance of a game. Every game takes the parameter ``npcs``: the agents that are driven from within
-    (:func:`rollgym.games.npc.with_npcs`).
+    (:func:`rollgym.games.npcs.npc.with_npcs`).
 
     ``game_id`` is a name of :func:`available`, a gymnasium id, or ``package.module:callable``; for the latter two the
     code it names is imported, unless ``foreign`` is false, which is for names that somebody else has written.

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rollgym.dataset import Episode, EpisodeFileError, NoSuchEpisodeError, load
+    from rollgym.dataset.load import Episode, EpisodeFileError, NoSuchEpisodeError, load
 
 __all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "load"]
 
@@ -27,7 +27,7 @@ __all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "load"]
 def __getattr__(name: str) -> Any:
     """Import the public API on first use: the command line imports this package for every ``--help``."""
     if name in __all__:
-        from rollgym import dataset
+        from rollgym.dataset import load as dataset
 
         return getattr(dataset, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rollgym.client_sim.network import Link, NetworkConditions
-from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.network_model import Link, NetworkConditions
+from rollgym.client_sim.peer.peer import Peer
+from rollgym.games.builtin.drift.rules import Drift, benchmark_input
 from rollgym.games.contract import Game, Observation
-from rollgym.games.drift import Drift, benchmark_input
 from rollgym.games.identity import identity
-from rollgym.protocol.episode import Export, encode_export
+from rollgym.protocol.episode.export import Export, encode_export
 from rollgym.protocol.messages import MatchStart, PlaySettings, dump
-from rollgym.server.judge import find
+from rollgym.server.record.verdicts import find
 
 OUTPUT = Path(__file__).parents[1] / "examples" / "recorded-match.json"
 

@@ -12,7 +12,7 @@ import msgspec
 
 from rollgym.games.description import Description
 from rollgym.games.registry import is_plain
-from rollgym.protocol.export_bounds import MAX_HEADER_BYTES, MAX_INFOS
+from rollgym.protocol.episode.bounds import MAX_HEADER_BYTES, MAX_INFOS
 from rollgym.protocol.messages import PlaySettings, dump
 from rollgym.protocol.packets import widest_input
 from rollgym.server.settings import MEBIBYTE, Limits

@@ -11,9 +11,9 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rollgym.games.contract import Game
-from rollgym.games.npc import NPCS
+from rollgym.games.npcs.npc import NPCS
 from rollgym.games.registry import check_parameters, make
-from rollgym.protocol.episode import MAX_FRAMES
+from rollgym.protocol.episode.export import MAX_FRAMES
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.seeds import SEED_LIMIT
 

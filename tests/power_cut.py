@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.protocol import durable
+from rollgym.protocol.files import durable
 
 
 class Disk:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollgym.client_sim.rollback.errors import InvariantViolation
-from rollgym.games.columns import CanonicalBuilder
 from rollgym.games.contract import JointInput, Observation, Outcome
-from rollgym.protocol.episode import Canonical
+from rollgym.games.record.columns import CanonicalBuilder
+from rollgym.protocol.episode.export import Canonical
 
 
 class Row:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.session import Session
-from rollgym.protocol.episode import Export, Header, Own, Tail, content_digest
+from rollgym.protocol.episode.export import Export, Header, Own, Tail, content_digest
 
 
 def make_tail(recorder: EpisodeRecorder, session: Session) -> Tail | None:

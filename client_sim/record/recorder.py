@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from rollgym.client_sim.record.buffers import CanonicalBuffer, Row, SpeculativeBuffer
 from rollgym.client_sim.rollback.interfaces import Rollback
-from rollgym.games.columns import CanonicalBuilder, observation_columns, prefix
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
-from rollgym.games.spaces import flattener
-from rollgym.protocol.episode import OWN_COLUMNS, Canonical, Column, RollbackEvent
+from rollgym.games.record.columns import CanonicalBuilder, observation_columns, prefix
+from rollgym.games.spaces.described import flattener
+from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Column, RollbackEvent
 
 MAX_ROLLBACK_EVENTS = 1_000_000
 """Kept per episode. The schema allows this many frames, and a frame has at most a few rollbacks."""

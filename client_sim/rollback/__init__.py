@@ -37,7 +37,7 @@ A whole two-player match in one loop, with one session per player and a wire tha
 
 Further: :mod:`~rollgym.client_sim.rollback.session` explains the order of a tick,
 :mod:`~rollgym.client_sim.rollback.prediction` how to
-bring a predictor, :mod:`~rollgym.client_sim.rollback.watching` spectators and replays,
+bring a predictor, :mod:`~rollgym.client_sim.rollback.spectator` spectators and replays,
 :mod:`~rollgym.client_sim.rollback.time_sync` how two peers stay level.
 """
 
@@ -48,8 +48,8 @@ from rollgym.client_sim.rollback.errors import RollbackError
 from rollgym.client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
 from rollgym.client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
 from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.spectator import Spectator, replay
 from rollgym.client_sim.rollback.synctest import SyncTest, SyncTestFailed
-from rollgym.client_sim.rollback.watching import Spectator, replay
 
 __all__ = [
     "Session",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rollgym.client_sim.network import Channel, Link
+from rollgym.client_sim.network_model import Channel, Link
 from rollgym.client_sim.transport.interface import EVERYONE, OnLost, OnPacket, Transport
 
 MAX_HELD = 4096
@@ -21,7 +21,7 @@ MAX_HELD = 4096
 
 
 class ImpairedTransport:
-    """Puts a :class:`~rollgym.client_sim.network.Link` in front of the sending side of another transport.
+    """Puts a :class:`~rollgym.client_sim.network_model.Link` in front of the sending side of another transport.
 
     Both players wrap their own transport: each direction then has its conditions, once.
     """

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from rollgym.games.adapters.aec_env import AecFamily
 from rollgym.games.adapters.declared import fps_of, frames_of
 from rollgym.games.adapters.family import ABSENT, Family, Turn, is_environment
-from rollgym.games.adapters.fitting import blank, fitter, fresh, idle_action
 from rollgym.games.adapters.gymnasium_env import GymnasiumFamily
 from rollgym.games.adapters.infos import plain_info
 from rollgym.games.adapters.masks import Masks
@@ -20,13 +19,14 @@ from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.adapters.parallel_env import ParallelFamily
 from rollgym.games.adapters.rewards import Rewards
 from rollgym.games.adapters.state import Past, Replayed, StateMethod, Written
-from rollgym.games.codec import Codec
+from rollgym.games.canonical_bytes import plain_bytes
 from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
 from rollgym.games.errors import GameError
-from rollgym.games.exact import exact_flag
-from rollgym.games.plain import plain_bytes
-from rollgym.games.policies import from_json
-from rollgym.games.recordable import check_recordable
+from rollgym.games.policies.catalogue import from_json
+from rollgym.games.record.recordable import check_recordable
+from rollgym.games.spaces.codec import Codec
+from rollgym.games.spaces.exact import exact_flag
+from rollgym.games.spaces.observation_casts import blank, fitter, fresh, idle_action
 from rollgym.processes.forks import end_if_forked
 
 _DECODED = 4096
@@ -157,7 +157,7 @@ class AdaptedGame(Game):
 
     def state_bytes(self, snapshot: Snapshot) -> bytes:
         """Who is over, one byte per agent, then the canonical bytes of the environment:
-        :mod:`rollgym.games.copying`."""
+        :mod:`rollgym.games.snapshot.object_graph`."""
         flags = bytes([t + 2 * c for t, c in zip(snapshot.terminated, snapshot.truncated, strict=True)])
         return flags + self.state_method.state_bytes(snapshot.state)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rollgym.games.copying import Copier, Snapshot, differing
 from rollgym.games.errors import GameError, Unsafe
+from rollgym.games.snapshot.object_graph import Copier, Snapshot, differing
 
 
 class Constants:

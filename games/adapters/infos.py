@@ -12,9 +12,9 @@ import numpy as np
 
 from rollgym.games.errors import GameError
 from rollgym.games.info import NO_INFO
-from rollgym.protocol.export_bounds import MAX_INFOS_PER_ROW, bounded_value
-from rollgym.protocol.names import is_writable
-from rollgym.protocol.values import pack_value
+from rollgym.protocol.column_names import is_writable
+from rollgym.protocol.episode.bounds import MAX_INFOS_PER_ROW, bounded_value
+from rollgym.protocol.episode.values import pack_value
 
 VALUE = "value"
 """The key under which an info is recorded that is no mapping."""

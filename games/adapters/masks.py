@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from rollgym.games.adapters.family import ABSENT, Space
 from rollgym.games.errors import GameError
-from rollgym.games.exact import exact
+from rollgym.games.spaces.exact import exact
 
 MASK = "action_mask"
 OBSERVATION = "observation"

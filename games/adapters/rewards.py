@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rollgym.games.errors import GameError
-from rollgym.games.exact import exact, exact_float
+from rollgym.games.spaces.exact import exact, exact_float
 
 VECTOR = "reward_vector"
 """The key under which the parts of a reward are recorded that was weighted."""

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import xxhash
 from gymnasium import spaces
 
-from rollgym.games.adapters import natives
+from rollgym.games.adapters import native_state as natives
 from rollgym.games.adapters.constants import Constants
 from rollgym.games.contract import JointInput
-from rollgym.games.copy_spaces import seed_spaces
-from rollgym.games.copying import Copier
 from rollgym.games.errors import Unsafe
+from rollgym.games.snapshot.gym_spaces import seed_spaces
+from rollgym.games.snapshot.object_graph import Copier
 
 
 class StateMethod(Protocol):
@@ -39,7 +39,7 @@ class StateMethod(Protocol):
 
 
 class Written:
-    """The environment's own objects, saved and written back by :class:`~rollgym.games.copying.Copier`.
+    """The environment's own objects, saved and written back by :class:`~rollgym.games.snapshot.object_graph.Copier`.
 
     Every episode starts from the environment as it was constructed, so that nothing of an episode before can matter.
     What sampling from its spaces gives follows from the episode's seed.

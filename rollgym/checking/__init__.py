@@ -1,1 +1,1 @@
-"""The parts of ``rollgym check``: see :mod:`rollgym.check`."""
+"""The parts of ``rollgym check``: see :mod:`rollgym.checking.safety`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollgym.checking.outside import chain, wrapped
+from rollgym.checking.process_side_effects import chain, wrapped
 from rollgym.games.contract import Game
 
 OBJECTS_AT_EVERY_FRAME = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rollgym.checking.outside import Outside, surrounded
+from rollgym.checking.process_side_effects import Outside, surrounded
 from rollgym.checking.raised import described
 from rollgym.checking.surroundings import Surroundings
 from rollgym.checking.trace import Difference, Trace, located, nothing_yet, show

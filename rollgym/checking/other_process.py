@@ -70,7 +70,7 @@ class OtherProcess:
 def answer(channel: Channel) -> None:
     """What that process does. The game is imported after the clock and the rest have been exchanged."""
     install()
-    from rollgym.checking.outside import surrounded
+    from rollgym.checking.process_side_effects import surrounded
     from rollgym.checking.surroundings import places
     from rollgym.checking.trace import Trace, flat, replay, text
     from rollgym.games.registry import make

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rollgym.checking.outside import Held, surrounded
+from rollgym.checking.process_side_effects import Held, surrounded
 from rollgym.checking.surroundings import Surroundings
 from rollgym.checking.trace import Difference, Trace, located, show
 from rollgym.games.contract import Game, JointInput

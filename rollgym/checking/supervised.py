@@ -33,8 +33,8 @@ def supervised(
     progress: Callable[[str], None] = lambda _: None,
     silence: float = SILENCE,
 ) -> Report:
-    """:func:`rollgym.check.check` in a child process. ``progress`` hears what is going on after ``silence`` seconds
-    without a word, and again and again.
+    """:func:`~rollgym.checking.safety.check` in a child process. ``progress`` hears what is going on after ``silence``
+    seconds without a word, and again and again.
 
     Raises :class:`~rollgym.games.errors.GameError` as that does. A game that ends its process could not be checked, or
     is not safe if it had been played before.

@@ -10,10 +10,10 @@ import numpy as np
 import xxhash
 
 from rollgym.checking.timing import Stopwatch
+from rollgym.games.canonical_bytes import plain_bytes
 from rollgym.games.contract import Game, JointInput, Outcome
-from rollgym.games.plain import plain_bytes
-from rollgym.games.policies import Policy, make_policy
-from rollgym.games.spaces import flatten, leaves
+from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.spaces.described import flatten, leaves
 
 ABSENT = "<absent>"
 

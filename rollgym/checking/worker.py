@@ -20,7 +20,7 @@ def work(channel: Channel) -> None:
     install()
     import msgspec
 
-    from rollgym.check import check
+    from rollgym.checking.safety import check
     from rollgym.games.description import Refusal
     from rollgym.games.errors import GameError
 

@@ -29,7 +29,7 @@ def rebuild(
 
     from rollgym.commands.json_output import print_json
     from rollgym.server.errors import ServerError
-    from rollgym.server.rebuild import UNKNOWN, rebuild
+    from rollgym.server.upkeep.rebuild import UNKNOWN, rebuild
 
     if not (data / "episodes").is_dir() and not (data / "inbox").is_dir():
         refuse(f"{data}: no data folder of a server")

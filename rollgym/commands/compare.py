@@ -11,7 +11,7 @@ from rollgym.commands.exits import DIFFERENT, refuse
 from rollgym.commands.output import say
 
 if TYPE_CHECKING:
-    from rollgym.compare import Comparison, FolderComparison
+    from rollgym.dataset.compare import Comparison, FolderComparison
 
 
 def compare(
@@ -35,8 +35,8 @@ def compare(
     import msgspec
 
     from rollgym.commands.json_output import print_json
-    from rollgym.compare import Comparison, compare_paths
-    from rollgym.protocol.parquet import EpisodeFileError
+    from rollgym.dataset.compare import Comparison, compare_paths
+    from rollgym.protocol.files.parquet import EpisodeFileError
 
     try:
         found = compare_paths(first, second, only or ())

@@ -13,7 +13,7 @@ from rollgym.commands.output import say
 from rollgym.commands.selected import not_in_the_dataset
 
 if TYPE_CHECKING:
-    from rollgym.export.plan import Plan
+    from rollgym.dataset.export.plan import Plan
 
 
 class Format(StrEnum):
@@ -57,9 +57,9 @@ def export(
 
     Example: rollgym export data --format csv --out csv
     """
-    from rollgym.export.plan import UNJUDGED, NothingToExportError, plan
-    from rollgym.protocol.parquet import EpisodeFileError
-    from rollgym.sources import VERDICTS
+    from rollgym.dataset.export.plan import UNJUDGED, NothingToExportError, plan
+    from rollgym.dataset.sources import VERDICTS
+    from rollgym.protocol.files.parquet import EpisodeFileError
 
     verdicts = {str(value) for value in verdict or ()} | {"verified"}
     if "all" in verdicts:
@@ -98,8 +98,8 @@ def _write(found: Plan, form: Format, out: Path, observations: bool) -> dict[str
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from rollgym.export.flat_files import export_csv, export_parquet
-    from rollgym.export.minari_dataset import export_minari
+    from rollgym.dataset.export.flat_files import export_csv, export_parquet
+    from rollgym.dataset.export.minari_dataset import export_minari
 
     console = Console(stderr=True)
     columns = (TextColumn("exporting"), BarColumn(), MofNCompleteColumn())

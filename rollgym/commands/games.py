@@ -24,7 +24,7 @@ def games(
     from rollgym.checking.raised import described
     from rollgym.commands.json_output import print_json
     from rollgym.games.errors import GameError
-    from rollgym.games.policies import available_policies
+    from rollgym.games.policies.catalogue import available_policies
     from rollgym.games.registry import available
 
     if game is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rollgym.client_sim.network import Link
+    from rollgym.client_sim.network_model import Link
 
 # Times may carry a unit, 40ms or 0.04s; a bare number is milliseconds. Probabilities are 0.02 or 2%.
 Latency = Annotated[str | None, typer.Option(help="One way, of every packet: 40ms.", show_default=False)]
@@ -53,8 +53,8 @@ def link_from(
     burst: str | None,
 ) -> Link:
     """The link that the options describe. Raises ``typer.BadParameter`` (exit 2) naming the option."""
-    from rollgym.client_sim.network import ConditionsError, Link, NetworkConditions, link
-    from rollgym.config import duration, share
+    from rollgym.client_sim.network_model import ConditionsError, Link, NetworkConditions, link
+    from rollgym.config.file import duration, share
 
     start, length = (None, None) if burst is None else _burst(burst)
     given = {

@@ -66,7 +66,7 @@ def play(
     Example: rollgym play --url http://127.0.0.1:8000 --bots 2 --latency 40ms --loss 2%
     """
     from rollgym.commands.play_bots import Fleet, play_as_child, play_bots
-    from rollgym.server.serve import configure_logs
+    from rollgym.server.http.serve import configure_logs
 
     configure_logs(json=True if child else None, level="info" if child else "warning")
     if child:

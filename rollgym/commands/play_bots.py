@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 
 import typer
 
-from rollgym.bots import (
+from rollgym.client_sim.client.client import BotPlayer
+from rollgym.client_sim.exports.spool import SpoolError
+from rollgym.client_sim.network_model import Link
+from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
+from rollgym.commands.invocation import command_line
+from rollgym.commands.json_output import print_json
+from rollgym.commands.output import say
+from rollgym.config.file import ConfigError, parse_config
+from rollgym.games.errors import GameError
+from rollgym.games.policies.default_policy import default_policy
+from rollgym.games.registry import is_built_in
+from rollgym.running.bots import (
     BotEvent,
     Client,
     Finished,
@@ -18,21 +29,10 @@ from rollgym.bots import (
     run_clients,
     summary_of,
 )
-from rollgym.client_sim.client import BotPlayer
-from rollgym.client_sim.network import Link
-from rollgym.client_sim.spool import SpoolError
-from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
-from rollgym.commands.json_output import print_json
-from rollgym.commands.output import say
-from rollgym.config import ConfigError, parse_config
-from rollgym.event_loop import run_loop
-from rollgym.games.default_policy import default_policy
-from rollgym.games.errors import GameError
-from rollgym.games.registry import is_built_in
-from rollgym.invocation import command_line
-from rollgym.totals import totals
-from rollgym.uploads import remove_empty, waiting_in
-from rollgym.with_parent import emit, end_with_parent, line_from_parent
+from rollgym.running.event_loop import run_loop
+from rollgym.running.parent_watch import emit, end_with_parent, line_from_parent
+from rollgym.running.totals import totals
+from rollgym.running.uploads import remove_empty, waiting_in
 
 
 class Fleet(NamedTuple):

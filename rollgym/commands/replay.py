@@ -13,8 +13,8 @@ from rollgym.commands.output import OutputFailed, out, say
 from rollgym.processes.own_process import not_to_be_ended
 
 if TYPE_CHECKING:
+    from rollgym.dataset.playback import Recording
     from rollgym.games.contract import Game
-    from rollgym.playback import Recording
 
 
 def replay(
@@ -51,8 +51,8 @@ def replay(
     Example: rollgym replay data/episodes/m0123456789abcdef01234567/episode_000000 --gif episode.gif
     """
     from rollgym.checking.raised import described
-    from rollgym.playback import PlaybackError, find_recording, game_of
-    from rollgym.protocol.parquet import EpisodeFileError
+    from rollgym.dataset.playback import PlaybackError, find_recording, game_of
+    from rollgym.protocol.files.parquet import EpisodeFileError
 
     first, last = _range(frames)
     picture = None if gif is None else gif.absolute()  # the game may change the current folder
@@ -90,10 +90,10 @@ def _write_gif(
     gif: Path, place: Path, recording: Recording, game: Game, fps: float, first: int, last: int | None
 ) -> None:
     try:
-        from rollgym.playback_gif import look, stride_of, write_gif
+        from rollgym.dataset.playback_gif import look, stride_of, write_gif
     except ImportError:
         refuse("pictures need Pillow: pip install 'rollgym[render]'")
-    from rollgym.playback import play_back
+    from rollgym.dataset.playback import play_back
 
     try:
         stride = stride_of(fps)
@@ -107,9 +107,9 @@ def _write_gif(
 def _show(recording: Recording, game: Game, fps: float, first: int, last: int | None, step: bool) -> None:
     from rich.console import Console
 
-    from rollgym.playback import play_back
-    from rollgym.playback_terminal import Screen, list_all, look, play, stride_of
-    from rollgym.playback_terminal import step as step_through
+    from rollgym.dataset.playback import play_back
+    from rollgym.dataset.playback_terminal import Screen, list_all, look, play, stride_of
+    from rollgym.dataset.playback_terminal import step as step_through
 
     console = Console(file=out(), highlight=False)
     live = console.is_terminal and not step

@@ -9,11 +9,11 @@ import typer
 
 from rollgym.commands.exits import DIFFERENT, refuse
 from rollgym.commands.output import out, say
-from rollgym.configs import builtin_configs
+from rollgym.config.shipped import builtin_configs
 
 if TYPE_CHECKING:
-    from rollgym.config import ExperimentFile
-    from rollgym.experiment import Outcome, RunFolder
+    from rollgym.config.file import ExperimentFile
+    from rollgym.running.experiment import Outcome, RunFolder
 
 
 def run(
@@ -40,11 +40,11 @@ def run(
     from rich.console import Console
 
     from rollgym.commands.json_output import print_json
-    from rollgym.config import ConfigError, find_config, read_config
-    from rollgym.event_loop import run_loop
-    from rollgym.experiment import StartError, make_run_folder, run_experiment
-    from rollgym.progress import Progress
-    from rollgym.protocol.parquet import EpisodeFileError
+    from rollgym.config.file import ConfigError, find_config, read_config
+    from rollgym.protocol.files.parquet import EpisodeFileError
+    from rollgym.running.event_loop import run_loop
+    from rollgym.running.experiment import StartError, make_run_folder, run_experiment
+    from rollgym.running.progress import Progress
 
     try:
         path = find_config(config)
@@ -92,7 +92,7 @@ def _announce(console: Any, file: ExperimentFile, path: Path) -> None:
 
 
 def _report(outcome: Outcome, file: ExperimentFile, fps: float, data: Path, folder: RunFolder) -> dict[str, Any]:
-    from rollgym.uploads import waiting_in
+    from rollgym.running.uploads import waiting_in
 
     frames = outcome.frames()
     return {
@@ -123,8 +123,8 @@ def _report(outcome: Outcome, file: ExperimentFile, fps: float, data: Path, fold
 
 
 def _summary(outcome: Outcome, file: ExperimentFile, fps: float, data: Path, folder: RunFolder) -> None:
+    from rollgym.commands.invocation import command_line
     from rollgym.games.registry import is_built_in
-    from rollgym.invocation import command_line
 
     report = _report(outcome, file, fps, data, folder)
     each = " + ".join(str(peer["rollbacks"]) for peer in report["peers"]) or "-"

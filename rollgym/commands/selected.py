@@ -15,7 +15,7 @@ def not_in_the_dataset(data: Path) -> tuple[dict[str, Any] | None, list[str]]:
     import msgspec
 
     from rollgym.server.errors import ServerError
-    from rollgym.server.selection import selection
+    from rollgym.server.upkeep.selection import selection
 
     try:
         found = selection(data)

@@ -35,11 +35,11 @@ def serve(
 
     Example: rollgym serve config/pong.yaml --port 8000
     """
-    from rollgym.config import ConfigError, ExperimentFile, find_config, read_config
+    from rollgym.config.file import ConfigError, ExperimentFile, find_config, read_config
     from rollgym.games.description import Description
+    from rollgym.running.parent_watch import emit, end_with_parent
     from rollgym.server.errors import ServerError
-    from rollgym.server.serve import configure_logs, main_serve
-    from rollgym.with_parent import emit, end_with_parent
+    from rollgym.server.http.serve import configure_logs, main_serve
 
     if child:
         end_with_parent()

@@ -24,10 +24,10 @@ from rollgym.commands.output import say
 from rollgym.processes.own_process import not_to_be_ended
 
 if TYPE_CHECKING:
-    from rollgym.client_sim.simulator import Pause
+    from rollgym.client_sim.simulator.simulator import Pause
     from rollgym.games.contract import GameSpec
-    from rollgym.server.store import Store
-    from rollgym.simulated import Judged, Plan, Played
+    from rollgym.running.simulated import Judged, Plan, Played
+    from rollgym.server.storage.store import Store
 
 
 def simulate(
@@ -152,7 +152,7 @@ class _Place(NamedTuple):
 
 def _open(where: Path, out: Path) -> Store:
     from rollgym.server.errors import ServerError
-    from rollgym.server.store import Store
+    from rollgym.server.storage.store import Store
 
     store = Store(where)
     if store.catalogue.exists():
@@ -165,7 +165,7 @@ def _open(where: Path, out: Path) -> Store:
 
 
 def _pause(text: str) -> Pause:
-    from rollgym.client_sim.simulator import Pause
+    from rollgym.client_sim.simulator.simulator import Pause
 
     try:
         player, at, length = text.split(":")
@@ -182,8 +182,8 @@ def _play(plan: Plan, spec: GameSpec, matches: int, place: _Place | None, quiet:
     import time
 
     from rollgym.checking.raised import described
-    from rollgym.client_sim.simulator import SimulationStuck
-    from rollgym.simulated import judge, play
+    from rollgym.client_sim.simulator.simulator import SimulationStuck
+    from rollgym.running.simulated import judge, play
 
     peers: list[list[dict[str, Any]]] = []
     report: dict[str, Any] = {"verdicts": [], "exports": [], "matches": [], "failures": []}
@@ -231,9 +231,9 @@ def _play(plan: Plan, spec: GameSpec, matches: int, place: _Place | None, quiet:
 
 
 def _store(place: _Place, plan: Plan, played: Played, item: Judged) -> list[Path]:
-    from rollgym.client_sim.keep import keep_export
-    from rollgym.protocol.parquet import EpisodeFileError
-    from rollgym.simulated import store
+    from rollgym.client_sim.exports.export_files import keep_export
+    from rollgym.protocol.files.parquet import EpisodeFileError
+    from rollgym.running.simulated import store
 
     try:
         if item.finding is not None:
@@ -250,7 +250,7 @@ def _store(place: _Place, plan: Plan, played: Played, item: Judged) -> list[Path
 
 
 def _peers(played: Played) -> list[dict[str, Any]]:
-    from rollgym.totals import totals
+    from rollgym.running.totals import totals
 
     return [
         {
@@ -267,7 +267,7 @@ def _peers(played: Played) -> list[dict[str, Any]]:
 
 def _counters(matches: list[list[dict[str, Any]]]) -> dict[str, Any]:
     """Counters of all matches: on top those of all peers together, in ``peers`` those of each."""
-    from rollgym.totals import together, totals
+    from rollgym.running.totals import together, totals
 
     sums = ("episodes", "desyncs", "packets_sent", "bytes_sent")
     peers = [
@@ -290,7 +290,7 @@ def _say(played: Played, judged: list[Judged], matches: int) -> None:
 
 
 def _say_totals(report: dict[str, Any], speed: float, out: Path | None) -> None:
-    from rollgym.simulated import MISSING, UNJUDGED
+    from rollgym.running.simulated import MISSING, UNJUDGED
 
     say(
         f"{report['frames']} frames at {report['fps']:.1f} a second, {report['rollbacks']} rollbacks "

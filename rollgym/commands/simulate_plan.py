@@ -9,21 +9,21 @@ import typer
 from pydantic import ValidationError
 
 from rollgym.checking.raised import described
-from rollgym.client_sim.network import PERFECT, Link
-from rollgym.client_sim.simulator import Pause
+from rollgym.client_sim.network_model import PERFECT, Link
+from rollgym.client_sim.simulator.simulator import Pause
 from rollgym.commands.exits import refuse
 from rollgym.commands.options import parameters_from
-from rollgym.config import Bot, ConfigError, ExperimentFile, find_config, load_config
+from rollgym.config.file import Bot, ConfigError, ExperimentFile, find_config, load_config
 from rollgym.games.contract import GameSpec
-from rollgym.games.default_policy import default_policy
 from rollgym.games.description import Description
 from rollgym.games.errors import GameError
-from rollgym.games.npc import NPCS
-from rollgym.games.policies import located, make_policy
-from rollgym.protocol.episode import MAX_FRAMES
+from rollgym.games.npcs.npc import NPCS
+from rollgym.games.policies.catalogue import located, make_policy
+from rollgym.games.policies.default_policy import default_policy
+from rollgym.protocol.episode.export import MAX_FRAMES
+from rollgym.running.simulated import Plan
 from rollgym.server.feasible import find_problems
 from rollgym.server.settings import MEBIBYTE, Experiment, GameSettings, Limits, Play
-from rollgym.simulated import Plan
 
 WITHOUT_SERVER = Limits(
     connections=1 << 16,

@@ -12,11 +12,11 @@ from rollgym.commands.output import say
 
 def upload_only(url: str, spool: Path, as_json: bool) -> None:
     """Bring what a spool holds to the server. Ends with 1 if something is refused or stays, 2 without a server."""
-    from rollgym.bots import ServerUnknownError, game_of_server
-    from rollgym.client_sim.spool import SpoolError
+    from rollgym.client_sim.exports.spool import SpoolError
     from rollgym.commands.json_output import print_json
-    from rollgym.event_loop import run_loop
-    from rollgym.uploads import Brought, upload_left
+    from rollgym.running.bots import ServerUnknownError, game_of_server
+    from rollgym.running.event_loop import run_loop
+    from rollgym.running.uploads import Brought, upload_left
 
     if not spool.exists():
         if as_json:

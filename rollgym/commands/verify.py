@@ -41,7 +41,7 @@ def verify(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from rollgym.commands.json_output import print_json
-    from rollgym.verify import NothingToVerifyError, episode_files, verify_files
+    from rollgym.dataset.verify import NothingToVerifyError, episode_files, verify_files
 
     place = data.absolute()  # a game may change the current folder
     try:

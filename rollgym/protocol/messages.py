@@ -19,7 +19,7 @@ Text = Annotated[str, Meta(max_length=1024)]
 
 
 class GameIdentity(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What peers and server must have in common. Spaces are described as JSON (see ``rollgym.games.spaces``)."""
+    """What peers and server must have in common. Spaces are described as JSON (``rollgym.games.spaces.described``)."""
 
     id: Name
     version: Name

@@ -353,7 +353,7 @@ def sticky_pong() -> Any:
     """Atari Pong with sticky actions."""
     from pettingzoo.atari.pong.pong import parallel_env
 
-    from rollgym.games.adapters.shelf_builds import roms
+    from rollgym.games.env_catalogue.builds import roms
 
     env = parallel_env(obs_type="ram", max_cycles=200, auto_rom_install_path=str(roms().parent))
     env.unwrapped.ale.setFloat(b"repeat_action_probability", 0.25)

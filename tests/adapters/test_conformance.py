@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.canonical_bytes import plain_bytes
 from rollgym.games.contract import Game, JointInput, Outcome
+from rollgym.games.env_catalogue.catalogue import SHELF
 from rollgym.games.identity import identity
-from rollgym.games.plain import plain_bytes
-from rollgym.games.policies import make_policy
+from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.registry import make
-from rollgym.games.spaces import flatten
+from rollgym.games.spaces.described import flatten
 
 TOYS: dict[str, dict[str, Any]] = {
     "tests.adapters.toys:Together": {},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollgym.check import check
+from rollgym.checking.safety import check
 from rollgym.games.errors import GameError, Unsafe
 from rollgym.games.registry import make
 from tests.adapters.broken import Sound, Values

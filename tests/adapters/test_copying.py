@@ -23,9 +23,9 @@ from gymnasium import spaces
 from gymnasium.utils import EzPickle
 from hypothesis import given
 
-from rollgym.games.copying import Copier
+from rollgym.games.canonical_bytes import type_name
 from rollgym.games.errors import Unsafe
-from rollgym.games.plain import type_name
+from rollgym.games.snapshot.object_graph import Copier
 from tests.adapters.things import Both, Colour, Point, Slotted, Thing, bytes_of, plain
 
 
@@ -376,6 +376,6 @@ def test_a_snapshot_belongs_to_its_instance() -> None:
 
 
 def test_a_state_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollgym.games.copying.MAX_OBJECTS", 1000)
+    monkeypatch.setattr("rollgym.games.snapshot.object_graph.MAX_OBJECTS", 1000)
     with pytest.raises(Unsafe, match="1000 objects"):
         Copier(Thing(many=[[n] for n in range(1001)])).save()

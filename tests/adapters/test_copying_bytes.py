@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollgym.games.copying import Copier, differing
+from rollgym.games.snapshot.object_graph import Copier, differing
 from tests.adapters.things import Colour, Thing, bytes_of
 
 # -- bytes -------------------------------------------------------------------------------------------------------------

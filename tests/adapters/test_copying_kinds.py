@@ -15,9 +15,9 @@ import pytest
 from gymnasium import spaces
 from hypothesis import given
 
-from rollgym.games.copy_spaces import seed_spaces
-from rollgym.games.copying import Copier
 from rollgym.games.errors import Unsafe
+from rollgym.games.snapshot.gym_spaces import seed_spaces
+from rollgym.games.snapshot.object_graph import Copier
 from tests.adapters.things import Colour, Thing, bytes_of, plain
 
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollgym.games.adapters.adapted import AdaptedGame
-from rollgym.games.adapters.fitting import blank
-from rollgym.games.columns import CanonicalBuilder
 from rollgym.games.contract import Outcome
 from rollgym.games.errors import GameError
-from rollgym.games.exact import exact
-from rollgym.protocol.episode import INPUT_REAL
+from rollgym.games.record.columns import CanonicalBuilder
+from rollgym.games.spaces.exact import exact
+from rollgym.games.spaces.observation_casts import blank
+from rollgym.protocol.episode.export import INPUT_REAL
 from tests.games.space_strategies import any_spaces
 
 NUMBERS: list[Any] = [

@@ -13,7 +13,7 @@ from rollgym.games.adapters.adapted import AdaptedGame, environment_seed
 from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.contract import Outcome
 from rollgym.games.errors import GameError, Unsafe
-from rollgym.games.policies import make_policy
+from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.registry import make
 from tests.adapters.broken import HiddenCHandle, Sound, UnseededStart, WallTime
 from tests.adapters.toys import Leaving, Native, Together, Turns, wrapped

@@ -18,19 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pettingzoo import ParallelEnv
 
-from rollgym.client_sim.network import link
-from rollgym.client_sim.simulator import Scenario, simulate
+from rollgym.client_sim.network_model import link
+from rollgym.client_sim.simulator.simulator import Scenario, simulate
 from rollgym.games.adapters.adapted import AdaptedGame, environment_seed
-from rollgym.games.codec import codec_for
 from rollgym.games.contract import Game
-from rollgym.games.draws import Draws, sampler
-from rollgym.games.policies import Policy, make_policy
-from rollgym.games.spaces import flatten, leaves
-from rollgym.protocol.episode import Export, check_export
+from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.counter_rng import Draws, sampler
+from rollgym.games.spaces.codec import codec_for
+from rollgym.games.spaces.described import flatten, leaves
+from rollgym.protocol.column_names import joined
+from rollgym.protocol.episode.export import Export, check_export
+from rollgym.protocol.episode.values import unpack_value
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.names import joined
-from rollgym.protocol.values import unpack_value
-from rollgym.server.judge import find
+from rollgym.server.record.verdicts import find
 from tests.games.space_strategies import any_spaces
 
 Agent = Hashable

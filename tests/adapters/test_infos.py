@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rollgym.games.adapters.adapted import AdaptedGame
 from rollgym.games.adapters.infos import plain_info, shared_out
 from rollgym.games.errors import GameError
-from rollgym.protocol.values import pack_value, unpack_value
+from rollgym.protocol.episode.values import pack_value, unpack_value
 from tests.adapters.broken import Sound
 
 KEYS = ("ada", 1)

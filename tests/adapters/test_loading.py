@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from rollgym.games.adapters.adapted import AdaptedGame
-from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.builtin.pong.rules import Pong
 from rollgym.games.contract import Game
+from rollgym.games.env_catalogue.catalogue import SHELF
 from rollgym.games.errors import GameError, Unsafe
 from rollgym.games.loading import is_foreign
-from rollgym.games.pong import Pong
 from rollgym.games.registry import available, check_parameters, declared, make
 from rollgym.server.settings import GameSettings
 
@@ -46,7 +46,7 @@ def test_a_name_gives_a_game(name: str, parameters: dict[str, Any], agents: tupl
 
 
 def test_a_callable_may_give_a_game_itself() -> None:
-    assert isinstance(make("rollgym.games.pong:Pong", {"points": 2}), Pong)
+    assert isinstance(make("rollgym.games.builtin.pong.rules:Pong", {"points": 2}), Pong)
 
 
 def test_versions_tell_code_apart() -> None:

@@ -13,9 +13,9 @@ import rollgym.games.adapters.adapted
 import rollgym.games.adapters.infos
 import rollgym.games.adapters.parallel_env
 import rollgym.games.adapters.rewards
-import rollgym.games.columns
-import rollgym.games.draws
-import rollgym.games.exact
+import rollgym.games.policies.counter_rng
+import rollgym.games.record.columns
+import rollgym.games.spaces.exact
 from rollgym.games.adapters.adapted import AdaptedGame
 from rollgym.games.adapters.aec_env import AecFamily
 from rollgym.games.adapters.family import ABSENT, Resetting
@@ -23,8 +23,8 @@ from rollgym.games.adapters.gymnasium_env import GymnasiumFamily
 from rollgym.games.adapters.masks import Masks
 from rollgym.games.adapters.parallel_env import ParallelFamily
 from rollgym.games.errors import GameError
-from rollgym.games.exact import Converted
-from rollgym.protocol.episode import Column
+from rollgym.games.spaces.exact import Converted
+from rollgym.protocol.episode.export import Column
 from tests.adapters import test_ends, test_exact_values, test_families, test_generated_envs, test_infos, test_names
 from tests.games import test_actions, test_columns
 
@@ -52,7 +52,7 @@ def overflow_is_rounding(given: Any, made: Any, rounding: Any) -> tuple[Any, boo
     return changed(given, made, rounding)
 
 
-changed = rollgym.games.exact._changed
+changed = rollgym.games.spaces.exact._changed
 
 
 def as_numpy_does(name: str, given: Any, dtype: Any, rounding: Any) -> Converted:
@@ -115,7 +115,7 @@ def flags(name: str, value: Any) -> bool:
     return bool(value)
 
 
-EXACT = rollgym.games.exact
+EXACT = rollgym.games.spaces.exact
 ADAPTED = rollgym.games.adapters.adapted
 parallel_step = ParallelFamily.step
 
@@ -230,14 +230,14 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "a span is a float",
-        rollgym.games.draws,
+        rollgym.games.policies.counter_rng,
         "_between",
         one_span,
         test_actions.test_draws_differ_where_they_can,
     ),
     Mutation(
         "numpy makes rewards of anything",
-        rollgym.games.columns.CanonicalBuilder,
+        rollgym.games.record.columns.CanonicalBuilder,
         "_per_agent",
         numpys_columns,
         lambda: test_columns.test_what_would_become_something_else_is_an_error({"rewards": (0.0, None)}, "NoneType"),

@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pettingzoo import ParallelEnv
 
-from rollgym.client_sim.network import link
-from rollgym.client_sim.simulator import Scenario, simulate
+from rollgym.client_sim.network_model import link
+from rollgym.client_sim.simulator.simulator import Scenario, simulate
 from rollgym.games.adapters.adapted import AdaptedGame
 from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode import check_export
+from rollgym.protocol.episode.export import check_export
 from rollgym.protocol.messages import PlaySettings
-from rollgym.server.judge import find
+from rollgym.server.record.verdicts import find
 from tests.adapters.broken import Sound
 
 

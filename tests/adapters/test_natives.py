@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import rollgym.games.adapters.natives  # noqa: F401 - teaches copiers about these libraries
+import rollgym.games.adapters.native_state  # noqa: F401 - teaches copiers about these libraries
 from rollgym.games.adapters.mujoco_split import SplitRobot, quietly_made
-from rollgym.games.adapters.shelf_builds import roms
-from rollgym.games.copying import Copier
+from rollgym.games.env_catalogue.builds import roms
 from rollgym.games.errors import GameError, Unsafe
+from rollgym.games.snapshot.object_graph import Copier
 
 
 def emulator(sticky: float) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.env_catalogue.catalogue import SHELF
 from rollgym.games.registry import make
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.network import link
-from rollgym.client_sim.simulator import Scenario, simulate
-from rollgym.games.adapters.shelf import SHELF
-from rollgym.games.adapters.shelf_builds import GAMES, LAYOUTS, LEVELS
+from rollgym.client_sim.network_model import link
+from rollgym.client_sim.simulator.simulator import Scenario, simulate
 from rollgym.games.contract import Game
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.env_catalogue.builds import GAMES, LAYOUTS, LEVELS
+from rollgym.games.env_catalogue.catalogue import SHELF
+from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode import check_export
+from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parity import compare_episodes
-from rollgym.server.judge import find
+from rollgym.server.record.verdicts import find
 
 EPISODES = 3
 NETWORKS = ("constant_100", "wifi_average", "terrible")

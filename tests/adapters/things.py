@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from hypothesis import strategies as st
 
-from rollgym.games.copying import Copier
+from rollgym.games.snapshot.object_graph import Copier
 
 
 class Thing:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.network_cells import REFERENCE, Cell, verdict
 from benchmarks.network_tables import PAGE, main
-from rollgym.client_sim.network import CONDITIONS
+from rollgym.client_sim.network_model import CONDITIONS
 
 FIGURES = re.compile(r"\d+(\.\d+)?")
 VERDICT = re.compile(r"\| (equal|better|(worse: [^|]*)) \|")

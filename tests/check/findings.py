@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollgym.check import Finding, Report
+from rollgym.checking.safety import Finding, Report
 
 
 def findings(report: Report) -> list[Finding]:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from rollgym.check import Check, Report, check
 from rollgym.checking.cost import largest_window
+from rollgym.checking.safety import Check, Report, check
 from rollgym.checking.trace import flat, state_difference
 from rollgym.cli import app
 from rollgym.games.errors import GameError

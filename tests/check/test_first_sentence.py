@@ -7,16 +7,16 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rollgym.check import check
-from rollgym.client_sim.network import link
-from rollgym.client_sim.simulator import Scenario, simulate
+from rollgym.checking.safety import check
+from rollgym.client_sim.network_model import link
+from rollgym.client_sim.simulator.simulator import Scenario, simulate
 from rollgym.games.contract import Game
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode import check_export
+from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parity import compare_episodes
-from rollgym.server.judge import find
+from rollgym.server.record.verdicts import find
 from tests.adapters.mixed import BROKEN, LENGTH, SOUND
 
 GAME = "tests.adapters.mixed:make"

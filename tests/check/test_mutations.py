@@ -6,8 +6,8 @@ import datetime
 
 import pytest
 
-from rollgym import check as module
 from rollgym.checking import elsewhere, surroundings
+from rollgym.checking import safety as module
 from rollgym.checking.surroundings import OTHER, Surroundings
 from rollgym.games.adapters import state
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from rollgym.checking.outside import Outside
+from rollgym.checking.process_side_effects import Outside
 from rollgym.games.adapters.adapted import AdaptedGame
 from tests.adapters.toys import Together
 

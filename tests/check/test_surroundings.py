@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollgym.checking.outside import LuckHeld, surrounded
+from rollgym.checking.process_side_effects import LuckHeld, surrounded
 from rollgym.checking.surroundings import (
     OTHER,
     OTHER_CLOCKS,

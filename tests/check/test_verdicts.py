@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from rollgym.check import Report, check
 from rollgym.checking import beyond
+from rollgym.checking.safety import Report, check
 from rollgym.checking.supervised import supervised
 from rollgym.checking.timing import Stopwatch
 from rollgym.cli import app

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from rollgym.client_sim.driver import Driver, WirePeer
-from rollgym.client_sim.match import FLUSH
-from rollgym.client_sim.player_messages import Arrived, InMatch, Stop
+from rollgym.client_sim.client.match import FLUSH
+from rollgym.client_sim.player.driver import Driver, WirePeer
+from rollgym.client_sim.player.messages import Arrived, InMatch, Stop
 from rollgym.client_sim.transport.interface import Transport
 from tests.client.virtual import clock
 

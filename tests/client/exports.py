@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from rollgym.client_sim.simulator import Scenario, Simulator
-from rollgym.games.policies import make_policy
+from rollgym.client_sim.simulator.simulator import Scenario, Simulator
+from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode import Export
+from rollgym.protocol.episode.export import Export
 from rollgym.protocol.messages import PlaySettings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rollgym.client_sim.transport.interface import OnLost, OnPacket, TransportError
-from rollgym.protocol.episode import Export
+from rollgym.protocol.episode.export import Export
 
 
 class Hub:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.driver import STOP_LIMIT, Driver, drive
-from rollgym.client_sim.player_messages import Alive, Left, Stop
+from rollgym.client_sim.player.driver import STOP_LIMIT, Driver, drive
+from rollgym.client_sim.player.messages import Alive, Left, Stop
 from tests.client.driven import Script
 from tests.client.fakes import TickingPeer
 

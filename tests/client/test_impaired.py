@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.network_model import Link, NetworkConditions
 from rollgym.client_sim.transport.impaired import ImpairedTransport
 from tests.client.fakes import Hub, MemoryTransport
 from tests.client.virtual import clock, run

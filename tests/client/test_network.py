@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.client_sim.network import CONDITIONS, PERFECT, Channel, ConditionsError, Link, NetworkConditions, link
+from rollgym.client_sim.network_model import (
+    CONDITIONS,
+    PERFECT,
+    Channel,
+    ConditionsError,
+    Link,
+    NetworkConditions,
+    link,
+)
 
 TICK = 1 / 60
 

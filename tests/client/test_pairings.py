@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from rollgym.client_sim.pairings import ANNULLED, MAX_PAIRINGS, Pairings
+from rollgym.client_sim.client.pairings import ANNULLED, MAX_PAIRINGS, Pairings
 from rollgym.protocol.messages import MatchOver, MatchStart, PeerLeft, PlaySettings
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from rollgym.client_sim.player_messages import (
+from rollgym.client_sim.exports.spool import Spool
+from rollgym.client_sim.player.messages import (
     Begin,
     Ended,
     Exported,
@@ -27,9 +28,8 @@ from rollgym.client_sim.player_messages import (
     parse_to_client,
     parse_to_player,
 )
-from rollgym.client_sim.player_process import LINES_LOGGED, PlayerFailed, PlayerProcess, Printed
-from rollgym.client_sim.spool import Spool
-from rollgym.protocol.episode import decode_export
+from rollgym.client_sim.player.process import LINES_LOGGED, PlayerFailed, PlayerProcess, Printed
+from rollgym.protocol.episode.export import decode_export
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from rollgym.protocol.packets import Hello, encode
 from tests.patience import PATIENCE

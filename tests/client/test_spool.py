@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollgym.client_sim.spool import MAGIC, Parcel, Spool, SpoolError, pack
-from rollgym.protocol import durable
-from rollgym.protocol.episode import decode_export
+from rollgym.client_sim.exports.spool import MAGIC, Parcel, Spool, SpoolError, pack
+from rollgym.protocol.episode.export import decode_export
+from rollgym.protocol.files import durable
 from tests.client.exports import played
 
 URL = "http://127.0.0.1:1/matches/m/episodes/0"

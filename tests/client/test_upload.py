@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from rollgym.client_sim.spool import Spool, SpoolError, pack
-from rollgym.client_sim.upload import BACKOFF_MOST, Refused, Stored, Uploader, UploadResult
-from rollgym.protocol.episode import Export, decode_export
+from rollgym.client_sim.exports.spool import Spool, SpoolError, pack
+from rollgym.client_sim.exports.upload import BACKOFF_MOST, Refused, Stored, Uploader, UploadResult
+from rollgym.protocol.episode.export import Export, decode_export
 from tests.client.exports import played
 from tests.patience import PATIENCE
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rollgym.games.contract import GameSpec, Observation
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.policies.catalogue import Policy, make_policy
 
 AT = 30
 """Frame of the failure."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
-from rollgym.children import Child, Event
+from rollgym.running.subprocesses import Child, Event
 from tests.patience import PATIENCE
 
 WAIT = PATIENCE

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from rollgym.server.app import SERVER, Server, create_app
+from rollgym.server.http.app import SERVER, Server, create_app
 from rollgym.server.settings import ServerSettings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make as make_game
 
 CALLS = (

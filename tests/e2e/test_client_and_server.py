@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.client import BotPlayer, play
-from rollgym.client_sim.control import ConnectionLost, JoinRefused
-from rollgym.client_sim.events import EpisodeEnded, PlayerGone
-from rollgym.client_sim.network import Link, NetworkConditions
-from rollgym.client_sim.results import Joined, Paired, PlayResult, Progress
-from rollgym.client_sim.spool import Spool
+from rollgym.client_sim.client.client import BotPlayer, play
+from rollgym.client_sim.client.control import ConnectionLost, JoinRefused
+from rollgym.client_sim.client.results import Joined, Paired, PlayResult, Progress
+from rollgym.client_sim.exports.spool import Spool
+from rollgym.client_sim.exports.upload import Stored
+from rollgym.client_sim.network_model import Link, NetworkConditions
+from rollgym.client_sim.peer.events import EpisodeEnded, PlayerGone
 from rollgym.client_sim.transport.interface import GONE
-from rollgym.client_sim.upload import Stored
+from rollgym.protocol.episode.parity import compare_episodes
+from rollgym.protocol.files.parquet import read_episode
 from rollgym.protocol.messages import MatchOver, MatchStart
-from rollgym.protocol.parity import compare_episodes
-from rollgym.protocol.parquet import read_episode
 from rollgym.server.settings import Play, ServerSettings
 from tests.e2e.serving import Running, running
 from tests.patience import PATIENCE

@@ -10,13 +10,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rollgym.bots import Client as BotClient
-from rollgym.bots import Finished, Returning, run_clients
-from rollgym.client_sim.client import BotPlayer, play
-from rollgym.client_sim.control import NobodyCame
-from rollgym.client_sim.network import Link, NetworkConditions
-from rollgym.client_sim.results import ClientEvent, Joined, Paired, PlayResult, Progress
+from rollgym.client_sim.client.client import BotPlayer, play
+from rollgym.client_sim.client.control import NobodyCame
+from rollgym.client_sim.client.results import ClientEvent, Joined, Paired, PlayResult, Progress
+from rollgym.client_sim.network_model import Link, NetworkConditions
 from rollgym.protocol.messages import MatchStart, Waiting
+from rollgym.running.bots import Client as BotClient
+from rollgym.running.bots import Finished, Returning, run_clients
 from rollgym.server.settings import Play, ServerSettings
 from tests.e2e.serving import running
 from tests.patience import PATIENCE

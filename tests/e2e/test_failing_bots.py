@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.bots import BotEvent, Client, Finished, run_clients
-from rollgym.client_sim.client import BotPlayer
-from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.client.client import BotPlayer
+from rollgym.client_sim.network_model import Link, NetworkConditions
+from rollgym.running.bots import BotEvent, Client, Finished, run_clients
 from rollgym.server.settings import Play
 from tests.e2e.failing_bot import AT, WAYS
 from tests.e2e.serving import running

@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.spool import pack
-from rollgym.client_sim.upload import Stored, UploadResult
-from rollgym.server.catalogue import UploadRow
-from rollgym.server.consistency import Content, inspect
-from rollgym.server.judge import load_upload
-from rollgym.server.store import Store
-from rollgym.uploads import upload_left
+from rollgym.client_sim.exports.spool import pack
+from rollgym.client_sim.exports.upload import Stored, UploadResult
+from rollgym.running.uploads import upload_left
+from rollgym.server.record.verdicts import load_upload
+from rollgym.server.storage.catalogue import UploadRow
+from rollgym.server.storage.store import Store
+from rollgym.server.upkeep.consistency import Content, inspect
 from tests.e2e.processes import WAIT, Process, ending, start_server
 from tests.patience import PATIENCE
 

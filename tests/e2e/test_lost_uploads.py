@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.client_sim.spool import Spool
-from rollgym.client_sim.upload import Stored, Uploader, UploadResult
-from rollgym.protocol.episode import Export, encode_export
+from rollgym.client_sim.exports.spool import Spool
+from rollgym.client_sim.exports.upload import Stored, Uploader, UploadResult
+from rollgym.protocol.episode.export import Export, encode_export
 from rollgym.protocol.messages import MatchStart
-from rollgym.server import ingest
-from rollgym.server.catalogue import Catalogue, UploadRow
-from rollgym.server.consistency import inspect
+from rollgym.server.record import ingest
 from rollgym.server.settings import ServerSettings
+from rollgym.server.storage.catalogue import Catalogue, UploadRow
+from rollgym.server.upkeep.consistency import inspect
 from tests.e2e.serving import Running, running
 from tests.server.clients import Client, make_settings, pair, until
 from tests.server.exports import make_export

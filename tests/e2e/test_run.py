@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 
 import rollgym
 from rollgym.cli import app
-from rollgym.configs import builtin_config
+from rollgym.config.shipped import builtin_config
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]

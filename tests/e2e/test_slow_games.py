@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.client_sim.client import BotPlayer, play
-from rollgym.client_sim.network import Link, NetworkConditions
-from rollgym.client_sim.results import ClientEvent, Joined, PlayResult, Progress
+from rollgym.client_sim.client.client import BotPlayer, play
+from rollgym.client_sim.client.results import ClientEvent, Joined, PlayResult, Progress
+from rollgym.client_sim.network_model import Link, NetworkConditions
 from rollgym.server.settings import GameSettings, Play
 from tests.e2e.serving import running
 from tests.e2e.slow_game import CALLS
@@ -61,7 +61,7 @@ class Bot:
 async def test_a_game_at_work_is_interrupted_when_the_match_has_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rollgym.client_sim.match.KILL_AFTER", PATIENCE)  # the interruption has to be enough
+    monkeypatch.setattr("rollgym.client_sim.client.match.KILL_AFTER", PATIENCE)  # the interruption has to be enough
     stop, waits = asyncio.Event(), asyncio.Event()
 
     def hear(event: ClientEvent) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rollgym.protocol.parity import compare_episodes
-from rollgym.protocol.parquet import StoredEpisode, read_episode
+from rollgym.protocol.episode.parity import compare_episodes
+from rollgym.protocol.files.parquet import StoredEpisode, read_episode
 from tests.e2e.processes import Process, ending, start_peer, start_server
 
 FRAMES = 240

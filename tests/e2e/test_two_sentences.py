@@ -19,7 +19,7 @@ import pytest
 from hypothesis import Phase, given, settings
 
 import rollgym
-from rollgym.dataset import Episode
+from rollgym.dataset.load import Episode
 from rollgym.games.adapters.adapted import environment_seed
 from tests.rollgym.random_envs import LOGS, EnvPlan, make_from
 from tests.rollgym.test_true import Truth, check_forms, env_plans

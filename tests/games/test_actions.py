@@ -12,11 +12,11 @@ from gymnasium import spaces
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rollgym.games.adapters.fitting import idle_action
-from rollgym.games.codec import codec_for
-from rollgym.games.draws import Draws, sampler
-from rollgym.games.nearest import nearest
-from rollgym.games.policies import from_json
+from rollgym.games.policies.catalogue import from_json
+from rollgym.games.policies.counter_rng import Draws, sampler
+from rollgym.games.policies.nearest import nearest
+from rollgym.games.spaces.codec import codec_for
+from rollgym.games.spaces.observation_casts import idle_action
 from tests.games.space_strategies import any_spaces, boxes, equal
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.network import link
-from rollgym.client_sim.simulator import Scenario, simulate
-from rollgym.config import ConfigError, load_config
+from rollgym.client_sim.network_model import link
+from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.config.file import ConfigError, load_config
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
-from rollgym.games.policies import Policy, make_policy, policy_origin, policy_parameters
+from rollgym.games.policies.catalogue import Policy, make_policy, policy_origin, policy_parameters
 from rollgym.games.registry import make
-from rollgym.protocol.episode import check_export
+from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parity import compare_episodes
 
 PONG = make("pong").spec
 BOTS = "tests.games.my_bots"

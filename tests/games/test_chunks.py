@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollgym.games import columns
-from rollgym.games.columns import CanonicalBuilder, prefix
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
-from rollgym.games.limits import limited
+from rollgym.games.frame_limit import limited
+from rollgym.games.record import columns
+from rollgym.games.record.columns import CanonicalBuilder, prefix
 from rollgym.games.registry import make
-from rollgym.protocol.episode import Canonical
+from rollgym.protocol.episode.export import Canonical
 from tests.record.probe import Probe
 from tests.rollback.toy import Toy
 

@@ -10,8 +10,8 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.games.codec import CodecError, codec_for
-from rollgym.games.draws import Draws, sampler
+from rollgym.games.policies.counter_rng import Draws, sampler
+from rollgym.games.spaces.codec import CodecError, codec_for
 from tests.games.space_strategies import any_spaces, equal
 
 NEST = spaces.Dict(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rollgym.games.columns import CanonicalBuilder
 from rollgym.games.contract import GameSpec, Outcome
 from rollgym.games.errors import GameError
-from rollgym.protocol.episode import INPUT_REAL, Canonical
+from rollgym.games.record.columns import CanonicalBuilder
+from rollgym.protocol.episode.export import INPUT_REAL, Canonical
 
 SPEC = GameSpec(
     "given", "1", ("a", "b"), (spaces.Discrete(2),) * 2, (spaces.Box(0, 9, (1,), np.uint8),) * 2, (0, 0), 30

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import xxhash
 
-from rollgym.games.adapters.shelf import SHELF
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
-from rollgym.games.policies import make_policy
+from rollgym.games.env_catalogue.catalogue import SHELF
+from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.registry import available, make
-from rollgym.games.spaces import flatten
+from rollgym.games.spaces.described import flatten
 
 # Short episodes where stepping is dear; a second setting where one changes what the state looks like.
 SETTINGS: list[tuple[str, dict[str, Any], int]] = [

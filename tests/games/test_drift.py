@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rollgym.games.drift import Drift, benchmark_input
+from rollgym.games.builtin.drift.rules import Drift, benchmark_input
+from rollgym.games.builtin.xorshift import REFERENCE_RNG, start_rng
 from rollgym.games.errors import GameError
-from rollgym.games.xorshift import REFERENCE_RNG, start_rng
 
 BYTES = [bytes([b]) for b in range(16)]
 

@@ -12,11 +12,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import rollgym.games  # noqa: F401 - registers the ids
-from rollgym.games.codec import CodecError
+from rollgym.games.as_env.gym_env import GameEnv
+from rollgym.games.as_env.pettingzoo_env import ParallelGame
 from rollgym.games.errors import GameError
-from rollgym.games.gym_env import GameEnv
-from rollgym.games.pettingzoo_env import ParallelGame
 from rollgym.games.registry import make
+from rollgym.games.spaces.codec import CodecError
 
 with warnings.catch_warnings():
     # Some of what it imports, where pygame is installed, warns of the old names it uses itself.

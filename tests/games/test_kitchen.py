@@ -9,9 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollgym.games.contract import Outcome
-from rollgym.games.errors import GameError
-from rollgym.games.kitchen import (
+from rollgym.games.builtin.kitchen.bot import CookPolicy
+from rollgym.games.builtin.kitchen.layouts import (
+    COUNTER,
+    DOWN,
+    FLOOR,
+    HATCH,
+    LAYOUTS,
+    LEFT,
+    ONIONS,
+    POT,
+    RIGHT,
+    UP,
+    layout,
+)
+from rollgym.games.builtin.kitchen.rules import (
     DISH,
     FIELDS,
     GO_DOWN,
@@ -25,9 +37,9 @@ from rollgym.games.kitchen import (
     USE,
     Kitchen,
 )
-from rollgym.games.kitchen_cook import CookPolicy
-from rollgym.games.kitchen_layouts import COUNTER, DOWN, FLOOR, HATCH, LAYOUTS, LEFT, ONIONS, POT, RIGHT, UP, layout
-from rollgym.games.policies import make_policy
+from rollgym.games.contract import Outcome
+from rollgym.games.errors import GameError
+from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.registry import make
 
 

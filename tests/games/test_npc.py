@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rollgym.config import ConfigError, load_config
+from rollgym.config.file import ConfigError, load_config
+from rollgym.games.as_env.gym_env import GameEnv
+from rollgym.games.as_env.pettingzoo_env import ParallelGame
 from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
-from rollgym.games.draws import Draws
 from rollgym.games.errors import GameError
-from rollgym.games.gym_env import GameEnv
 from rollgym.games.identity import identity
-from rollgym.games.npc import Npc, NpcGame, with_npcs
-from rollgym.games.pettingzoo_env import ParallelGame
-from rollgym.games.policies import RecurrentPolicy, make_policy, policy_parameters
+from rollgym.games.npcs.npc import Npc, NpcGame, with_npcs
+from rollgym.games.policies.catalogue import RecurrentPolicy, make_policy, policy_parameters
+from rollgym.games.policies.counter_rng import Draws
 from rollgym.games.registry import make
 from rollgym.protocol.messages import first_difference
 from rollgym.server.settings import GameSettings

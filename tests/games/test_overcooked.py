@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from cogrid.envs import registry as cogrid_registry
 
-from rollgym.games import overcooked
+from rollgym.games.builtin.overcooked import rules as overcooked
+from rollgym.games.builtin.overcooked.rules import Overcooked
 from rollgym.games.contract import JointInput
 from rollgym.games.errors import GameError
-from rollgym.games.overcooked import Overcooked
 from rollgym.games.registry import make
 
 LAYOUTS = {

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollgym.games.builtin.pong.rules import DOWN, FIELDS, HEIGHT, PADDLE_FACE, STAY, UP, WIDTH, Pong
+from rollgym.games.builtin.xorshift import xorshift32
 from rollgym.games.contract import Outcome
 from rollgym.games.errors import GameError
-from rollgym.games.pong import DOWN, FIELDS, HEIGHT, PADDLE_FACE, STAY, UP, WIDTH, Pong
-from rollgym.games.xorshift import xorshift32
 
 BYTES = [bytes([a]) for a in range(3)]
 STILL_RNG = next(rng for rng in range(1, 1000) if (xorshift32(rng) >> 8) % 5 == 2)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from rollgym.games.builtin.drift.rules import HIT_DISTANCE, SIZE, Drift, benchmark_input, fnv1a_64
+from rollgym.games.builtin.pong.rules import FIELDS, HEIGHT, PADDLE_FACE, SPIN, WIDTH, WOBBLE, Pong
+from rollgym.games.builtin.xorshift import start_rng
 from rollgym.games.contract import Game
-from rollgym.games.drift import HIT_DISTANCE, SIZE, Drift, benchmark_input, fnv1a_64
 from rollgym.games.identity import identity
-from rollgym.games.pong import FIELDS, HEIGHT, PADDLE_FACE, SPIN, WIDTH, WOBBLE, Pong
-from rollgym.games.xorshift import start_rng
 from rollgym.protocol.messages import GameIdentity, first_difference, parse
 
 PAGES = Path(__file__).parents[2] / "docs" / "games"

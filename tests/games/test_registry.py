@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rollgym.games import registry
-from rollgym.games.adapters.shelf import SHELF
+from rollgym.games.env_catalogue.catalogue import SHELF
 from rollgym.games.errors import GameError
 
 OWN = ("drift", "pong", "kitchen")
@@ -39,7 +39,7 @@ def test_parameters_are_refused_by_name() -> None:
 
 
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("rollgym.games.registry", "rollgym.games.adapters.shelf"):
+    for module in ("rollgym.games.registry", "rollgym.games.env_catalogue.catalogue"):
         monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
     assert {game.id: game.installed for game in registry.available() if game.extra is None} == dict.fromkeys(OWN, True)
     assert {game.installed for game in registry.available() if game.extra is not None} == {False}

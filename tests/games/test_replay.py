@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from rollgym.games.columns import CanonicalBuilder
 from rollgym.games.identity import identity
-from rollgym.games.replay import ReplayError, replay
-from rollgym.protocol.episode import INPUT_GONE, INPUT_IDLE, INPUT_REAL, Canonical, Column, Header
+from rollgym.games.record.columns import CanonicalBuilder
+from rollgym.games.record.replay import ReplayError, replay
+from rollgym.protocol.episode.export import INPUT_GONE, INPUT_IDLE, INPUT_REAL, Canonical, Column, Header
 from rollgym.protocol.messages import PlaySettings
 from tests.rollback.toy import Toy
 

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rollgym.client_sim.network import link
-from rollgym.client_sim.simulator import Scenario, simulate
+from rollgym.client_sim.network_model import link
+from rollgym.client_sim.simulator.simulator import Scenario, simulate
 from rollgym.games.contract import Game, GameSpec
 from rollgym.games.errors import GameError
-from rollgym.games.policies import Policy, make_policy
-from rollgym.games.policy_files import flat_size
+from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.policy_files import flat_size
 from rollgym.games.registry import make
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parity import compare_episodes
 
 SEEN = spaces.Dict({"b": spaces.Discrete(9), "a": spaces.Box(-5, 5, (2,), np.float32)})
 VIEW = {"b": 7, "a": np.array([0.5, -2], np.float32)}

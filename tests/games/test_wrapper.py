@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 
 from rollgym.games.contract import Game
-from rollgym.games.limits import FrameLimit
-from rollgym.games.npc import with_npcs
+from rollgym.games.frame_limit import FrameLimit
+from rollgym.games.npcs.npc import with_npcs
 from rollgym.games.registry import make
 from rollgym.games.wrapper import GameWrapper
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from rollgym.protocol.episode import (
+from rollgym.protocol.episode.export import (
     OWN_COLUMNS,
     Canonical,
     Column,
@@ -19,8 +19,8 @@ from rollgym.protocol.episode import (
     Tail,
     content_digest,
 )
+from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.messages import GameIdentity, PlaySettings
-from rollgym.protocol.values import pack_value
 
 DTYPES = ["|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8", "<c8", "<c16"]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.protocol.episode import (
+from rollgym.protocol.episode.export import (
     OWN_COLUMNS,
     Canonical,
     Column,
@@ -24,7 +24,7 @@ from rollgym.protocol.episode import (
     decode_export,
     encode_export,
 )
-from rollgym.protocol.values import pack_value
+from rollgym.protocol.episode.values import pack_value
 from tests.protocol.episodes import exports, small_episode
 
 INFOS = [Info(0, 0, "x", pack_value(1)), Info(2, 1, "a", pack_value("b")), Info(2, 1, "x", pack_value(2))]

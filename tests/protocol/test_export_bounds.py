@@ -9,8 +9,8 @@ import msgpack
 import numpy as np
 import pytest
 
-from rollgym.protocol.episode import ExportError, Info, decode_export, encode_export
-from rollgym.protocol.values import pack_value
+from rollgym.protocol.episode.export import ExportError, Info, decode_export, encode_export
+from rollgym.protocol.episode.values import pack_value
 from tests.protocol.test_episode import _with_infos, small_export
 
 EMPTY_MAPS: list[dict[str, int]] = [{}] * 300_000

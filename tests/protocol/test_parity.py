@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.protocol.episode import Canonical, Column, Export, Info
-from rollgym.protocol.parity import compare_episodes
-from rollgym.protocol.values import pack_value
+from rollgym.protocol.episode.export import Canonical, Column, Export, Info
+from rollgym.protocol.episode.parity import compare_episodes
+from rollgym.protocol.episode.values import pack_value
 from tests.protocol.episodes import exports, small_episode
 
 INFOS = [Info(row, 0, "score", pack_value(row)) for row in range(6)]

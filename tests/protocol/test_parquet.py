@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.protocol.episode import Canonical, Column, Export, Info, check_export, content_digest
-from rollgym.protocol.parquet import EpisodeFileError, read_arrow, read_episode, read_layout, write_episode
-from rollgym.protocol.parquet_infos import MAX_INFO_COLUMNS
-from rollgym.protocol.values import pack_value, unpack_value
+from rollgym.protocol.episode.export import Canonical, Column, Export, Info, check_export, content_digest
+from rollgym.protocol.episode.values import pack_value, unpack_value
+from rollgym.protocol.files.infos import MAX_INFO_COLUMNS
+from rollgym.protocol.files.parquet import EpisodeFileError, read_arrow, read_episode, read_layout, write_episode
 from tests.protocol.episodes import exports, small_episode
 
 _count = itertools.count()

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.peer import Peer
-from rollgym.games.drift import Drift
+from rollgym.client_sim.peer.peer import Peer
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode import Export, decode_export, encode_export
+from rollgym.protocol.episode.export import Export, decode_export, encode_export
 from rollgym.protocol.messages import MatchStart, dump, parse
 from rollgym.protocol.packets import Input, decode, encode
-from rollgym.server.judge import find
+from rollgym.server.record.verdicts import find
 from scripts.record_match import OUTPUT, as_text, make_peer, recorded
 
 MATCH: dict[str, Any] = json.loads(OUTPUT.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rollgym.protocol.values import ValueFormatError, pack_value, unpack_value
+from rollgym.protocol.episode.values import ValueFormatError, pack_value, unpack_value
 from tests.protocol.episodes import values
 
 dtypes = st.sampled_from(["?", "i1", "u2", "i4", "u8", "f2", "f4", "f8", "c8", "c16", ">i4", ">f8"])

@@ -9,9 +9,9 @@ from typing import Any
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.interfaces import Rollback
 from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
-from rollgym.games.columns import CanonicalBuilder
-from rollgym.games.limits import limited
-from rollgym.protocol.episode import Canonical
+from rollgym.games.frame_limit import limited
+from rollgym.games.record.columns import CanonicalBuilder
+from rollgym.protocol.episode.export import Canonical
 from tests.record.probe import ACTIONS, GameLog, Probe
 
 

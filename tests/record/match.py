@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rollgym.client_sim.episode import Episode
-from rollgym.client_sim.events import EpisodeEnded
-from rollgym.client_sim.network import CONDITIONS, Link, NetworkConditions
-from rollgym.client_sim.simulator import _PACKET, Scenario, SimulationResult, Simulator
+from rollgym.client_sim.network_model import CONDITIONS, Link, NetworkConditions
+from rollgym.client_sim.peer.episode import Episode
+from rollgym.client_sim.peer.events import EpisodeEnded
+from rollgym.client_sim.simulator.simulator import _PACKET, Scenario, SimulationResult, Simulator
 from rollgym.games.contract import Game
-from rollgym.games.limits import limited
-from rollgym.protocol.episode import Export, check_export
+from rollgym.games.frame_limit import limited
+from rollgym.protocol.episode.export import Export, check_export
+from rollgym.protocol.episode.parity import compare_episodes
+from rollgym.protocol.episode.values import unpack_value
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.packets import Input, Packet, decode
-from rollgym.protocol.parity import compare_episodes
-from rollgym.protocol.values import unpack_value
 from tests.record.probe import GameLog, Probe, Restless
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from rollgym.client_sim.events import PlayerGone
-from rollgym.client_sim.intake import LEAVE_GRACE
-from rollgym.client_sim.simulator import EPOCH, Kill, Partition, Pause, Scenario
-from rollgym.games.policies import make_policy
+from rollgym.client_sim.peer.events import PlayerGone
+from rollgym.client_sim.peer.intake import LEAVE_GRACE
+from rollgym.client_sim.simulator.simulator import EPOCH, Kill, Partition, Pause, Scenario
+from rollgym.games.policies.catalogue import make_policy
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.packets import Input
 from tests.record.match import (

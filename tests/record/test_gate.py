@@ -22,8 +22,8 @@ from rollgym.client_sim.rollback.errors import (
     UnknownPlayer,
 )
 from rollgym.client_sim.rollback.session import Progress
-from rollgym.games.columns import CanonicalBuilder
 from rollgym.games.contract import Outcome
+from rollgym.games.record.columns import CanonicalBuilder
 from tests.record.bench import Bench, random_schedule, replayed, rows
 from tests.record.probe import Probe
 

@@ -8,27 +8,27 @@ from typing import Any
 
 import pytest
 
-import rollgym.client_sim.episode
-import rollgym.client_sim.peer
+import rollgym.client_sim.peer.episode
+import rollgym.client_sim.peer.peer
 import rollgym.client_sim.record.recorder
-import rollgym.games.columns
-from rollgym.client_sim.ending import Ending
-from rollgym.client_sim.episode import Episode
-from rollgym.client_sim.intake import Intake
-from rollgym.client_sim.pacing import Pacing
-from rollgym.client_sim.peer import Peer
-from rollgym.client_sim.phase import Phase
+import rollgym.games.record.columns
+from rollgym.client_sim.peer.episode import Episode
+from rollgym.client_sim.peer.episode_end import Ending
+from rollgym.client_sim.peer.intake import Intake
+from rollgym.client_sim.peer.pacing import Pacing
+from rollgym.client_sim.peer.peer import Peer
+from rollgym.client_sim.peer.phase import Phase
 from rollgym.client_sim.record.buffers import CanonicalBuffer, SpeculativeBuffer
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.checksums import ChecksumBook
 from rollgym.client_sim.rollback.errors import RollbackError
 from rollgym.client_sim.rollback.session import Progress, Session
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
-from rollgym.client_sim.simulator import Pause, SimulationStuck
-from rollgym.games.limits import FrameLimit
-from rollgym.protocol.episode import ExportError
+from rollgym.client_sim.simulator.simulator import Pause, SimulationStuck
+from rollgym.games.frame_limit import FrameLimit
+from rollgym.protocol.episode.export import ExportError
+from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.packets import End
-from rollgym.protocol.values import pack_value
 from tests.record import test_boundary, test_departure, test_gate, test_pause, test_truth
 from tests.record.match import LATENCY, Play, assert_played
 from tests.record.probe import Probe
@@ -238,7 +238,7 @@ def infos_at_row_0(original: Any, self: Any, rows: int) -> Any:
 
 def floats_for_integers(patch: Patch) -> None:
     original = pack_value
-    patch.setattr(rollgym.games.columns, "pack_value", lambda v: original(float(v) if type(v) is int else v))
+    patch.setattr(rollgym.games.record.columns, "pack_value", lambda v: original(float(v) if type(v) is int else v))
 
 
 def a_counter_outside_the_state(self: Any, snapshot: Any) -> None:
@@ -414,15 +414,15 @@ MUTATIONS = [
     ),
     Mutation(
         "EDGE-01 an own pause counts as the partner's silence",
-        put(rollgym.client_sim.peer, "AWAY_AFTER", 1e9),
+        put(rollgym.client_sim.peer.peer, "AWAY_AFTER", 1e9),
         test_pause.test_edge_01_both_peers_pause_for_longer_than_the_time_out_at_once,
     ),
     Mutation(
         "EDGE-01 idle inputs pass for real ones",
-        put(rollgym.client_sim.episode, "idle_bitmap", lambda flags: b""),
+        put(rollgym.client_sim.peer.episode, "idle_bitmap", lambda flags: b""),
         lambda: test_pause.test_edge_01_the_partner_plays_on_and_missed_frames_are_idle_for_both(1.0, LATENCY),
     ),
-    Mutation("EDGE-02 the tail is dropped", put(rollgym.client_sim.episode, "make_tail", nothing), blocked),
+    Mutation("EDGE-02 the tail is dropped", put(rollgym.client_sim.peer.episode, "make_tail", nothing), blocked),
     Mutation("EDGE-02 the tail is promoted", after(Episode, "export", promote_tail_at_export), blocked),
     Mutation("EDGE-02 the reason is not told", after(Episode, "export", complete_whatever_happened), blocked),
     Mutation(
@@ -475,7 +475,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the same seed for every episode",
-        put(rollgym.client_sim.episode, "episode_seed", lambda match, episode: match),
+        put(rollgym.client_sim.peer.episode, "episode_seed", lambda match, episode: match),
         test_truth.test_episodes_of_a_match_differ_and_reproduce_from_the_match_seed,
     ),
     Mutation(
@@ -491,7 +491,9 @@ MUTATIONS = [
     Mutation("seen is never kept", put(recorded, "_compare_seen", nothing), seen),
     Mutation("seen is kept everywhere", put(recorded, "_compare_seen", seen_everywhere), seen_dull),
     Mutation(
-        "infos move to row 0", after(rollgym.games.columns.CanonicalBuilder, "_entries_of", infos_at_row_0), infos
+        "infos move to row 0",
+        after(rollgym.games.record.columns.CanonicalBuilder, "_entries_of", infos_at_row_0),
+        infos,
     ),
     Mutation("1 becomes 1.0", floats_for_integers, infos),
     Mutation(

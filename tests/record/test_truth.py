@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from rollgym.client_sim.network import CONDITIONS, Link, NetworkConditions
+from rollgym.client_sim.network_model import CONDITIONS, Link, NetworkConditions
 from rollgym.client_sim.record import recorder
-from rollgym.games.replay import replay
-from rollgym.protocol.parity import compare_episodes
+from rollgym.games.record.replay import replay
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.seeds import episode_seed
 from tests.record.match import (
     Play,

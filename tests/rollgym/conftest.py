@@ -18,4 +18,4 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def logs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that run within a test would send all later logs to their own stderr, which is closed by then."""
-    monkeypatch.setattr("rollgym.server.serve.configure_logs", lambda **_: None)
+    monkeypatch.setattr("rollgym.server.http.serve.configure_logs", lambda **_: None)

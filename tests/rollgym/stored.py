@@ -7,18 +7,18 @@ from pathlib import Path
 
 import msgspec
 
-from rollgym.client_sim.keep import proof
-from rollgym.client_sim.network import CONDITIONS, Link
-from rollgym.client_sim.simulator import Scenario, simulate
+from rollgym.client_sim.exports.export_files import proof
+from rollgym.client_sim.network_model import CONDITIONS, Link
+from rollgym.client_sim.simulator.simulator import Scenario, simulate
 from rollgym.games.contract import Game
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode import Canonical, Column, Export, content_digest, encode_export
+from rollgym.protocol.episode.export import Canonical, Column, Export, content_digest, encode_export
+from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parquet import write_episode
-from rollgym.server.catalogue import MatchRow, UploadRow
-from rollgym.server.judge import Job, judge_episode
-from rollgym.server.store import Store
+from rollgym.server.record.verdicts import Job, judge_episode
+from rollgym.server.storage.catalogue import MatchRow, UploadRow
+from rollgym.server.storage.store import Store
 
 MATCH = "m" + "0123456789ab" * 2
 OTHER = "m" + "ba9876543210" * 2

@@ -177,8 +177,8 @@ def test_verify_names_what_differs(exports: Path, tmp_path: Path) -> None:
 def test_verify_notices_a_header_that_was_altered(exports: Path, tmp_path: Path) -> None:
     import msgspec
 
-    from rollgym.protocol.episode import content_digest
-    from rollgym.protocol.parquet import read_episode, write_episode
+    from rollgym.protocol.episode.export import content_digest
+    from rollgym.protocol.files.parquet import read_episode, write_episode
 
     stored = read_episode(exports / "episode_000.player_0.parquet")
     assert stored.canonical is not None
@@ -256,8 +256,8 @@ def test_what_can_not_be_played_here_is_not_checked(tug: Path, exports: Path) ->
 def test_what_was_altered_is_found_without_the_game(tug: Path) -> None:
     import msgspec
 
-    from rollgym.protocol.episode import content_digest
-    from rollgym.protocol.parquet import read_episode, write_episode
+    from rollgym.protocol.episode.export import content_digest
+    from rollgym.protocol.files.parquet import read_episode, write_episode
 
     assert rollgym("simulate", "--game", "own_tug:make", "--frames", 30, "--out", "out").exit_code == 0
     (facts,) = Path("out").rglob("canonical.parquet")
@@ -372,7 +372,7 @@ def test_code_that_a_file_names_is_imported_only_if_it_is_named_here_too(tmp_pat
 
 def test_a_server_can_not_make_a_client_import_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rollgym.bots._ask", lambda url: ("this:s", {}))
+    monkeypatch.setattr("rollgym.running.bots._ask", lambda url: ("this:s", {}))
     sys.modules.pop("this", None)
     done = rollgym("play", "--url", "http://127.0.0.1:9")
     assert done.exit_code == 2

@@ -18,19 +18,20 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import rollgym
-from rollgym import flat, flat_infos
 from rollgym.cli import app
-from rollgym.compare import compare_files
-from rollgym.games.columns import CanonicalBuilder
+from rollgym.dataset import flat_infos
+from rollgym.dataset import flat_table as flat
+from rollgym.dataset.compare import compare_files
+from rollgym.dataset.stored_spaces import renamed
 from rollgym.games.contract import GameSpec, Outcome
-from rollgym.games.draws import Draws, sampler
 from rollgym.games.identity import identity
-from rollgym.games.spaces import leaves
-from rollgym.protocol.episode import Canonical, Export, Header, Own, check_export, content_digest
+from rollgym.games.policies.counter_rng import Draws, sampler
+from rollgym.games.record.columns import CanonicalBuilder
+from rollgym.games.spaces.described import leaves
+from rollgym.protocol.column_names import joined, split
+from rollgym.protocol.episode.export import Canonical, Export, Header, Own, check_export, content_digest
+from rollgym.protocol.files.parquet import EpisodeFileError, read_episode, write_episode
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.names import joined, split
-from rollgym.protocol.parquet import EpisodeFileError, read_episode, write_episode
-from rollgym.stored_spaces import renamed
 from tests.games.space_strategies import leaf_spaces
 
 odd = st.text("a./%#0,;\"'\n é", max_size=4)

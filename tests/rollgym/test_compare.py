@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.compare import Comparison, compare_files
-from rollgym.protocol.episode import Canonical, Column, Export, Header, Info
-from rollgym.protocol.parity import compare_episodes
-from rollgym.protocol.parquet import EpisodeFileError, write_episode
-from rollgym.protocol.values import pack_value
+from rollgym.dataset.compare import Comparison, compare_files
+from rollgym.protocol.episode.export import Canonical, Column, Export, Header, Info
+from rollgym.protocol.episode.parity import compare_episodes
+from rollgym.protocol.episode.values import pack_value
+from rollgym.protocol.files.parquet import EpisodeFileError, write_episode
 from tests.protocol.episodes import exports, small_episode
 
 INFOS = [Info(row, agent, "score", pack_value(row)) for row in range(6) for agent in range(2)]

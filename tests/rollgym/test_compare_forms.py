@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from rollgym.cells import texts
 from rollgym.cli import app
-from rollgym.compare import Comparison, FolderComparison, compare_files, compare_paths
-from rollgym.compare.cells import Cells, differing
-from rollgym.protocol.parquet import EpisodeFileError, write_episode
+from rollgym.dataset.compare import Comparison, FolderComparison, compare_files, compare_paths
+from rollgym.dataset.compare.cells import Cells, differing
+from rollgym.dataset.csv_cells import texts
+from rollgym.protocol.files.parquet import EpisodeFileError, write_episode
 from tests.rollgym.stored import MATCH, OTHER, altered, changed, play, write_export
 
 FORMS = ("episode", "flat", "csv")

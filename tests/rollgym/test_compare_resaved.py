@@ -23,17 +23,17 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from rollgym.cli import app
-from rollgym.compare import cells as compare_cells
-from rollgym.compare import compare_files, compare_paths, files
-from rollgym.compare.folders import FolderComparison
-from rollgym.flat_infos import is_json
-from rollgym.games.columns import CanonicalBuilder
+from rollgym.dataset.compare import cells as compare_cells
+from rollgym.dataset.compare import compare_files, compare_paths, files
+from rollgym.dataset.compare.folders import FolderComparison
+from rollgym.dataset.flat_infos import is_json
 from rollgym.games.contract import GameSpec, Outcome
 from rollgym.games.identity import identity
-from rollgym.protocol.episode import Canonical, Column, Header, Info
+from rollgym.games.record.columns import CanonicalBuilder
+from rollgym.protocol.episode.export import Canonical, Column, Header, Info
+from rollgym.protocol.episode.values import pack_value, unpack_value
+from rollgym.protocol.files.parquet import read_episode, write_episode
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parquet import read_episode, write_episode
-from rollgym.protocol.values import pack_value, unpack_value
 
 Told = list[tuple[dict[str, Any], dict[str, Any]]]
 

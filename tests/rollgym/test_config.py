@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.client_sim.network import CONDITIONS, Link, NetworkConditions
-from rollgym.config import ConfigError, ExperimentFile, duration, find_config, load_config, share
-from rollgym.configs import builtin_configs
+from rollgym.client_sim.network_model import CONDITIONS, Link, NetworkConditions
+from rollgym.config.file import ConfigError, ExperimentFile, duration, find_config, load_config, share
+from rollgym.config.shipped import builtin_configs
 
 
 def _load(tmp_path: Path, text: str) -> ExperimentFile:

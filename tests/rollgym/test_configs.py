@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.configs import builtin_config, builtin_configs, config_folder
+from rollgym.config.shipped import builtin_config, builtin_configs, config_folder
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 
 import rollgym
-from rollgym.client_sim.network import CONDITIONS
-from rollgym.client_sim.simulator import Scenario, simulate
+from rollgym.client_sim.network_model import CONDITIONS
+from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.dataset.stored_spaces import space_of
 from rollgym.games.contract import Game
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.games.spaces import describe
-from rollgym.protocol.episode import Canonical, Column
+from rollgym.games.spaces.described import describe
+from rollgym.protocol.episode.export import Canonical, Column
+from rollgym.protocol.files.parquet import EpisodeFileError, write_episode
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parquet import EpisodeFileError, write_episode
-from rollgym.stored_spaces import space_of
 from tests.games.space_strategies import any_spaces
 from tests.protocol.episodes import small_episode
 from tests.rollgym.stored import altered, play, write_export
@@ -148,7 +148,7 @@ def test_columns_that_do_not_fit_the_spaces_are_an_error(tmp_path: Path) -> None
 
 
 def test_an_action_that_does_not_exist_is_an_error(tmp_path: Path, played: tuple[Path, list[dict[int, Any]]]) -> None:
-    from rollgym.protocol.parquet import read_episode
+    from rollgym.protocol.files.parquet import read_episode
 
     stored = read_episode(played[0] / "episode_000.player_0.parquet")
     assert stored.canonical is not None

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 import rollgym
 from rollgym.cli import app
-from rollgym.client_sim.network import CONDITIONS
-from rollgym.config import Bot, ExperimentFile, Network, load_config
-from rollgym.configs import builtin_configs
-from rollgym.protocol.episode import OWN_COLUMNS
+from rollgym.client_sim.network_model import CONDITIONS
+from rollgym.config.file import Bot, ExperimentFile, Network, load_config
+from rollgym.config.shipped import builtin_configs
+from rollgym.protocol.episode.export import OWN_COLUMNS
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.settings import Experiment, Limits, Play, ServerSettings
 from tests.rollgym.stored import play, write_export

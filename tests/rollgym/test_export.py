@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 import rollgym
-from rollgym.cells import cells, csv_lines, header_line
 from rollgym.cli import app
-from rollgym.dataset import Episode
-from rollgym.flat import OWN_NAMES
-from rollgym.games.spaces import describe
-from rollgym.protocol.episode import OWN_COLUMNS, Canonical, Column, Info
+from rollgym.dataset.csv_cells import cells, csv_lines, header_line
+from rollgym.dataset.flat_table import OWN_NAMES
+from rollgym.dataset.load import Episode
+from rollgym.games.spaces.described import describe
+from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Column, Info
+from rollgym.protocol.episode.values import pack_value
+from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import GameIdentity
-from rollgym.protocol.parquet import write_episode
-from rollgym.protocol.values import pack_value
 from tests.protocol.episodes import small_episode
 from tests.rollgym.stored import MATCH, OTHER, play, write_export
 

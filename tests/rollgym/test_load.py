@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import rollgym
-from rollgym.protocol.parquet import EpisodeFileError, read_episode
+from rollgym.protocol.files.parquet import EpisodeFileError, read_episode
 from tests.rollgym.stored import MATCH, OTHER, play, write_export
 
 
@@ -86,7 +86,7 @@ def test_what_is_not_wanted_is_not_read(data: Path, tmp_path: Path, monkeypatch:
         read.append(Path(path).parent.name)
         return read_episode(path)
 
-    monkeypatch.setattr("rollgym.dataset.read_episode", watched)
+    monkeypatch.setattr("rollgym.dataset.load.read_episode", watched)
     assert [e.number for e in rollgym.load(data, verdict="partial")] == [2]
     assert read == ["episode_000002"]
 

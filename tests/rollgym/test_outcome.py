@@ -8,8 +8,8 @@ import pytest
 
 import rollgym
 from rollgym.commands.run import _summary
-from rollgym.config import ExperimentFile
-from rollgym.experiment import Outcome, RunFolder
+from rollgym.config.file import ExperimentFile
+from rollgym.running.experiment import Outcome, RunFolder
 from tests.rollgym.stored import MATCH
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from rollgym.bots import Finished
-from rollgym.client_sim.events import EpisodeEnded
-from rollgym.client_sim.results import PlayResult
+from rollgym.client_sim.client.results import PlayResult
+from rollgym.client_sim.peer.events import EpisodeEnded
 from rollgym.commands.play_bots import _good
 from rollgym.protocol.messages import Verdict
+from rollgym.running.bots import Finished
 
 
 def finished(verdicts: list[str], wanted: int, failure: str | None = None) -> Finished:

@@ -14,14 +14,14 @@ from PIL import Image, ImageSequence
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from rollgym import playback_gif
 from rollgym.cli import app
-from rollgym.client_sim.network import CONDITIONS
+from rollgym.client_sim.network_model import CONDITIONS
+from rollgym.dataset import playback_gif
+from rollgym.dataset.playback import PlaybackError, find_recording, game_of, play_back
+from rollgym.dataset.playback_terminal import Screen, look, stride_of
+from rollgym.dataset.playback_terminal import play as play_in_terminal
 from rollgym.games.contract import Game
-from rollgym.playback import PlaybackError, find_recording, game_of, play_back
-from rollgym.playback_terminal import Screen, look, stride_of
-from rollgym.playback_terminal import play as play_in_terminal
-from rollgym.protocol.episode import Export
+from rollgym.protocol.episode.export import Export
 from tests.rollgym.stored import MATCH, OTHER, play, write_export
 
 NPC = {"cooks": 3, "npcs": {"cook_2": {"policy": "cook"}}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rollgym.progress import Progress
+from rollgym.running.progress import Progress
 
 
 class _Clock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollgym.totals import together, totals
+from rollgym.running.totals import together, totals
 
 FIRST = {
     "frames": 100,

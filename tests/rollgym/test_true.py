@@ -20,16 +20,19 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import rollgym
-from rollgym import cells, dataset, flat, flat_infos
-from rollgym.cells import texts
 from rollgym.cli import app
-from rollgym.dataset import Episode
-from rollgym.flat_infos import info_json
-from rollgym.protocol import parquet_infos
-from rollgym.protocol.names import split
-from rollgym.protocol.parquet import EpisodeFileError
-from rollgym.protocol.values import unpack_value
-from rollgym.stored_spaces import gather
+from rollgym.dataset import csv_cells as cells
+from rollgym.dataset import flat_infos
+from rollgym.dataset import flat_table as flat
+from rollgym.dataset import load as dataset
+from rollgym.dataset.csv_cells import texts
+from rollgym.dataset.flat_infos import info_json
+from rollgym.dataset.load import Episode
+from rollgym.dataset.stored_spaces import gather
+from rollgym.protocol.column_names import split
+from rollgym.protocol.episode.values import unpack_value
+from rollgym.protocol.files import infos as parquet_infos
+from rollgym.protocol.files.parquet import EpisodeFileError
 from tests.games.space_strategies import leaf_spaces
 from tests.rollgym import random_envs
 from tests.rollgym.random_envs import LOGS, PLANS, EnvPlan

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from rollgym.cli import app
-from rollgym.client_sim.spool import Spool, pack
+from rollgym.client_sim.exports.spool import Spool, pack
 from rollgym.commands.run import _tick
+from rollgym.running.uploads import remove_empty, upload_left, waiting_in
 from rollgym.server.settings import Limits
-from rollgym.uploads import remove_empty, upload_left, waiting_in
 from tests.server.clients import make_settings, pair, running, until
 from tests.server.exports import make_export
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollgym.games.drift import Drift
-from rollgym.protocol.episode import Canonical, Info
-from rollgym.protocol.parquet import write_episode
-from rollgym.verify import verify_file, verify_files
+from rollgym.dataset.verify import verify_file, verify_files
+from rollgym.games.builtin.drift.rules import Drift
+from rollgym.protocol.episode.export import Canonical, Info
+from rollgym.protocol.files.parquet import write_episode
 from tests.rollgym.stored import play
 
 

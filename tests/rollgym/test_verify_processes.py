@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rollgym.verify import verify_files
+from rollgym.dataset.verify import verify_files
 from tests.rollgym.stored import changed, play, write_export
 
 DEADLY = """
 import os
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 
 class Deadly(Drift):
     def __init__(self, **parameters):

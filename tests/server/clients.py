@@ -15,9 +15,9 @@ import socketio
 from aiohttp import web
 from msgspec import Struct
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode import Export, encode_export
+from rollgym.protocol.episode.export import Export, encode_export
 from rollgym.protocol.messages import (
     SERVER_EVENTS,
     ErrorReply,
@@ -33,9 +33,9 @@ from rollgym.protocol.messages import (
     parse,
 )
 from rollgym.protocol.version import PROTOCOL_VERSION
-from rollgym.server.app import SERVER, Server, create_app
+from rollgym.server.http.app import SERVER, Server, create_app
+from rollgym.server.record.workers import Workers
 from rollgym.server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
-from rollgym.server.workers import Workers
 from tests.patience import PATIENCE
 from tests.server.exports import PLAY
 

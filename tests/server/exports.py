@@ -7,11 +7,11 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from rollgym.games.columns import CanonicalBuilder
-from rollgym.games.drift import Drift, benchmark_input
+from rollgym.games.builtin.drift.rules import Drift, benchmark_input
+from rollgym.games.frame_limit import limited
 from rollgym.games.identity import identity
-from rollgym.games.limits import limited
-from rollgym.protocol.episode import OWN_COLUMNS, Canonical, Column, Export, Header, Own, Status, content_digest
+from rollgym.games.record.columns import CanonicalBuilder
+from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Column, Export, Header, Own, Status, content_digest
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from rollgym.protocol.seeds import episode_seed
 

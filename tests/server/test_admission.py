@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from rollgym.protocol.messages import ErrorReply, Waiting
-from rollgym.server.admission import host_of, refusal
-from rollgym.server.notices import INTERVAL, Notices
+from rollgym.server.http.admission import host_of, refusal
+from rollgym.server.http.silence import Silence
+from rollgym.server.lobby.notices import INTERVAL, Notices
 from rollgym.server.settings import Limits
-from rollgym.server.silence import Silence
 from tests.client.virtual import clock, run
 from tests.server.clients import WAIT, Client, make_settings, pair, running, until
 
@@ -53,7 +53,7 @@ def test_one_host_never_has_all_places(arrivals: list[str | None]) -> None:
 
 
 async def test_one_host_can_not_take_all_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollgym.server.control.host_of", lambda address: "somebody")
+    monkeypatch.setattr("rollgym.server.http.control.host_of", lambda address: "somebody")
     limits = Limits(connections_per_host=2, free_bytes=0)
     async with running(make_settings(tmp_path, limits=limits)) as server, AsyncExitStack() as stack:
         one = await stack.enter_async_context(Client(server.url))
@@ -97,7 +97,7 @@ async def test_a_connection_that_never_joins_is_told_so_and_closed_and_no_other_
 
 
 async def test_one_that_joins_at_the_last_moment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollgym.server.reception._LAST_WORD", 0.0)
+    monkeypatch.setattr("rollgym.server.lobby.matchmaker._LAST_WORD", 0.0)
     async with running(make_settings(tmp_path)) as server, Client(server.url) as late:
         reception = server.server.reception
 

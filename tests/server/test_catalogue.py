@@ -11,12 +11,20 @@ from typing import Any, cast
 
 import pytest
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.server import queries, schema
-from rollgym.server.catalogue import AnnulledError, Catalogue, MatchRow, Progress, Stopped, UnjudgedRow, UploadRow
-from rollgym.server.database import CatalogueGoneError, DamagedError
 from rollgym.server.errors import ServerError
+from rollgym.server.storage import queries, schema
+from rollgym.server.storage.catalogue import (
+    AnnulledError,
+    Catalogue,
+    MatchRow,
+    Progress,
+    Stopped,
+    UnjudgedRow,
+    UploadRow,
+)
+from rollgym.server.storage.database import CatalogueGoneError, DamagedError
 from tests.patience import PATIENCE
 from tests.server.exports import PLAY
 
@@ -274,7 +282,7 @@ async def test_a_closed_catalogue_is_said_at_once(tmp_path: Path) -> None:
 async def test_a_lock_that_another_program_holds_is_told_from_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rollgym.server import database
+    from rollgym.server.storage import database
 
     monkeypatch.setattr(database, "BUSY", 0.0)
     path = tmp_path / "c"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.protocol.episode import Canonical, Column, encode_export
+from rollgym.protocol.episode.export import Canonical, Column, encode_export
+from rollgym.protocol.files.parquet import read_episode, write_episode
 from rollgym.protocol.messages import MatchStart
-from rollgym.protocol.parquet import read_episode, write_episode
-from rollgym.server.catalogue import EpisodeRow, UploadRow
-from rollgym.server.consistency import _problems, inspect
-from rollgym.server.store import Store
+from rollgym.server.storage.catalogue import EpisodeRow, UploadRow
+from rollgym.server.storage.store import Store
+from rollgym.server.upkeep.consistency import _problems, inspect
 from tests.server.clients import make_settings, pair, running, until
 from tests.server.exports import altered, make_export
 

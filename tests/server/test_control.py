@@ -14,7 +14,7 @@ import msgpack
 import pytest
 
 from rollgym.protocol.messages import ErrorReply, Join, dump, parse
-from rollgym.server.control import ControlServer, Mailbox
+from rollgym.server.http.control import ControlServer, Mailbox
 from rollgym.server.metrics import Metrics
 from rollgym.server.settings import Limits
 from tests.server.clients import WAIT, Client, make_settings, pair, running, until
@@ -133,7 +133,7 @@ async def test_who_sends_what_is_not_socketio_is_cut_off(tmp_path: Path, frame: 
 
 
 async def test_a_connection_that_never_says_connect_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollgym.server.control._CONNECT_WITHIN", 0.05)
+    monkeypatch.setattr("rollgym.server.http.control._CONNECT_WITHIN", 0.05)
     async with running(make_settings(tmp_path)) as server, aiohttp.ClientSession() as http:
         url = server.url + "/socket.io/?EIO=4&transport=websocket"
         talks = await RawSocket(await http.ws_connect(url)).connected()

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.keep import keep_export
-from rollgym.client_sim.spool import Spool, pack
-from rollgym.protocol import durable
-from rollgym.server.app import SERVER
-from rollgym.server.catalogue import Catalogue
-from rollgym.server.workers import Workers
+import rollgym
+from rollgym.client_sim.exports.export_files import keep_export
+from rollgym.client_sim.exports.spool import Spool, pack
+from rollgym.protocol.files import durable
+from rollgym.server.http.app import SERVER
+from rollgym.server.record.workers import Workers
+from rollgym.server.storage.catalogue import Catalogue
 from tests.power_cut import Disk
 from tests.server.clients import make_settings, pair, running
 from tests.server.exports import make_export
@@ -75,13 +76,12 @@ def test_what_a_peer_spools_and_keeps_outlives_a_power_cut(tmp_path: Path, monke
 
 def test_nothing_syncs_by_itself() -> None:
     """One way to write durably, so that one test sees all of it."""
-    root = Path(durable.__file__).parents[1]
-    found = [
-        path
-        for folder in ("server", "client_sim", "protocol", "export", "commands", ".")
-        for path in (root / folder).resolve().glob("**/*.py" if folder != "." else "*.py")
-        if "fsync(" in path.read_text(encoding="utf-8")
-    ]
+    root = Path(rollgym.__file__).parent
+    sources = list(root.rglob("*.py"))
+    for linked in ("server", "client_sim", "games"):  # rglob follows no links
+        sources += (root / linked).resolve().rglob("*.py")
+    assert len(sources) > 250
+    found = [path for path in sources if "fsync(" in path.read_text(encoding="utf-8")]
     assert [path.name for path in found] == ["durable.py"]
 
 

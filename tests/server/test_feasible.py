@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollgym.commands.simulate_plan import Flags, read_plan
-from rollgym.config import ConfigError, read_config
+from rollgym.config.file import ConfigError, read_config
 from rollgym.games.description import Description, describe
-from rollgym.protocol.episode import (
+from rollgym.protocol.episode.export import (
     MAX_FRAMES,
     OWN_COLUMNS,
     Canonical,
@@ -34,7 +34,7 @@ from rollgym.protocol.messages import GameIdentity, MessageError, PlaySettings, 
 from rollgym.protocol.packets import MAX_PACKET, Forward, Input, decode, encode, widest_input
 from rollgym.server.errors import ServerError
 from rollgym.server.feasible import bounded, largest, longest, problems
-from rollgym.server.serve import serve
+from rollgym.server.http.serve import serve
 from rollgym.server.settings import MEBIBYTE, GameSettings, Limits, Play
 from tests.server.clients import make_settings, running
 

@@ -14,17 +14,25 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode import Canonical, Column, Export, RollbackEvent, Tail, content_digest, encode_export
+from rollgym.protocol.episode.export import (
+    Canonical,
+    Column,
+    Export,
+    RollbackEvent,
+    Tail,
+    content_digest,
+    encode_export,
+)
+from rollgym.protocol.files.parquet import EpisodeFileError
 from rollgym.protocol.messages import MatchStart
-from rollgym.protocol.parquet import EpisodeFileError
-from rollgym.server import ingest
-from rollgym.server.catalogue import MatchRow
-from rollgym.server.checks import Expected, check_upload
 from rollgym.server.errors import RefusedError
+from rollgym.server.record import ingest
+from rollgym.server.record.upload_validation import Expected, check_upload
 from rollgym.server.settings import Limits
-from rollgym.server.store import Store
+from rollgym.server.storage.catalogue import MatchRow
+from rollgym.server.storage.store import Store
 from tests.server.clients import Client, make_settings, pair, running, until
 from tests.server.exports import PLAY, altered, make_export
 
@@ -136,7 +144,7 @@ def test_an_export_that_can_not_be_written_is_refused(tmp_path: Path, monkeypatc
         place.write_bytes(b"half")
         raise EpisodeFileError(place, "no place for it")
 
-    monkeypatch.setattr("rollgym.server.checks.write_episode", refuse)
+    monkeypatch.setattr("rollgym.server.record.upload_validation.write_episode", refuse)
     match = MatchRow(start.match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(RefusedError, match="no place for it") as caught:
         check_upload(path, Expected(match, 0, 0, 1000))

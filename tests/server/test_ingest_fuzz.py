@@ -21,12 +21,12 @@ import msgspec
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from rollgym.games.drift import Drift
-from rollgym.protocol.episode import Export, content_digest, decode_export, encode_export
+from rollgym.games.builtin.drift.rules import Drift
+from rollgym.protocol.episode.export import Export, content_digest, decode_export, encode_export
 from rollgym.protocol.messages import MatchStart
-from rollgym.server.judge import find
+from rollgym.server.record.verdicts import find
 from rollgym.server.settings import Limits
-from rollgym.server.store import Store
+from rollgym.server.storage.store import Store
 from tests.server.clients import Running, make_settings, pair, running
 from tests.server.exports import make_export
 

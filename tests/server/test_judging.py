@@ -12,15 +12,15 @@ import aiohttp
 import msgspec
 import pytest
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.protocol.messages import MatchStart
-from rollgym.server import judging
-from rollgym.server.app import SERVER
-from rollgym.server.catalogue import EpisodeRow, MatchRow, UnjudgedRow
-from rollgym.server.judge import GameChangedError, GameFailedError, Job, UnusableError, judge_episode
-from rollgym.server.judging import KINDS, deadline, kind_of
+from rollgym.server.http.app import SERVER
+from rollgym.server.record import judging
+from rollgym.server.record.judging import KINDS, deadline, kind_of
+from rollgym.server.record.verdicts import GameChangedError, GameFailedError, Job, UnusableError, judge_episode
+from rollgym.server.record.workers import OutOfMemoryError, OverdueError, WorkerDiedError, Workers, WorkFailedError
 from rollgym.server.settings import ServerSettings
-from rollgym.server.workers import OutOfMemoryError, OverdueError, WorkerDiedError, Workers, WorkFailedError
+from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UnjudgedRow
 from tests.server import work
 from tests.server.clients import WAIT, Client, Running, make_settings, pair, running
 from tests.server.exports import FRAMES, PLAY, make_export
@@ -131,7 +131,7 @@ async def test_whatever_keeps_an_episode_from_its_verdict_is_kept_and_told(
         raise error
 
     monkeypatch.setattr(Workers, "run_within", fail)
-    monkeypatch.setattr("rollgym.server.persistence.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("rollgym.server.storage.persistence.PAUSES", (0.0, 0.0))
     assert kind_of(error) == kind
     async with uploaded(make_settings(tmp_path)) as (server, one, a, two, b):
         await two.upload(b, make_export(b))
@@ -184,7 +184,7 @@ async def test_a_game_that_raises_on_the_server_is_named_with_what_it_raised(
         row = await server.server.catalogue.match(a.match)
         assert isinstance(row, MatchRow)
         uploads = tuple(await server.server.catalogue.uploads(a.match))
-        monkeypatch.setattr("rollgym.server.judge.make", made)
+        monkeypatch.setattr("rollgym.server.record.verdicts.make", made)
         words = "cannot be made here: FileNotFoundError" if step == "make" else "raised RuntimeError .*exploded"
         with pytest.raises(GameFailedError, match=words):
             judge_episode(Job(tmp_path, row, uploads, "drift"))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from rollgym.server.lobby import Group, Lobby, LobbyError, Place
+from rollgym.server.lobby.queue import Group, Lobby, LobbyError, Place
 
 
 def test_pairs_in_the_order_of_arrival() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.packets import Reached
-from rollgym.server.catalogue import MatchRow
-from rollgym.server.lobby import Group
-from rollgym.server.match import LAST_UPLOADS, Match, Phase, Seat
-from rollgym.server.signs import Signs
+from rollgym.server.lobby.queue import Group
+from rollgym.server.play.match import LAST_UPLOADS, Match, Phase, Seat
+from rollgym.server.play.signs import Signs
+from rollgym.server.storage.catalogue import MatchRow
 
 GRACE = 30.0
 LAST = Reached(1, 1000)

@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
 from rollgym.protocol.messages import ErrorReply, MatchStart
 from rollgym.protocol.seeds import match_seed
 from rollgym.protocol.version import PROTOCOL_VERSION
-from rollgym.server.catalogue import MatchRow
-from rollgym.server.match import Phase
+from rollgym.server.play.match import Phase
 from rollgym.server.settings import Limits, Play
+from rollgym.server.storage.catalogue import MatchRow
 from tests.server.clients import WAIT, Client, Running, make_settings, pair, running, until
 from tests.server.exports import make_export
 
@@ -142,7 +142,7 @@ async def test_a_death_before_play_annuls_the_match_and_the_partner_is_next(
 
 
 async def test_who_never_opens_the_relay_loses_its_seat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollgym.server.matches.MARGIN", 0.0)
+    monkeypatch.setattr("rollgym.server.play.matches.MARGIN", 0.0)
     play = Play(episodes=1, frame_limit=40, start_timeout=0.3)
     async with running(make_settings(tmp_path, play=play)) as server, AsyncExitStack() as stack:
         stuck, one, two = [await stack.enter_async_context(Client(server.url)) for _ in range(3)]

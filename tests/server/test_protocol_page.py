@@ -10,15 +10,17 @@ import msgpack
 import pytest
 from msgspec import Struct
 
-from rollgym.client_sim import farewell, intake, meeting, pacing, resuming
-from rollgym.client_sim.departures import FORWARD_INTERVAL
-from rollgym.client_sim.ending import END_INTERVAL
-from rollgym.client_sim.player_messages import KEEP_ALIVE
+from rollgym.client_sim.client import reconnecting_control as resuming
+from rollgym.client_sim.peer import farewell, intake, meeting, pacing
+from rollgym.client_sim.peer.disconnect_agreement import FORWARD_INTERVAL
+from rollgym.client_sim.peer.episode_end import END_INTERVAL
+from rollgym.client_sim.peer.input_sender import PACKETS_PER_TICK
+from rollgym.client_sim.player.messages import KEEP_ALIVE
 from rollgym.client_sim.rollback.time_sync import DEAD_ZONE, FASTEST, GAIN, SLOWEST, SMOOTHING
-from rollgym.client_sim.sending import PACKETS_PER_TICK
-from rollgym.protocol import export_bounds as bounds
 from rollgym.protocol import packets
-from rollgym.protocol.episode import (
+from rollgym.protocol.column_names import joined
+from rollgym.protocol.episode import bounds as bounds
+from rollgym.protocol.episode.export import (
     OWN_COLUMNS,
     Canonical,
     Column,
@@ -32,8 +34,8 @@ from rollgym.protocol.episode import (
     canonical_layout,
     content_digest,
 )
+from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.messages import CLIENT_EVENTS, SERVER_EVENTS, GameIdentity, PlaySettings
-from rollgym.protocol.names import joined
 from rollgym.protocol.packets import (
     ADVANTAGE_UNIT,
     BYE_REASONS,
@@ -48,13 +50,12 @@ from rollgym.protocol.packets import (
     encode,
 )
 from rollgym.protocol.seeds import SEED_LIMIT, episode_seed
-from rollgym.protocol.values import pack_value
 from rollgym.protocol.version import EPISODE_SCHEMA, PROTOCOL_VERSION
-from rollgym.server import control
 from rollgym.server.errors import RefusedError
-from rollgym.server.match import LAST_UPLOADS, MARGIN
-from rollgym.server.relay import HELD, LEFT, MATCH_OVER, REPLACED
-from rollgym.server.returning import UNNOTICED
+from rollgym.server.http import control
+from rollgym.server.play.match import LAST_UPLOADS, MARGIN
+from rollgym.server.play.relay import HELD, LEFT, MATCH_OVER, REPLACED
+from rollgym.server.play.seat_resume import UNNOTICED
 from rollgym.server.settings import Limits, ServerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -161,7 +162,7 @@ def test_versions_limits_and_reasons() -> None:
 
 def test_every_error_code_is_on_the_page() -> None:
     codes: set[str] = set()
-    for path in (ROOT / "server").glob("*.py"):
+    for path in (ROOT / "server").glob("**/*.py"):
         text = path.read_text()
         codes.update(re.findall(r"RefusedError\(\s*\d+,\s*\"(\w+)\"", text))
         codes.update(re.findall(r"(?:LobbyError|ErrorReply)\(\"(\w+)\"", text))

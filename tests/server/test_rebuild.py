@@ -14,14 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from rollgym.cli import app
-from rollgym.protocol.episode import encode_export
-from rollgym.server import queries
-from rollgym.server.catalogue import EpisodeRow, MatchRow, UploadRow
-from rollgym.server.consistency import inspect
+from rollgym.protocol.episode.export import encode_export
 from rollgym.server.errors import ServerError
-from rollgym.server.rebuild import rebuild
-from rollgym.server.rows import NO_LABEL
-from rollgym.server.store import Store
+from rollgym.server.storage import queries
+from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.rows import NO_LABEL
+from rollgym.server.storage.store import Store
+from rollgym.server.upkeep.consistency import inspect
+from rollgym.server.upkeep.rebuild import rebuild
 from tests.server.clients import make_settings, pair, running
 from tests.server.exports import altered, make_export
 from tests.server.test_recovery import judged, until_killed

@@ -11,19 +11,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode import encode_export
+from rollgym.protocol.episode.export import encode_export
+from rollgym.protocol.files.parquet import read_episode
 from rollgym.protocol.messages import MatchStart
-from rollgym.protocol.parquet import read_episode
-from rollgym.server.app import Server
-from rollgym.server.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from rollgym.server.checks import check_upload
 from rollgym.server.errors import ServerError
-from rollgym.server.judge import GameChangedError, Job, judge_episode
+from rollgym.server.http.app import Server
+from rollgym.server.record.upload_validation import check_upload
+from rollgym.server.record.verdicts import GameChangedError, Job, judge_episode
+from rollgym.server.record.workers import WorkerDiedError, Workers
 from rollgym.server.settings import GameSettings, ServerSettings
-from rollgym.server.store import Store
-from rollgym.server.workers import WorkerDiedError, Workers
+from rollgym.server.storage.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.store import Store
 from tests.server.clients import Client, Running, make_settings, pair, running, until
 from tests.server.exports import PLAY, altered, make_export
 
@@ -253,7 +253,7 @@ def test_a_game_that_has_changed_is_not_judged(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_does_not_say_which_code_is_run(tmp_path: Path) -> None:
-    foreign = msgspec.structs.replace(identity(Drift().spec), id="rollgym.games.drift:Drift")
+    foreign = msgspec.structs.replace(identity(Drift().spec), id="rollgym.games.builtin.drift.rules:Drift")
     match = MatchRow("m" + "0" * 24, "e", "c", "", 5, foreign, PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(GameChangedError, match="neither built in nor the configured 'pong'"):
         judge_episode(Job(tmp_path, match, (), "pong"))
@@ -292,7 +292,7 @@ def test_a_folder_that_can_not_be_written_is_said_so(tmp_path: Path, monkeypatch
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("rollgym.server.store.write", refuse)
+    monkeypatch.setattr("rollgym.server.storage.store.write", refuse)
     with pytest.raises(ServerError, match="Read-only file system"):
         Store(tmp_path).open(0)
 

@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from rollgym.protocol.episode import Export, encode_export
+from rollgym.protocol.episode.export import Export, encode_export
 from rollgym.protocol.messages import MatchStart, PeerLeft
-from rollgym.server import ingest
-from rollgym.server.catalogue import Catalogue
 from rollgym.server.errors import ServerError
-from rollgym.server.judge import GameFailedError, judge_episode
-from rollgym.server.matches import ANNULLED
-from rollgym.server.openings import Player
-from rollgym.server.persistence import PAUSES
+from rollgym.server.play.matches import ANNULLED
+from rollgym.server.play.openings import Player
+from rollgym.server.record import ingest
+from rollgym.server.record.verdicts import GameFailedError, judge_episode
+from rollgym.server.record.workers import Workers
 from rollgym.server.settings import Play
-from rollgym.server.store import Store
-from rollgym.server.workers import Workers
+from rollgym.server.storage.catalogue import Catalogue
+from rollgym.server.storage.persistence import PAUSES
+from rollgym.server.storage.store import Store
 from tests.server.clients import Client, Running, make_settings, pair, running, until
 from tests.server.exports import FRAMES, altered, make_export
 from tests.server.test_judging import status
@@ -43,7 +43,7 @@ ELSEWHERE = {"add_match", "drop_match", "annul_match", "drop_upload", "add_confl
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollgym.server.persistence.PAUSES", tuple(0.0 for _ in PAUSES))
+    monkeypatch.setattr("rollgym.server.storage.persistence.PAUSES", tuple(0.0 for _ in PAUSES))
 
 
 class Refusing:
@@ -155,7 +155,7 @@ async def test_one_that_refuses_for_good_keeps_nobody_waiting_and_it_is_said(
 async def test_a_pairing_that_is_not_recorded_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    monkeypatch.setattr("rollgym.server.reception._RETRY", 0.0)
+    monkeypatch.setattr("rollgym.server.lobby.matchmaker._RETRY", 0.0)
     refusing = catalogue_refuses(monkeypatch, "add_match", times)
     async with one_match(tmp_path) as (_, one, a, two, b):
         assert refusing.refused == times

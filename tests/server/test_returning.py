@@ -12,8 +12,8 @@ import pytest
 
 from rollgym.protocol.messages import MatchOver, MatchStart, PeerLeft, Verdict
 from rollgym.protocol.version import PROTOCOL_VERSION
-from rollgym.server.lobby import Place
-from rollgym.server.match import Match
+from rollgym.server.lobby.queue import Place
+from rollgym.server.play.match import Match
 from rollgym.server.settings import Play, ServerSettings
 from tests.server.clients import WAIT, Client, Running, make_settings, pair, running, until
 from tests.server.exports import PLAY, make_export

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 import rollgym
 from rollgym.cli import app
-from rollgym.protocol.episode import encode_export
-from rollgym.server.judge import GameFailedError, judge_episode
-from rollgym.server.matches import ANNULLED
-from rollgym.server.selection import Selection, selection
-from rollgym.server.workers import Workers
+from rollgym.protocol.episode.export import encode_export
+from rollgym.server.play.matches import ANNULLED
+from rollgym.server.record.verdicts import GameFailedError, judge_episode
+from rollgym.server.record.workers import Workers
+from rollgym.server.upkeep.selection import Selection, selection
 from tests.server.clients import Client, make_settings, pair, running, until
 from tests.server.exports import FRAMES, altered, make_export
 

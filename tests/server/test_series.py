@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rollgym.protocol.messages import ErrorReply, MatchStart
 from rollgym.protocol.seeds import match_seed
-from rollgym.server.rows import Progress
-from rollgym.server.series import Series
+from rollgym.server.play.series import Series
+from rollgym.server.storage.rows import Progress
 from tests.server.clients import Client, make_settings, pair, running, until
 from tests.server.test_serve import process
 
@@ -150,7 +150,7 @@ async def test_a_number_is_given_back_only_when_the_catalogue_knows_that_it_was_
 
 
 async def test_once_is_one_match_more(tmp_path: Path) -> None:
-    from rollgym.server.app import Server
+    from rollgym.server.http.app import Server
 
     settings = make_settings(tmp_path, matches=1)
     for begun in (0, 1):

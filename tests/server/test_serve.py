@@ -16,9 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from rollgym.protocol.parquet import read_episode
+from rollgym.protocol.files.parquet import read_episode
 from rollgym.server.errors import ServerError
-from rollgym.server.serve import bind, serve
+from rollgym.server.http.serve import bind, serve
 from rollgym.server.settings import ServerSettings
 from tests.server.clients import WAIT, Client, make_settings, pair, until
 from tests.server.exports import PLAY, make_export
@@ -26,7 +26,7 @@ from tests.server.exports import PLAY, make_export
 PROGRAM = """
 import sys
 from rollgym.server.errors import ServerError
-from rollgym.server.serve import configure_logs, main_serve
+from rollgym.server.http.serve import configure_logs, main_serve
 from rollgym.server.settings import ServerSettings
 
 if __name__ == "__main__":

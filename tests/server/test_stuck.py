@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.packets import Packet, Reached, encode, reached
-from rollgym.server.match import LAST_UPLOADS, MARGIN
-from rollgym.server.signs import MAX_FAILED, Signs
+from rollgym.server.play.match import LAST_UPLOADS, MARGIN
+from rollgym.server.play.signs import MAX_FAILED, Signs
 from tests.client.virtual import run
 from tests.server.virtual_matches import ANY_OTHER, END, FRAMES, HELLO, World, an_input
 

@@ -15,10 +15,10 @@ import pytest
 import structlog
 from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine
 
-from rollgym.server import descriptors
-from rollgym.server.descriptors import OWN, PER_CLIENT, PER_WORKER, connections_that_fit
 from rollgym.server.errors import ServerError
-from rollgym.server.library_logs import Bridge
+from rollgym.server.http import descriptors
+from rollgym.server.http.descriptors import OWN, PER_CLIENT, PER_WORKER, connections_that_fit
+from rollgym.server.http.library_logs import Bridge
 from rollgym.server.settings import GameSettings, ServerSettings
 from tests.server.clients import WAIT, Client, make_settings, pair
 from tests.server.test_serve import launch, process

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollgym.protocol.episode import encode_export
-from rollgym.server import ingest
+from rollgym.protocol.episode.export import encode_export
+from rollgym.server.record import ingest
 from rollgym.server.settings import Limits
 from tests.server.clients import make_settings, pair, running, until
 from tests.server.exports import make_export

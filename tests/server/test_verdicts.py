@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode import (
+from rollgym.protocol.episode.export import (
     Canonical,
     Export,
     Header,
@@ -24,11 +24,11 @@ from rollgym.protocol.episode import (
     content_digest,
     encode_export,
 )
+from rollgym.protocol.files.parquet import EpisodeFileError, read_episode, write_episode
 from rollgym.protocol.messages import MatchStart
-from rollgym.protocol.parquet import EpisodeFileError, read_episode, write_episode
-from rollgym.server.catalogue import EpisodeRow, MatchRow, UploadRow
-from rollgym.server.judge import Job, find, judge_episode
-from rollgym.server.store import Store
+from rollgym.server.record.verdicts import Job, find, judge_episode
+from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.store import Store
 from tests.server.clients import Client, Running, make_settings, pair, running
 from tests.server.exports import FRAMES, PLAY, Part, altered, make_export
 
@@ -228,7 +228,7 @@ async def test_an_export_that_no_file_takes_is_set_aside_when_it_is_written(
             raise EpisodeFileError(path, "no place for it")
         write_episode(path, header, canonical, own, {})
 
-    monkeypatch.setattr("rollgym.server.episode_files.write_episode", refuse)
+    monkeypatch.setattr("rollgym.server.record.episode_files.write_episode", refuse)
     match = MatchRow(rows[0].match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
     found = judge_episode(Job(tmp_path, match, tuple(rows), "drift"))
     assert (found.verdict, found.players) == ("single", (1,))

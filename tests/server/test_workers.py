@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import structlog
 
-from rollgym.server import workers as module
 from rollgym.server.errors import RefusedError
-from rollgym.server.workers import (
+from rollgym.server.record import workers as module
+from rollgym.server.record.workers import (
     OutOfMemoryError,
     OverdueError,
     WorkerDiedError,
@@ -168,7 +168,7 @@ async def test_no_process_to_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
     async with pool() as workers:
         with monkeypatch.context() as patch:
-            patch.setattr("rollgym.server.workers.Child.start", none)
+            patch.setattr("rollgym.server.record.workers.Child.start", none)
             with pytest.raises(WorkerDiedError, match="no worker can be started"):
                 await workers.run(work.square, 2)
             assert "no worker can be started" in str(workers.health())
@@ -188,7 +188,7 @@ async def test_no_deadline_counts_what_a_process_needs_to_come_up() -> None:
 
 
 def _imported() -> bool:
-    return "rollgym.server.judge" in sys.modules
+    return "rollgym.server.record.verdicts" in sys.modules
 
 
 async def test_whoever_waits_when_the_pool_is_closed_hears_so() -> None:

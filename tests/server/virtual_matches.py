@@ -8,19 +8,19 @@ from typing import Any
 
 from msgspec import Struct
 
-from rollgym.games.drift import Drift
+from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
 from rollgym.protocol.messages import MatchOver, PeerLeft, PlaySettings
 from rollgym.protocol.packets import BYE_REASONS, Bye, End, EndAck, Hello, Input, Packet, encode
-from rollgym.server.lobby import Group, Lobby
-from rollgym.server.match import Match
-from rollgym.server.matches import Matches
+from rollgym.server.lobby.queue import Group, Lobby
 from rollgym.server.metrics import Metrics
-from rollgym.server.openings import Player
-from rollgym.server.relay import Relay
-from rollgym.server.rows import Progress
-from rollgym.server.series import Series
+from rollgym.server.play.match import Match
+from rollgym.server.play.matches import Matches
+from rollgym.server.play.openings import Player
+from rollgym.server.play.relay import Relay
+from rollgym.server.play.series import Series
 from rollgym.server.settings import Experiment
+from rollgym.server.storage.rows import Progress
 
 FRAMES = 1000
 LOOK = 0.1

@@ -13,14 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from rollgym.client_sim.network import Channel
-from rollgym.client_sim.simulator import Kill, Partition, Pause, Scenario, SimulationResult, SimulationStuck, Simulator
+from rollgym.client_sim.network_model import Channel
+from rollgym.client_sim.simulator.simulator import (
+    Kill,
+    Partition,
+    Pause,
+    Scenario,
+    SimulationResult,
+    SimulationStuck,
+    Simulator,
+)
 from rollgym.games.contract import Game
-from rollgym.games.limits import limited
-from rollgym.games.policies import Policy
-from rollgym.protocol.episode import Export, ExportError, RollbackEvent, check_export
+from rollgym.games.frame_limit import limited
+from rollgym.games.policies.catalogue import Policy
+from rollgym.protocol.episode.export import Export, ExportError, RollbackEvent, check_export
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parity import compare_episodes
 from tests.rollback.toy import Toy, ToyPolicy
 from tests.sim.plans import FPS, Plan
 

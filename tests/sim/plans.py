@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from rollgym.client_sim.network import Link, NetworkConditions
+from rollgym.client_sim.network_model import Link, NetworkConditions
 
 T = TypeVar("T")
 

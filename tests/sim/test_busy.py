@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim import simulator as simulator_module
-from rollgym.client_sim.departures import Departures
-from rollgym.client_sim.events import MatchEnded, PlayerGone
-from rollgym.client_sim.intake import Intake
-from rollgym.client_sim.link import Link
-from rollgym.client_sim.network import CONDITIONS
-from rollgym.client_sim.peer import Peer
-from rollgym.client_sim.simulator import PlayerResult, Scenario, Simulator
+from rollgym.client_sim.network_model import CONDITIONS
+from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.peer.events import MatchEnded, PlayerGone
+from rollgym.client_sim.peer.intake import Intake
+from rollgym.client_sim.peer.peer import Peer
+from rollgym.client_sim.peer.remote_peer import Link
+from rollgym.client_sim.simulator import simulator as simulator_module
+from rollgym.client_sim.simulator.simulator import PlayerResult, Scenario, Simulator
 from rollgym.games.contract import JointInput, Observation, Outcome
-from rollgym.protocol.episode import INPUT_IDLE
+from rollgym.protocol.episode.export import INPUT_IDLE
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from rollgym.protocol.packets import EndAck, Hello, encode
 from tests.rollback.toy import Toy, ToyPolicy

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollgym.client_sim.departures import Departures
-from rollgym.client_sim.network import CONDITIONS
-from rollgym.client_sim.simulator import Kill, Partition, Pause, PlayerResult, Scenario, Simulator
+from rollgym.client_sim.network_model import CONDITIONS
+from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.simulator.simulator import Kill, Partition, Pause, PlayerResult, Scenario, Simulator
 from rollgym.games.contract import Game
-from rollgym.protocol.episode import INPUT_GONE, INPUT_REAL, Export
+from rollgym.protocol.episode.export import INPUT_GONE, INPUT_REAL, Export
 from rollgym.protocol.messages import PlaySettings
-from rollgym.server.finding import Finding, find
+from rollgym.server.record.finding import Finding, find
 from tests.rollback.toy import Toy, ToyPolicy
 
 TIMEOUT = 5.0

@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollgym.client_sim.episode import Episode, State
-from rollgym.client_sim.events import EpisodeEnded, EpisodeStarted, MatchEnded, PlayerGone
-from rollgym.client_sim.network import CONDITIONS
+from rollgym.client_sim.network_model import CONDITIONS
+from rollgym.client_sim.peer.episode import Episode, State
+from rollgym.client_sim.peer.events import EpisodeEnded, EpisodeStarted, MatchEnded, PlayerGone
 from rollgym.client_sim.rollback.session import Session
-from rollgym.client_sim.simulator import PlayerResult, Scenario, Simulator
+from rollgym.client_sim.simulator.simulator import PlayerResult, Scenario, Simulator
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
-from rollgym.games.limits import limited
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.frame_limit import limited
+from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.record.replay import replay
 from rollgym.games.registry import make
-from rollgym.games.replay import replay
-from rollgym.protocol.episode import Export, check_export
+from rollgym.protocol.episode.export import Export, check_export
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parity import compare_episodes
 from tests.rollback.toy import Toy, ToyPolicy
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from rollgym.client_sim.events import DesyncFound
-from rollgym.games.limits import limited
-from rollgym.protocol.parity import compare_episodes
+from rollgym.client_sim.peer.events import DesyncFound
+from rollgym.games.frame_limit import limited
+from rollgym.protocol.episode.parity import compare_episodes
 from tests.rollback.toy import Toy
 from tests.sim.judging import Played, judge, play
 from tests.sim.plans import Dice, Plan, draw_plan

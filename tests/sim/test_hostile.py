@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.episode import action_check
-from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.peer.episode import action_check
+from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.rollback.errors import InputRefused
 from rollgym.client_sim.rollback.session import Session
-from rollgym.client_sim.simulator import Simulator
+from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.protocol import packets
-from rollgym.protocol.episode import check_export
+from rollgym.protocol.episode.export import check_export
 from rollgym.protocol.packets import BYE_REASONS, Bye, End, EndAck, Forward, Hello, Input, Packet, decode, encode
 from tests.rollback.fingerprint import fingerprint
 from tests.rollback.toy import Bare, Toy, ToyPolicy

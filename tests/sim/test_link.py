@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.client_sim.link import RTT_SMOOTHING, Link, LossMeter, timestamp
+from rollgym.client_sim.peer.remote_peer import RTT_SMOOTHING, Link, LossMeter, timestamp
 from rollgym.protocol.packets import NO_ECHO, Input
 
 

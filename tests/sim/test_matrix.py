@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from rollgym.client_sim.network import CONDITIONS
-from rollgym.client_sim.simulator import Scenario, SimulationResult, simulate
+from rollgym.client_sim.network_model import CONDITIONS
+from rollgym.client_sim.simulator.simulator import Scenario, SimulationResult, simulate
 from rollgym.games.contract import Game
-from rollgym.games.limits import limited
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.frame_limit import limited
+from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.record.replay import replay
 from rollgym.games.registry import make
-from rollgym.games.replay import replay
-from rollgym.protocol.episode import check_export
+from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parity import compare_episodes
 
 FRAMES = 300
 SEED = 7

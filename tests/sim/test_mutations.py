@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from rollgym.client_sim.departures import Departures
-from rollgym.client_sim.ending import Ending
-from rollgym.client_sim.episode import Episode
-from rollgym.client_sim.intake import Intake
-from rollgym.client_sim.link import Link
-from rollgym.client_sim.network import Channel
-from rollgym.client_sim.network import Link as NetworkLink
-from rollgym.client_sim.peer import Peer
+from rollgym.client_sim.network_model import Channel
+from rollgym.client_sim.network_model import Link as NetworkLink
+from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.peer.episode import Episode
+from rollgym.client_sim.peer.episode_end import Ending
+from rollgym.client_sim.peer.input_sender import InputSender
+from rollgym.client_sim.peer.intake import Intake
+from rollgym.client_sim.peer.peer import Peer
+from rollgym.client_sim.peer.remote_peer import Link
 from rollgym.client_sim.record.buffers import Row, SpeculativeBuffer
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.checksums import ChecksumBook
 from rollgym.client_sim.rollback.errors import InputGap
 from rollgym.client_sim.rollback.input_queue import InputQueue
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
-from rollgym.client_sim.sending import InputSender
 from rollgym.protocol.packets import Input
 from tests.sim.judging import judge
 from tests.sim.plans import CORPUS, Dice, Plan, draw_plan

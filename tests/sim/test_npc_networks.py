@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from rollgym.check import check
-from rollgym.client_sim.network import CONDITIONS
-from rollgym.client_sim.simulator import Pause, Scenario, SimulationResult, simulate
+from rollgym.checking.safety import check
+from rollgym.client_sim.network_model import CONDITIONS
+from rollgym.client_sim.simulator.simulator import Pause, Scenario, SimulationResult, simulate
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
-from rollgym.games.limits import limited
-from rollgym.games.npc import Npc, NpcGame
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.frame_limit import limited
+from rollgym.games.npcs.npc import Npc, NpcGame
+from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.record.replay import replay
 from rollgym.games.registry import make
-from rollgym.games.replay import replay
-from rollgym.protocol.episode import INPUT_IDLE, INPUT_NPC, Export, check_export
+from rollgym.protocol.episode.export import INPUT_IDLE, INPUT_NPC, Export, check_export
+from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
-from rollgym.protocol.parity import compare_episodes
 
 FRAMES = 150
 FPS = 60

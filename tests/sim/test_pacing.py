@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollgym.client_sim.events import MatchEnded, PlayerGone
-from rollgym.client_sim.network import link
-from rollgym.client_sim.peer import Peer
-from rollgym.client_sim.simulator import Kill, Scenario, simulate
+from rollgym.client_sim.network_model import link
+from rollgym.client_sim.peer.events import MatchEnded, PlayerGone
+from rollgym.client_sim.peer.peer import Peer
+from rollgym.client_sim.simulator.simulator import Kill, Scenario, simulate
 from rollgym.games.contract import Game
-from rollgym.games.policies import Policy, make_policy
+from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode import INPUT_GONE
+from rollgym.protocol.episode.export import INPUT_GONE
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from rollgym.protocol.packets import Hello, encode
 

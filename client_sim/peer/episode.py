@@ -1,0 +1,364 @@
+"""One episode at one peer, as a state machine: the only holder of its session, its recorder and its export.
+
+====================  ==========================  ==============================================================
+state                 allowed                     goes to
+====================  ==========================  ==============================================================
+playing               settle, step, register      playing, terminal, over, failed, aborted
+terminal              settle                      the same: a rollback may take a guessed end away
+over                                              failed (the last rows cannot be recorded)
+failed                                            nowhere
+aborted                                           failed (as above)
+====================  ==========================  ==============================================================
+
+In every state inputs of others may be taken in, local ones handed out (:meth:`Episode.inputs_after`), and
+:meth:`Episode.export` gives what is canonical *and stored*: it never asks the game.
+
+*Failed*: the game, the input source or the recorder raised. The live game may be halfway through anything, so the
+session is never settled again; ``settle`` and ``step`` raise what it failed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+
+from rollgym.client_sim.peer.events import DesyncFound
+from rollgym.client_sim.peer.input_source import InputSource
+from rollgym.client_sim.record.export import make_export, make_tail
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.errors import InvariantViolation
+from rollgym.client_sim.rollback.input_queue import IDLE
+from rollgym.client_sim.rollback.interfaces import ActionCheck
+from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
+from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.games.contract import Game
+from rollgym.games.spaces.codec import Codec, CodecError
+from rollgym.protocol.episode.export import Export, Header, Status, Tail
+from rollgym.protocol.messages import GameIdentity, MatchStart
+from rollgym.protocol.packets import idle_bitmap
+from rollgym.protocol.seeds import episode_seed
+
+
+class State(Enum):
+    """Where an episode stands."""
+
+    PLAYING = "playing"
+    TERMINAL = "terminal, but speculative"
+    """The newest frame ended it, for all that is known; not canonical yet."""
+    OVER = "over"
+    """The last frame is canonical: the terminal one, or the last one that survivors of a departure agreed on."""
+    FAILED = "failed"
+    """The game, the input source or the recorder raised."""
+    ABORTED = "aborted"
+    """It was ended before its time."""
+
+
+# A member looked up in its Enum costs three times a name (before Python 3.12).
+_PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED = State
+_OPEN = (_PLAYING, _TERMINAL)
+_READY, _STALLED, _WAITING, _DONE = Progress
+
+TRANSITIONS: Mapping[State, tuple[State, ...]] = {
+    _PLAYING: (_PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED),
+    _TERMINAL: (_PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED),
+    _OVER: (_FAILED,),
+    _FAILED: (),
+    _ABORTED: (_FAILED,),
+}
+
+RecorderFactory = Callable[[Game, tuple[Mapping[str, Any], ...], int], EpisodeRecorder]
+"""(game in its first state, infos of ``reset``, local player) -> recorder."""
+
+
+class EpisodeClosed(InvariantViolation):
+    """A call that the episode's state does not allow: a defect of the caller. Nothing has changed."""
+
+
+def session_settings(start: MatchStart) -> SessionSettings:
+    """The session's part of the match settings."""
+    play = start.settings
+    return SessionSettings(play.input_delay, play.max_prediction, play.save_every, play.checksum_interval)
+
+
+def action_check(codec: Codec) -> ActionCheck:
+    """Says what is wrong with bytes that are no action of a codec's space."""
+
+    def check(value: bytes) -> str | None:
+        try:
+            codec.decode(value)
+        except CodecError as error:
+            return str(error)
+        return None
+
+    return check
+
+
+class Episode:
+    """Plays one episode for the local player. No clock, no packets: see ``rollgym.client_sim.peer.peer``.
+
+    What ``reset`` of the game or the input source raises comes out of the constructor: there is no episode then.
+    """
+
+    def __init__(
+        self,
+        start: MatchStart,
+        game: Game,
+        game_identity: GameIdentity,
+        inputs: InputSource,
+        number: int,
+        now: float,
+        *,
+        predictor: Predictor = repeat_last,
+        recorder: RecorderFactory = EpisodeRecorder,
+    ) -> None:
+        self.number = number
+        self.seed = episode_seed(start.seed, number)
+        self.began = now
+        self.ticks = 0
+        self.stalls = 0
+        self.desyncs: list[DesyncFound] = []
+        """Differences of states that were found in this episode."""
+        self._untold: list[DesyncFound] = []
+        self.state = _PLAYING
+        self.failure: BaseException | None = None
+        """What it failed with."""
+        self.exported = False
+        self._start = start
+        self._identity = game_identity
+        self._decide = inputs.decide
+        infos = game.reset(self.seed)
+        inputs.reset(self.seed)
+        self.recorder = recorder(game, infos, start.player)
+        self.session = Session(
+            game,
+            game.spec.default_inputs,
+            (start.player,),
+            session_settings(start),
+            recorder=self.recorder,
+            predictor=predictor,
+            actions=[action_check(codec) for codec in game.spec.input_codecs],
+            # Only whoever comes back from a time away fills inputs in.
+            idle=start.settings.away == "play_on",
+        )
+        self._queue = self.session.queues[start.player]
+        self._idle = (game.spec.default_inputs[start.player],)
+        self.last_input = -1
+        """The last frame with a local input."""
+        self._unsent: list[bytes] = []
+        self._unsent_from = 0
+        self._filled: set[int] = set()
+        """Unsent frames whose input was filled in while the local player was away."""
+
+    # -- states --------------------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more is played."""
+        return self.state not in _OPEN
+
+    def fail(self, error: BaseException) -> None:
+        """Something around it raised ``error``: nothing is simulated any more. Stays what it is if it has ended."""
+        if not self.ended:
+            self._enter(_FAILED)
+            self.failure = error
+
+    def _enter(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise EpisodeClosed(f"the episode is {self.state.value}: it cannot become {state.value}")
+        self.state = state
+
+    def _refuse(self, call: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        raise EpisodeClosed(f"{call} in an episode that is {self.state.value}")
+
+    # -- play ----------------------------------------------------------------------------------------------------
+
+    def settle(self, now: float) -> Progress:
+        """Act on everything that arrived; what is confirmed becomes canonical."""
+        if self.state not in _OPEN:
+            self._refuse("settle")
+        self.recorder.clock(now - self.began)
+        try:
+            progress = self.session.settle()
+        except BaseException as error:
+            self._break(error)
+            raise
+        if self.session.checksums.found:
+            self._note_desyncs()
+        if progress is _READY or progress is _STALLED:
+            self.state = _PLAYING
+        else:
+            self._enter(_OVER if progress is _DONE else _TERMINAL)
+        return progress
+
+    def _note_desyncs(self) -> None:
+        for one in self.session.take_desyncs():
+            found = DesyncFound(self.number, one.frame, one.player, f"{one.local:016x}", f"{one.remote:016x}")
+            self.desyncs.append(found)
+            self._untold.append(found)
+
+    def take_desyncs(self) -> list[DesyncFound]:
+        """Differences of states found since the last call."""
+        if not self._untold:
+            return []
+        found, self._untold = self._untold, []
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """The frame that ended the episode is canonical."""
+        last = self.session.terminal_frame
+        return last is not None and self.session.canonical > last
+
+    def step(self, now: float, rtt: float, advantage: float, *, away: bool = False) -> None:
+        """Ask for the local input and simulate the present frame. The session must be ready.
+
+        ``away``: the frame belongs to a time when the local player was not there; it idles, and that is recorded.
+        """
+        if self.state is not _PLAYING:
+            self._refuse("step")
+        self.recorder.tick(now - self.began, rtt, advantage)
+        try:
+            if away:
+                self.session.step(self._idle, IDLE)
+            else:
+                self.session.step((self._decided(),) if self._undecided() else self._idle)
+        except BaseException as error:
+            self._break(error)
+            raise
+        self._take_sent()
+
+    def register(self) -> None:
+        """Lockstep: fix the input of a frame that cannot be simulated before the others' inputs are here."""
+        if self.state is not _PLAYING:
+            self._refuse("register")
+        if self._undecided():
+            try:
+                self.session.register((self._decided(),))
+            except BaseException as error:
+                self._break(error)
+                raise
+            self._take_sent()
+
+    def _break(self, error: BaseException) -> None:
+        self._enter(_FAILED)
+        self.failure = error
+
+    def _undecided(self) -> bool:
+        """No input was decided at the present frame yet: not in lockstep, not before a rollback came back to it."""
+        session = self.session
+        return self._queue.next <= session.current + session.delays[self._start.player]
+
+    def _decided(self) -> bytes:
+        frame = self.session.current
+        return self._decide(self.recorder.observe(frame), frame)
+
+    def _take_sent(self) -> None:
+        queue = self._queue
+        for frame in range(self.last_input + 1, queue.next):
+            self._unsent.append(queue.value(frame))
+            if frame in queue.idle:
+                self._filled.add(frame)
+        self.last_input = queue.next - 1
+
+    # -- what others still lack ----------------------------------------------------------------------------------
+
+    def inputs_after(self, acked: int, most: int) -> tuple[int, tuple[bytes, ...], bytes]:
+        """Local inputs after frame ``acked``: the first one's frame, at most ``most``, and their idle bitmap."""
+        start = acked + 1
+        at = start - self._unsent_from
+        inputs = tuple(self._unsent[at : at + most])
+        if not self._filled:
+            return start, inputs, b""
+        return start, inputs, idle_bitmap([start + i in self._filled for i in range(len(inputs))])
+
+    def forget_inputs(self, acked: int) -> None:
+        """Every other peer has the local inputs up to frame ``acked``."""
+        cut = acked + 1 - self._unsent_from
+        if cut > 256:
+            del self._unsent[:cut]
+            self._unsent_from += cut
+            if self._filled:
+                self._filled = {frame for frame in self._filled if frame >= self._unsent_from}
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def export(
+        self,
+        status: Status,
+        now: float,
+        wall: float,
+        policy: dict[str, Any],
+        software: dict[str, str],
+        frames: int | None = None,
+    ) -> Export:
+        """The export of what is canonical and stored. ``wall``: Unix seconds at ``now``. Ends the episode.
+
+        ``frames``: at most so many, where others may go on otherwise from there.
+
+        If rows turn out to be none of the game's spaces, the episode has failed, and ends before the first of them.
+        An episode that has failed has status ``error``, whatever ``status`` says.
+        """
+        if not self.ended:
+            self._enter(_ABORTED)
+        tail: Tail | None = None
+        try:
+            self.recorder.seal()
+            tail = make_tail(self.recorder, self.session)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is kept, and raised by the peer's driver
+            if self.failure is None:
+                self._break(error)
+            else:
+                self.failure.add_note(f"the episode's last rows could not be recorded: {error!r}")
+        if self.state is _FAILED:
+            status = "error"
+        self.exported = True
+        stored = self.recorder.canonical.frames
+        if frames is None or frames >= stored:
+            frames = stored
+        else:
+            tail = None
+        header = Header(
+            match=self._start.match,
+            episode=self.number,
+            match_seed=self._start.seed,
+            seed=self.seed,
+            game=self._identity,
+            settings=self._start.settings,
+            participants=self._start.participants,
+            frames=frames,
+            status=status,
+        )
+        return make_export(
+            header,
+            self.recorder,
+            tail,
+            stats=self.statistics(now),
+            policy=policy,
+            software=software,
+            started_at=wall - (now - self.began),
+            ended_at=wall,
+        )
+
+    def statistics(self, now: float) -> dict[str, Any]:
+        """Counters of this episode so far."""
+        seconds = now - self.began
+        stats = self.session.stats.as_dict()
+        checksums = self.session.checksums
+        stats.update(
+            checksums_compared=checksums.compared,
+            checksums_matched=checksums.matched,
+            confirmed_frames=self.session.canonical,
+            desyncs=[
+                {"frame": found.frame, "player": found.player, "local": found.local, "remote": found.remote}
+                for found in self.desyncs
+            ],
+            ticks=self.ticks,
+            stalls=self.stalls,
+            stall_share=self.stalls / self.ticks if self.ticks else 0.0,
+            seconds=seconds,
+            fps=self.session.canonical / seconds if seconds > 0 else 0.0,
+        )
+        return stats

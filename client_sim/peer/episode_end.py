@@ -1,0 +1,69 @@
+"""The end of an episode: both sides learn that the other's canonical buffer holds the same terminal frame.
+
+An end is re-sent until it is acknowledged, and names its episode, so that a late one cannot touch the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rollgym.client_sim.peer.events import DesyncFound
+from rollgym.client_sim.peer.remote_peer import Link
+from rollgym.client_sim.rollback.session import Session
+from rollgym.protocol.packets import End, EndAck
+
+END_INTERVAL = 0.05
+"""Seconds between two ends that wait for an acknowledgement: a few per round trip of a slow link."""
+
+
+class Ending:
+    """One episode's end at one peer, whose canonical buffer is complete."""
+
+    def __init__(self, episode: int, frames: int, digest: bytes, links: Sequence[Link], now: float) -> None:
+        self.episode = episode
+        self.frames = frames
+        self.digest = digest
+        self._links = links
+        self._next = now
+
+    def packets(self, now: float) -> Iterator[tuple[int, End | EndAck]]:
+        """What is due, as (player, packet)."""
+        if now < self._next:
+            return
+        self._next = now + END_INTERVAL
+        for link in self._links:
+            if link.gone is None and not link.end_acked:
+                yield link.player, End(self.episode, self.frames, self.digest)
+            if link.end is not None:
+                yield link.player, EndAck(self.episode, self.frames)
+
+    @property
+    def settled(self) -> bool:
+        """Everybody who is still there has our end, and we have theirs."""
+        return all(link.gone is not None or (link.end_acked and link.end is not None) for link in self._links)
+
+    @property
+    def awaited(self) -> list[Link]:
+        """Those who are there and whose end, or whose word that they have ours, is missing."""
+        return [link for link in self._links if link.gone is None and not (link.end_acked and link.end is not None)]
+
+    def differences(self, session: Session) -> list[DesyncFound]:
+        """Ends that are not ours: another number of frames, or other content.
+
+        Those of players who are gone count too, but where an earlier departure had its part in the episode: who is gone
+        by now may have known inputs of the first one that no survivor has.
+        """
+        of_the_gone = all(queue.closed is None for queue in session.queues)
+        return [
+            DesyncFound(
+                self.episode,
+                min(link.end.frames, self.frames),
+                link.player,
+                f"{self.frames} frames {self.digest.hex()[:16]}",
+                f"{link.end.frames} frames {link.end.digest.hex()[:16]}",
+            )
+            for link in self._links
+            if link.end is not None
+            and (of_the_gone or link.gone is None)
+            and (link.end.frames, link.end.digest) != (self.frames, self.digest)
+        ]

@@ -1,0 +1,64 @@
+"""The packets a peer sends at every tick."""
+
+from __future__ import annotations
+
+from rollgym.client_sim.peer.episode import Episode
+from rollgym.client_sim.peer.remote_peer import Link, timestamp
+from rollgym.protocol.packets import ADVANTAGE_UNIT, NO_ECHO, Input, inputs_that_fit
+
+PACKETS_PER_TICK = 4
+"""Packets of inputs to one peer in one tick. One is the rule; more only after a long silence."""
+
+
+class InputSender:
+    """Makes the input packets: all local inputs a peer has not acknowledged, and what we know."""
+
+    def __init__(self, players: int, width: int) -> None:
+        self._fit = inputs_that_fit(players, width)
+
+    def notice(self, link: Link, episode: Episode, gone: tuple[bool, ...], now: float) -> Input:
+        """For a player who is held for gone and may come back: that it is, and up to where its inputs count."""
+        link.sent += 1
+        frame, known = episode.session.current, episode.session.known()
+        return Input(
+            episode.number, 0, (), frame, 0, known, gone, timestamp(now), 0, NO_ECHO, -1, 0, link.sent & 0xFFFF, 0
+        )
+
+    def packets(
+        self, link: Link, episode: Episode, known: tuple[int, ...], gone: tuple[bool, ...], now: float
+    ) -> list[Input]:
+        """What ``link``'s player needs now. At least one packet, even with nothing new: it acknowledges."""
+        session = episode.session
+        checksum_frame, checksum = session.checksums.newest or (-1, 0)
+        echo, age = link.echo(now)
+        advantage = round(link.sync.local * ADVANTAGE_UNIT)
+        if not -32768 <= advantage <= 32767:
+            advantage = 32767 if advantage > 0 else -32768
+        acked, last = link.acked, episode.last_input
+        sent = timestamp(now)
+        packets: list[Input] = []
+        for _ in range(PACKETS_PER_TICK):
+            start, inputs, idle = episode.inputs_after(acked, self._fit)
+            packet = Input(
+                episode.number,
+                start,
+                inputs,
+                session.current,
+                advantage,
+                known,
+                gone,
+                sent,
+                echo,
+                age,
+                checksum_frame,
+                checksum,
+                link.sent & 0xFFFF,
+                link.incoming.as_byte,
+                idle,
+            )
+            packets.append(packet)
+            link.sent += 1
+            acked += len(inputs)
+            if acked >= last:
+                break
+        return packets

@@ -1,0 +1,3 @@
+"""Drift, the reference game."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Kitchen: rules, layouts, view, bot."""
+
+from __future__ import annotations

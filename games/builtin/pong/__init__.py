@@ -1,0 +1,3 @@
+"""Pong: rules, view, bot."""
+
+from __future__ import annotations

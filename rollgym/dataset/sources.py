@@ -1,0 +1,192 @@
+"""Which episode files there are at a path, and which of them are wanted. Reads metadata only, one file at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from rollgym.protocol.files.parquet import Layout, read_layout
+
+VERDICTS = ("verified", "diverged", "single", "partial")
+"""What a server may say of an episode."""
+
+
+class Source(NamedTuple):
+    """One version of one episode: a file with its facts, and where players' own parts are."""
+
+    path: Path
+    layout: Layout
+    """Of ``path``. It has a canonical part."""
+    own: Mapping[int, Path]
+    """By player. If peers wrote it, ``path`` itself and the others' files of the same facts; the files beside it, if
+    the server did."""
+
+    @property
+    def verdict(self) -> str | None:
+        """The server's, or None: a peer's file has none."""
+        return self.layout.extra.get("verdict")
+
+    @property
+    def writer(self) -> int | None:
+        """Whose version it is, or None: what all players agree on, or several at least."""
+        if self.layout.own is not None:
+            return self.layout.own.player if len(self.own) == 1 else None
+        found = self.path.stem.rpartition("canonical.player_")[2]
+        return int(found) if found != self.path.stem and found.isdecimal() else None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which episodes. None: whatever it is."""
+
+    match: Collection[str] | None = None
+    verdict: Collection[str] | None = None
+    condition: Collection[str] | None = None
+    experiment: Collection[str] | None = None
+    status: Collection[str] | None = None
+
+    def takes(self, layout: Layout) -> bool:
+        """Whether a file of this metadata is wanted. What a file does not say is never wanted."""
+        said = said_of(layout)
+        return all(said[name] in values for name, values in self.given().items())
+
+    def given(self) -> dict[str, Collection[str]]:
+        """The filters that are not None, by name."""
+        every = {name: getattr(self, name) for name in FILTERS}
+        return {name: values for name, values in every.items() if values is not None}
+
+
+FILTERS = ("match", "verdict", "condition", "experiment", "status")
+
+
+class NoSuchEpisodeError(LookupError):
+    """There are episodes, but none that the filters let through. Says which filter, and what there is."""
+
+
+def said_of(layout: Layout) -> dict[str, str | None]:
+    """What a file says of itself that one can filter by."""
+    said = {**layout.extra, "match": layout.header.match, "status": layout.header.status}
+    return {name: said.get(name) for name in FILTERS}
+
+
+def one_or_more(value: str | Collection[str] | None) -> Collection[str] | None:
+    """A filter's value as a collection."""
+    return (value,) if isinstance(value, str) else value
+
+
+def parquet_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The Parquet files at ``path``, by name: itself, a data folder's dataset, or all below any other folder.
+
+    Raises ``FileNotFoundError`` if there is no such path.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such file or folder")
+    dataset = root / "episodes"
+    return sorted((dataset if dataset.is_dir() else root).rglob("*.parquet"))
+
+
+def sources(path: str | os.PathLike[str], wanted: Wanted | None = None) -> Iterator[Source]:
+    """The episodes at ``path`` that are wanted, in order of their names. Files of one's own part only are no episodes;
+    files of several peers side by side that hold the same facts are one episode, unless one of them is asked for.
+
+    Raises ``FileNotFoundError`` at once, and :class:`~rollgym.protocol.files.parquet.EpisodeFileError` on the way.
+    """
+    return _sources(parquet_files(path), wanted or Wanted(), alone=Path(path).is_file())
+
+
+def some_sources(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[Source]:
+    """:func:`sources`, of which there has to be one.
+
+    Raises :class:`NoSuchEpisodeError`, and what :func:`sources` raises up to the first that is wanted, at once.
+    """
+    found = sources(path, wanted)
+    first = next(found, None)
+    if first is None:
+        raise NoSuchEpisodeError(_why_none(path, wanted))
+    return chain([first], found)
+
+
+def _why_none(path: str | os.PathLike[str], wanted: Wanted) -> str:
+    there = [said_of(source.layout) for source in sources(path)]
+    reasons = []
+    for name, values in wanted.given().items():
+        counts = Counter(said[name] for said in there)
+        if not any(value in counts for value in values):
+            known = [f"{value!r} ({counts[value]})" for value in sorted(filter(None, counts))]
+            known += [f"{counts[None]} that do not say"] if counts[None] else []
+            shown = known if len(known) <= 10 else [*known[:10], f"{len(known) - 10} more"]
+            reasons.append(f"{name} {_named(values)}: there are {', '.join(shown)}")
+    if not reasons:
+        every = ", ".join(f"{name} {_named(values)}" for name, values in wanted.given().items())
+        reasons = [f"all of {every} at once, though there are some of each"]
+    return f"{os.fspath(path)}: none of {len(there)} episodes has {'; '.join(reasons)}"
+
+
+def _named(values: Collection[str]) -> str:
+    return " or ".join(map(repr, values)) or "(nothing)"
+
+
+def _sources(files: list[Path], wanted: Wanted, *, alone: bool) -> Iterator[Source]:
+    for file in files:
+        layout = read_layout(file)
+        if layout.canonical is None or not wanted.takes(layout):
+            continue
+        if layout.own is None:
+            yield Source(file, layout, _own_files(file, layout))
+            continue
+        own = {layout.own.player: file} if alone else _same_facts(file, layout)
+        if min(own) == layout.own.player:  # otherwise it came with the file of a player before
+            yield Source(file, layout, own)
+
+
+_PEER = re.compile(r"(.+)\.player_(\d+)")
+
+
+def _same_facts(file: Path, layout: Layout) -> dict[int, Path]:
+    """By player, the files of an episode that peers wrote side by side and that have the same facts as this one."""
+    assert layout.own is not None
+    found = {layout.own.player: file}
+    name = _PEER.fullmatch(file.stem)
+    if name is None or name[2] != str(layout.own.player):
+        return found
+    for player in range(len(layout.header.participants)):
+        beside = file.with_name(f"{name[1]}.player_{player}{file.suffix}")
+        if player not in found and beside.is_file():
+            other = read_layout(beside)
+            if other.own is not None and other.own.player == player and _facts(other) == _facts(layout):
+                found[player] = beside
+    return dict(sorted(found.items()))
+
+
+def _facts(layout: Layout) -> tuple[object, ...]:
+    """What two files of the same facts have in common. The digest is over all of them; without one none is the same."""
+    digests = layout.extra.get("digests")
+    try:
+        values = None if digests is None else frozenset(json.loads(digests).values())
+    except (ValueError, AttributeError, TypeError):
+        values = None
+    return (layout.header.match, layout.header.episode, values or object())
+
+
+def _own_files(file: Path, layout: Layout) -> dict[int, Path]:
+    """Players' own parts beside a file of the server's."""
+    if not file.name.startswith("canonical."):
+        return {}
+    found = {}
+    versions = range(len(layout.header.participants))
+    only = file.stem.rpartition("canonical.player_")[2]
+    for player in versions:
+        beside = file.with_name(f"player_{player}.parquet")
+        if (only == file.stem or only == str(player)) and beside.is_file():
+            found[player] = beside
+    return found

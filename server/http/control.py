@@ -1,0 +1,355 @@
+"""The control plane: Socket.IO with msgpack. Messages are in ``rollgym.protocol.messages``.
+
+python-socketio keeps an unbounded queue per client. Here it is bounded: a client that does not read what it is sent,
+or that makes the server answer faster than it reads, is cut off, and nobody else notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import engineio
+import msgpack
+import socketio
+import structlog
+from aiohttp import WSMsgType, web
+from engineio.async_drivers import aiohttp as aiohttp_driver
+from engineio.packet import OPEN
+from msgspec import Struct
+
+from rollgym.protocol.messages import (
+    CLIENT_EVENTS,
+    NAMESPACE,
+    SERVER_EVENTS,
+    Finished,
+    Join,
+    Leave,
+    MessageError,
+    Resume,
+    dump,
+    parse,
+)
+from rollgym.server.errors import RefusedError
+from rollgym.server.http.admission import host_of, refusal
+from rollgym.server.lobby.matchmaker import Reception
+from rollgym.server.metrics import Metrics
+from rollgym.server.settings import ServerSettings
+
+log = structlog.get_logger("rollgym.server.http.control")
+
+_CONNECT_WITHIN = 10.0
+# Seconds between the two layers' handshakes. Clients send the second one at once.
+
+_LOOK = 0.1
+# Seconds between two looks at who has not answered its ping: with the default pings, dead is noticed within 2 s.
+
+_LIBRARY_TIMEOUT = 60.0
+# The library's own ping timeout. It takes a stall of this process for the silence of all its clients, so we look
+# ourselves, and it only has to be longer than anything that we wait for.
+
+_LAST_WORD = 1.0
+# Seconds in which a client that answered no ping can still read that it was given up.
+
+_HOST = "rollgym.host"
+# Where it is noted with a connection whose it is.
+
+_EVENT_OF = {kind: name for name, kind in SERVER_EVENTS.items()}
+
+# The libraries log every malformed frame with a traceback; we log it ourselves, in one line.
+_QUIET = logging.getLogger("server.socketio")
+_QUIET.setLevel(logging.CRITICAL)
+
+
+class Mailbox(asyncio.Queue[Any]):
+    """The packets that one client has not been sent yet. One too many, and the client is cut off."""
+
+    def __init__(self, limit: int, ping_timeout: float, overflowed: Callable[[], None]) -> None:
+        super().__init__()
+        self._limit = limit
+        self._ping_timeout = ping_timeout
+        self._overflowed = overflowed
+        self.request: web.Request | None = None
+        """The connection it is for."""
+        self.goodbye = False
+        """The client has closed the connection, and not an accident."""
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        if self.request is not None and self.request.transport is not None:
+            self.request.transport.abort()
+
+    async def put(self, item: Any) -> None:
+        # None is the library's end mark and always goes in.
+        if item is not None and self.qsize() >= self._limit:
+            self._overflowed()
+            self.cut()
+            return
+        if item is not None and item.packet_type == OPEN:  # the library would announce its own
+            item.data["pingTimeout"] = int(self._ping_timeout * 1000)
+        self.put_nowait(item)
+
+
+class _WebSocket(aiohttp_driver.WebSocket):  # type: ignore[misc]
+    """The library's, which tells a closing handshake and a broken connection apart."""
+
+    async def wait(self) -> Any:
+        message = await self._sock.receive()
+        if message.type is WSMsgType.CLOSE:
+            request = self.environ["aiohttp.request"]
+            for sock in list(self.server.sockets.values()):
+                if sock.queue.request is request:
+                    sock.queue.goodbye = True
+        if not isinstance(message.data, bytes | str):
+            raise OSError
+        return message.data
+
+
+class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
+    """Engine.IO with bounded mailboxes, whose connections also end well when a frame is not Engine.IO."""
+
+    mailbox_limit: int
+    answer_within: float
+    """Seconds for the answer to a ping, while this process is not stalled itself."""
+    metrics: Metrics
+    _async: dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._async = {**self._async, "websocket": _WebSocket}
+
+    async def _service_task(self) -> None:
+        """Notice who is silent for too long. The library looks at everybody once in a ``ping_timeout`` only."""
+        self.service_task_event = self.create_event()
+        looked = time.time()
+        while not self.service_task_event.is_set():
+            now = time.time()
+            await self.look(now, max(0.0, now - looked - _LOOK))
+            looked = now
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.service_task_event.wait(), _LOOK)
+
+    async def look(self, now: float, stalled: float) -> None:
+        """Give up who has not answered its ping in time.
+
+        ``stalled``: seconds for which this process was not scheduled, or did something else, since the last look.
+        Nobody could be heard meanwhile, so everybody has that much more time.
+        """
+        for sid, sock in list(self.sockets.items()):
+            if sock.closed:
+                self.sockets.pop(sid, None)
+            elif not sock.closing and sock.last_ping:
+                sock.last_ping = min(now, sock.last_ping + stalled)
+                if now - sock.last_ping > self.answer_within:
+                    await sock.close(wait=False, abort=False, reason=self.reason.PING_TIMEOUT)
+                    await sock.queue.put(None)
+                    asyncio.get_running_loop().call_later(_LAST_WORD, sock.queue.cut)
+
+    async def handle_request(self, request: web.Request) -> Any:
+        try:
+            return await super().handle_request(request)
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            # The library decodes frames outside of its own error handling and leaves the session behind.
+            self.metrics.refused.labels("not_engineio").inc()
+            log.info("client_dropped", reason="a frame that is not Engine.IO", error=repr(error)[:200])
+            for sid, sock in list(self.sockets.items()):
+                if sock.queue.request is request:
+                    await sock.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
+                    await sock.queue.put(None)
+                    sock.queue.cut()
+                    self.sockets.pop(sid, None)
+            return web.Response(status=400)
+
+    def create_queue(self, *args: Any, **kwargs: Any) -> Any:
+        return Mailbox(self.mailbox_limit, self.answer_within, self._overflowed)
+
+    def _overflowed(self) -> None:
+        self.metrics.dropped_clients.inc()
+        log.warning("client_dropped", reason="it does not read what it is sent")
+
+
+class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
+    """Socket.IO that refuses connections above a limit and cuts off who sends frames that are not Socket.IO."""
+
+    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
+        super().__init__(
+            async_mode="aiohttp",
+            serializer="msgpack",
+            transports=["websocket"],
+            async_handlers=False,
+            ping_interval=settings.ping_interval,
+            ping_timeout=_LIBRARY_TIMEOUT,
+            max_http_buffer_size=settings.limits.message_bytes,
+            logger=_QUIET,
+            engineio_logger=_QUIET,
+        )
+        self.eio.mailbox_limit = settings.limits.mailbox
+        self.eio.answer_within = settings.ping_timeout
+        self.eio.metrics = metrics
+        self.most = settings.limits.connections
+        """Connections at a time."""
+        self._most_per_host = settings.limits.connections_per_host
+        self._metrics = metrics
+
+    def _engineio_server_class(self) -> type[_EngineServer]:
+        return _EngineServer
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        host = host_of(environ["aiohttp.request"].remote)
+        present = (other.get(_HOST) for other in self.environ.values())
+        reason = refusal(host, present, most=self.most, most_per_host=self._most_per_host)
+        if reason is not None:
+            self._metrics.refused.labels(reason.replace(" ", "_")).inc()
+            return reason
+        environ[_HOST] = host
+        self.eio.sockets[eio_sid].queue.request = environ["aiohttp.request"]
+        asyncio.get_running_loop().call_later(_CONNECT_WITHIN, self._cut_if_silent, eio_sid)
+        return await super()._handle_eio_connect(eio_sid, environ)
+
+    def _cut_if_silent(self, eio_sid: str) -> None:
+        """A connection that never says CONNECT holds a place and will never be a client."""
+        if self.manager.sid_from_eio_sid(eio_sid, NAMESPACE) is None:
+            self.cut(eio_sid)
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, msgpack.UnpackException) as error:
+            self._metrics.refused.labels("not_socketio").inc()
+            log.info("client_dropped", reason="a frame that is not Socket.IO", error=repr(error)[:200])
+            self.cut(eio_sid)
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
+        # The library would call its own connect and disconnect handlers for events of these names.
+        if not isinstance(data, list) or not data or data[0] in self.reserved_events:
+            raise ValueError("an event that is no list, or has a reserved name")
+        await super()._handle_event(eio_sid, namespace, id, data)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        sock = self.eio.sockets.get(eio_sid)
+        if reason == self.reason.TRANSPORT_CLOSE and sock is not None and sock.queue.goodbye:
+            reason = self.reason.CLIENT_DISCONNECT
+        await super()._handle_eio_disconnect(eio_sid, reason)
+
+    def cut(self, eio_sid: str) -> None:
+        """End a connection at once."""
+        sock = self.eio.sockets.get(eio_sid)
+        if sock is not None:
+            sock.queue.cut()
+
+    async def close_all(self, seconds: float) -> None:
+        """Say goodbye to everyone, wait at most ``seconds`` for them to read it, then cut."""
+        socks = list(self.eio.sockets.values())
+        await asyncio.gather(*(sock.close(wait=False, reason=self.eio.reason.SERVER_DISCONNECT) for sock in socks))
+        waiting = [asyncio.ensure_future(sock.queue.join()) for sock in socks]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=seconds)
+            for task in late:
+                task.cancel()
+        for sock in socks:
+            await sock.queue.put(None)
+            sock.queue.cut()
+        await self.shutdown()
+
+
+class Control:
+    """The events of ``docs/protocol.md``, and messages to clients."""
+
+    def __init__(self, sio: ControlServer, metrics: Metrics) -> None:
+        self._sio = sio
+        self._metrics = metrics
+        self._reception: Reception | None = None
+        self._actions: dict[str, Callable[[str, Any], Awaitable[dict[str, Any]]]] = {
+            "join": self._join,
+            "resume": self._resume,
+            "leave": self._leave,
+            "finished": self._finished,
+        }
+        assert set(self._actions) == set(CLIENT_EVENTS)
+
+    def serve(self, reception: Reception, finish: Callable[[str], Awaitable[bool]]) -> None:
+        """Take events from now on."""
+        self._reception = reception
+        self._finish = finish
+        self._sio.on("connect", self._connect)
+        self._sio.on("disconnect", self._disconnect)
+        self._sio.on("*", self._event)
+
+    async def tell(self, client: str, message: Struct) -> None:
+        """Send a message. A client that is gone gets nothing, and that is no error."""
+        await self._sio.emit(_EVENT_OF[type(message)], dump(message), to=client)
+
+    async def drop(self, client: str) -> None:
+        """End a client's connection. One that is gone already does not mind."""
+        eio_sid = self._sio.manager.eio_sid_from_sid(client, NAMESPACE)
+        if eio_sid is not None:
+            self._sio.cut(eio_sid)
+
+    async def _connect(self, client: str, environ: dict[str, Any], auth: Any = None) -> None:
+        self._metrics.connections.inc()
+        request: web.Request = environ["aiohttp.request"]
+        log.debug("client_connected", client=client, remote=request.remote)
+        assert self._reception is not None
+        self._reception.arrived(client)
+
+    async def _disconnect(self, client: str, reason: str) -> None:
+        self._metrics.connections.dec()
+        log.debug("client_disconnected", client=client, reason=reason)
+        assert self._reception is not None
+        await self._reception.gone(client, reason)
+
+    async def _event(self, event: Any, client: str, *arguments: Any) -> dict[str, Any]:
+        try:
+            return await self._answer(event, client, arguments)
+        except RefusedError as error:
+            self._metrics.refused.labels(error.code).inc()
+            log.info("message_refused", client=client, event_name=str(event)[:64], error=str(error))
+            return error.acknowledgement()
+        except Exception:
+            # The border of one client's event: whatever fails in it is logged with its traceback and told to that
+            # client, and no other match is harmed.
+            log.exception("event_failed", client=client, event_name=str(event)[:64])
+            return RefusedError(500, "internal", "the server failed; it has been logged").acknowledgement()
+
+    async def _answer(self, event: Any, client: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+        kind = CLIENT_EVENTS.get(event) if isinstance(event, str) else None
+        if kind is None:
+            raise RefusedError(
+                404,
+                "unknown_event",
+                f"event {str(event)[:64]!r}: expected one of {', '.join(CLIENT_EVENTS)}",
+                field="event",
+                expected=", ".join(CLIENT_EVENTS),
+                actual=event,
+            )
+        if len(arguments) != 1:
+            raise RefusedError(400, "bad_message", f"{len(arguments)} arguments: expected one map", field=event)
+        try:
+            message = parse(kind, arguments[0])
+            dump(message)  # MessagePack has types that plain data has not; they would surprise us later
+        except (MessageError, TypeError, RecursionError) as error:
+            raise RefusedError(400, "bad_message", f"{event}: {error}", field=event) from error
+        return await self._actions[event](client, message)
+
+    async def _join(self, client: str, message: Join) -> dict[str, Any]:
+        assert self._reception is not None
+        return {"ok": True, "participant": self._reception.join(client, message)}
+
+    async def _resume(self, client: str, message: Resume) -> dict[str, Any]:
+        assert self._reception is not None
+        await self._reception.resume(client, message)
+        return {"ok": True}
+
+    async def _leave(self, client: str, message: Leave) -> dict[str, Any]:
+        assert self._reception is not None
+        await self._reception.leave(client, message.reason)
+        return {"ok": True}
+
+    async def _finished(self, client: str, message: Finished) -> dict[str, Any]:
+        if not await self._finish(client):
+            raise RefusedError(409, "not_in_match", "this connection plays no match")
+        return {"ok": True}

@@ -1,0 +1,244 @@
+"""Clients come in here: they are checked, queued, paired, and sent off to a match."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from rollgym.protocol.messages import ErrorReply, GameIdentity, Join, Resume, first_difference
+from rollgym.protocol.version import PROTOCOL_VERSION
+from rollgym.server.errors import RefusedError
+from rollgym.server.lobby.notices import Notices
+from rollgym.server.lobby.queue import Group, Lobby, LobbyError, Place
+from rollgym.server.metrics import Metrics
+from rollgym.server.play.matches import Matches, Tell
+from rollgym.server.play.openings import Player
+from rollgym.server.storage.catalogue import Stopped
+
+_RETRY = 1.0
+# Seconds between attempts to record a match while the disk refuses.
+
+_LAST_WORD = 1.0
+# Seconds in which a client that is sent away can read why.
+
+log = structlog.get_logger("rollgym.server.lobby.matchmaker")
+
+Drop = Callable[[str], Awaitable[None]]
+"""Ends a client's control connection."""
+
+
+class Reception:
+    """The queue and its task that pairs. Owned by the event loop."""
+
+    def __init__(
+        self,
+        game: GameIdentity,
+        matches: Matches,
+        metrics: Metrics,
+        tell: Tell,
+        drop: Drop,
+        *,
+        capacity: int,
+        join_seconds: float,
+    ) -> None:
+        """``capacity``: clients that may wait. ``join_seconds``: for a connection that neither waits nor plays."""
+        self._game = game
+        self._matches = matches
+        self._metrics = metrics
+        self._tell = tell
+        self._drop = drop
+        self._join_seconds = join_seconds
+        self._idle: dict[str, bool] = {}  # of every connection: did it neither wait nor play at the last look
+        self._players: dict[str, Player] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._open = True
+        self.lobby = Lobby(len(game.players), capacity)
+        self.notices = Notices(tell)
+        matches.released = self._released
+        matches.annulled = self._annulled
+
+    def arrived(self, client: str) -> None:
+        """A control connection is there. It has to join or resume, or it holds a place for nothing."""
+        self._idle[client] = True
+        asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
+
+    def _look(self, client: str) -> None:
+        """Close a connection that was idle at the last look and is still. So it has one to two times the limit."""
+        was_idle = self._idle.get(client)
+        if was_idle is None or not self._open:
+            return
+        idle = self._is_idle(client)
+        if idle and was_idle:
+            sending = asyncio.ensure_future(self._send_away(client))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
+        else:
+            self._idle[client] = idle
+            asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
+
+    def _is_idle(self, client: str) -> bool:
+        return self.lobby.place(client) is Place.NOWHERE and not self._matches.table.has_seat(client)
+
+    async def _send_away(self, client: str) -> None:
+        message = f"this connection neither waited nor played for {self._join_seconds:g} s"
+        await self._tell(client, ErrorReply("not_joined", message))
+        await asyncio.sleep(_LAST_WORD)
+        if not self._is_idle(client):  # it has joined at last
+            self._idle[client] = False
+            asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
+            return
+        log.info("client_dropped", reason="it neither waits nor plays", client=client)
+        self._metrics.not_joined.inc()
+        await self._drop(client)
+
+    def join(self, client: str, join: Join) -> str:
+        """Take a client into the queue and give its label. Raises :class:`RefusedError`."""
+        _check_protocol(join.protocol)
+        difference = first_difference(self._game, join.game)
+        if difference is not None:
+            raise RefusedError(
+                409,
+                "game_mismatch",
+                f"game.{difference.field}: this server plays something else",
+                field=f"game.{difference.field}",
+                expected=difference.first,
+                actual=difference.second,
+            )
+        if not self._open:
+            raise RefusedError(503, "closing", "the server is stopping")
+        if self._matches.done.is_set():
+            raise RefusedError(503, "no_more_matches", "the experiment has all the matches it asked for")
+        if self.lobby.place(client) is Place.WAITING:
+            return self._players[client].participant  # asking twice changes nothing
+        try:
+            self.lobby.join(client)
+        except LobbyError as error:
+            raise RefusedError(409 if error.code == "already_playing" else 503, error.code, str(error)) from error
+        label = join.participant or f"anonymous-{secrets.token_hex(4)}"
+        self._players[client] = Player(client, label, dict(join.software))
+        self._changed()
+        return label
+
+    async def resume(self, client: str, resume: Resume) -> None:
+        """Give a client whose connection broke its seat again. Raises :class:`RefusedError`, and has done nothing."""
+        _check_protocol(resume.protocol)
+        if not self._open:
+            raise RefusedError(503, "closing", "the server is stopping")
+        try:
+            self.lobby.check_nowhere(client)
+            match, player = self._matches.seat_of(resume)
+            seat = match.seats[player]
+            if match.annulled:
+                self.lobby.join(client)  # as its partners are: it missed that it is waiting again
+        except LobbyError as error:
+            raise RefusedError(409 if error.code == "already_playing" else 503, error.code, str(error)) from error
+        self._players[client] = Player(client, seat.participant, match.row.software[player])
+        if not match.annulled and not match.ended and not seat.done and match.group is not None:
+            self.lobby.replace(seat.member, client, match.group)
+        before = await self._matches.take_seat(match, player, client, resume)
+        if before is not None and before != client:
+            await self._drop(before)
+        self._changed()
+
+    async def leave(self, client: str, reason: str) -> None:
+        """The client stops waiting, or leaves its match. Raises :class:`RefusedError` if it does neither."""
+        if self.lobby.place(client) is Place.WAITING:
+            self.lobby.leave(client)
+            self._changed()
+        elif not await self._matches.leave(client, reason):
+            if self.lobby.leave(client) is not Place.SEATED:  # seated: being paired, and not told yet
+                raise RefusedError(409, "not_in_match", "this connection neither waits nor plays")
+            self._changed()
+
+    async def gone(self, client: str, reason: str) -> None:
+        """The client's connection ended, wherever it was."""
+        self.lobby.leave(client)
+        self._players.pop(client, None)
+        self._idle.pop(client, None)
+        self.notices.forget(client)
+        await self._matches.client_gone(client, reason)
+        self._changed()
+
+    def _released(self, client: str, group: Group) -> None:
+        self.lobby.release(client, group)
+        self._changed()
+
+    def _annulled(self, group: Group) -> None:
+        self.lobby.dissolve(group)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._metrics.waiting.set(self.lobby.waiting)
+        self._wake.set()
+
+    # --- pairing ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pair whoever waits, for ever. Cancelled when the server stops."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._open and self._matches.series.room:
+                group = self.lobby.pair()
+                if group is None:
+                    break
+                self._metrics.waiting.set(self.lobby.waiting)
+                if not await self._start(group):
+                    break
+            if self._matches.done.is_set():
+                await self._send_home()
+            again = await self.notices.tell_all(self.lobby.queue(), self.lobby.needed)
+            if again is not None:
+                asyncio.get_running_loop().call_later(again, self._wake.set)
+
+    async def _start(self, group: Group) -> bool:
+        """Record and begin a group's match. False if pairing should pause."""
+        players = tuple(self._players[client] for client in group.members)
+        try:
+            match, tickets = await self._matches.record(players)
+        except (sqlite3.Error, Stopped) as error:
+            log.error("match_not_recorded", error=str(error))  # a full disk, say: they wait, and it is tried again
+            self.lobby.dissolve(group)
+            asyncio.get_running_loop().call_later(_RETRY, self._wake.set)
+            return False
+        # No await between this look and begin(): from then on Matches hears of every client that goes.
+        if any(self.lobby.place(client) is not Place.SEATED for client in group.members):
+            self.lobby.dissolve(group)
+            self._changed()
+            await self._matches.withdraw(match)
+            return True
+        await self._matches.begin(match, tickets, group)
+        return True
+
+    async def _send_home(self) -> None:
+        for client in self.lobby.queue():
+            self.lobby.leave(client)
+            await self._tell(client, ErrorReply("no_more_matches", "the experiment has all the matches it asked for"))
+        self._metrics.waiting.set(0)
+
+    def close(self) -> None:
+        """Pair nobody any more."""
+        self._open = False
+        for task in self._sending:
+            task.cancel()
+
+    def done(self) -> None:
+        """Look again whether the experiment has all its matches."""
+        self._wake.set()
+
+
+def _check_protocol(version: int) -> None:
+    if version != PROTOCOL_VERSION:
+        raise RefusedError(
+            400,
+            "protocol_mismatch",
+            f"protocol version {version}: this server speaks {PROTOCOL_VERSION}",
+            field="protocol",
+            expected=PROTOCOL_VERSION,
+            actual=version,
+        )

@@ -1,0 +1,3 @@
+"""From an upload's bytes to its verdict: received, validated, compared, audited, stored."""
+
+from __future__ import annotations
