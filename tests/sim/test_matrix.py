@@ -1,6 +1,10 @@
-"""Every named network condition, both input delays, twice each: complete, equal, the same trace, and really played."""
+"""Every named network condition and input delay: complete, equal, the recorded trace, and really played."""
 
 from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
 
 import pytest
 
@@ -11,12 +15,15 @@ from rollgym.games.frame_limit import limited
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.record.replay import replay
 from rollgym.games.registry import make
-from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.export import check_export, encode_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
 
 FRAMES = 300
 SEED = 7
+DELAYS = (0, 2)
+TRACES = Path(__file__).with_name("traces.json")
+"""Fingerprints of all conditions (``scripts/record_traces.py``)."""
 
 
 def has_to_guess(name: str, delay: int) -> bool:
@@ -39,11 +46,21 @@ def play(name: str, delay: int) -> SimulationResult:
     return simulate(Scenario(settings, game, (policy, policy), seed=SEED, link=CONDITIONS[name]))
 
 
-@pytest.mark.parametrize("delay", [0, 2])
+def fingerprint(result: SimulationResult) -> list[str]:
+    """A digest of every packet and event, and one of every byte of all exports."""
+    exports = hashlib.sha256()
+    for player in result.players:
+        for export in player.exports:
+            exports.update(encode_export(export))
+    return [result.trace, exports.hexdigest()]
+
+
+@pytest.mark.parametrize("delay", DELAYS)
 @pytest.mark.parametrize("name", list(CONDITIONS))
 def test_condition(name: str, delay: int) -> None:
     first, second = play(name, delay), play(name, delay)
     assert (first.trace, first.seconds, first.events) == (second.trace, second.seconds, second.events)
+    assert fingerprint(first) == json.loads(TRACES.read_text(encoding="utf-8"))[f"{name}, input delay {delay}"]
 
     one, two = (player.exports for player in first.players)
     assert [export.header.status for export in one] == ["complete", "complete"]
@@ -76,4 +93,4 @@ def test_condition(name: str, delay: int) -> None:
 
 def test_most_conditions_have_to_guess() -> None:
     """The floor of :func:`test_condition` holds for what it should."""
-    assert [sum(has_to_guess(name, delay) for name in CONDITIONS) for delay in (0, 2)] == [17, 13]
+    assert [sum(has_to_guess(name, delay) for name in CONDITIONS) for delay in DELAYS] == [17, 13]
