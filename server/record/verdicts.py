@@ -18,9 +18,10 @@ from rollgym.protocol.episode.export import Export, ExportError
 from rollgym.protocol.files.parquet import EpisodeFileError
 from rollgym.protocol.messages import first_difference
 from rollgym.server.record.episode_files import CANONICAL, Job, UnusableError, load_upload, mismatch_fields, write_files
+from rollgym.server.record.episode_players import episode_player
 from rollgym.server.record.finding import Finding, audit, find
 from rollgym.server.record.worker_process import WorkError
-from rollgym.server.storage.rows import EpisodeRow
+from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow
 from rollgym.server.storage.store import Store
 
 __all__ = [
@@ -93,7 +94,13 @@ def judge_episode(job: Job) -> EpisodeRow:
         None if finding.mismatch is None else mismatch_fields(finding.mismatch),
         files,
         now,
+        tuple(_player(export, finding) for export in exports),
     )
+
+
+def _player(export: Export, finding: Finding) -> EpisodePlayerRow:
+    facts = export if finding.verdict == "diverged" else finding.canonical[0]
+    return episode_player(facts.header, facts.canonical, export.own)
 
 
 def _make(job: Job) -> Game:

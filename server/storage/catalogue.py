@@ -193,9 +193,12 @@ class Catalogue(Database):
             msgspec.json.encode(row.files),
             row.judged,
         )
+        by_player = [(row.match, row.episode, *msgspec.structs.astuple(player)) for player in row.by_player]
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO episode VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            db.execute("DELETE FROM episode_player WHERE match = ? AND episode = ?", (row.match, row.episode))
+            db.executemany("INSERT INTO episode_player VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", by_player)
             db.execute("DELETE FROM unjudged WHERE match = ? AND episode = ?", (row.match, row.episode))
 
         await self.call(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,16 @@ import msgspec
 from rollgym.protocol.messages import GameIdentity, PlaySettings
 from rollgym.server.errors import ServerError
 from rollgym.server.storage.database import BUSY, refused_at_start
-from rollgym.server.storage.rows import NO_LABEL, EpisodeRow, MatchRow, Progress, RefusalRow, UnjudgedRow, UploadRow
+from rollgym.server.storage.rows import (
+    NO_LABEL,
+    EpisodePlayerRow,
+    EpisodeRow,
+    MatchRow,
+    Progress,
+    RefusalRow,
+    UnjudgedRow,
+    UploadRow,
+)
 from rollgym.server.storage.schema import bring_up_to_date
 
 
@@ -78,7 +88,8 @@ def matches(db: sqlite3.Connection, condition: str = "TRUE", *values: Any) -> li
 
 
 def episodes(db: sqlite3.Connection, condition: str = "TRUE", *values: Any) -> list[EpisodeRow]:
-    """Verdicts, by match and episode."""
+    """Verdicts, by match and episode. The condition is on these two."""
+    by_player = episode_players(db, condition, *values)
     rows = db.execute(f"SELECT * FROM episode WHERE {condition} ORDER BY match, episode", values)  # noqa: S608 - ours
     return [
         EpisodeRow(
@@ -94,9 +105,22 @@ def episodes(db: sqlite3.Connection, condition: str = "TRUE", *values: Any) -> l
             mismatch=None if row[9] is None else msgspec.json.decode(row[9], type=dict[str, Any]),
             files=msgspec.json.decode(row[10], type=tuple[str, ...]),
             judged=row[11],
+            by_player=tuple(by_player.get((row[0], row[1]), ())),
         )
         for row in rows
     ]
+
+
+def episode_players(
+    db: sqlite3.Connection, condition: str = "TRUE", *values: Any
+) -> dict[tuple[str, int], list[EpisodePlayerRow]]:
+    """What players' exports come to, by match and episode, in the order of the players."""
+    columns = ", ".join(("match", "episode", *EpisodePlayerRow.__struct_fields__))
+    query = f"SELECT {columns} FROM episode_player WHERE {condition} ORDER BY match, episode, player"  # noqa: S608 - ours
+    found: dict[tuple[str, int], list[EpisodePlayerRow]] = defaultdict(list)
+    for match, episode, *fields in db.execute(query, values):
+        found[match, episode].append(EpisodePlayerRow(*fields))
+    return found
 
 
 def uploads(db: sqlite3.Connection, condition: str = "TRUE", *values: Any) -> list[UploadRow]:

@@ -49,6 +49,28 @@ class UploadRow(Struct, frozen=True):
     received: float
 
 
+class EpisodePlayerRow(Struct, frozen=True):
+    """What one player's export of an episode comes to. None where there is no number."""
+
+    player: int
+    policy: str
+    """What drove the player."""
+    began: float | None
+    """Unix seconds, on the player's own clock."""
+    ended: float | None
+    reward: float | None
+    """The sum of its agent's rewards in the canonical part that the verdict is about."""
+    rollbacks: int
+    mispredicted: int
+    """Frames of which some prediction was wrong."""
+    speculative: int
+    """Frames that were simulated with a predicted input."""
+    stalls: int | None
+    """As the player says: nothing else in the export tells it."""
+    rtt: float | None
+    """The median of the frames' round-trip times, in seconds."""
+
+
 class EpisodeRow(Struct, frozen=True):
     """A verdict."""
 
@@ -66,6 +88,8 @@ class EpisodeRow(Struct, frozen=True):
     files: tuple[str, ...]
     """Names in the episode's folder."""
     judged: float
+    by_player: tuple[EpisodePlayerRow, ...] = ()
+    """Of the same players. Empty if a version of the server judged it that did not record this."""
 
 
 class UnjudgedRow(Struct, frozen=True):

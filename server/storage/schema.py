@@ -58,7 +58,17 @@ CREATE TABLE unjudged (
 ) STRICT;
 """
 
-LADDER = (_FIRST, _SECOND)
+# What is asked of all episodes at once. Episodes that were judged before have no rows here, and their files say it.
+_THIRD = """
+CREATE TABLE episode_player (
+    match TEXT NOT NULL, episode INTEGER NOT NULL, player INTEGER NOT NULL,
+    policy TEXT NOT NULL, began REAL, ended REAL, reward REAL, rollbacks INTEGER NOT NULL,
+    mispredicted INTEGER NOT NULL, speculative INTEGER NOT NULL, stalls INTEGER, rtt REAL,
+    PRIMARY KEY (match, episode, player), FOREIGN KEY (match, player) REFERENCES player (match, player)
+) STRICT;
+"""
+
+LADDER = (_FIRST, _SECOND, _THIRD)
 
 VERSION = len(LADDER)
 

@@ -18,10 +18,11 @@ from msgspec import Struct
 
 from rollgym.protocol.episode.export import Export, ExportError, Header, content_digest, decode_export, encode_export
 from rollgym.protocol.files.durable import sync_folder
-from rollgym.protocol.files.parquet import EpisodeFileError, read_episode
+from rollgym.protocol.files.parquet import EpisodeFileError, StoredEpisode, read_episode
 from rollgym.server.record.episode_files import CANONICAL, load_upload
+from rollgym.server.record.episode_players import episode_player
 from rollgym.server.storage.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from rollgym.server.storage.rows import NO_LABEL
+from rollgym.server.storage.rows import NO_LABEL, EpisodePlayerRow
 from rollgym.server.storage.store import InboxFile, Store
 
 UNKNOWN = (
@@ -175,7 +176,17 @@ def _take_folder(store: Store, found: _Found, key: _Key, folder: Path) -> None:
         json.loads(extra["mismatch"]) if extra["mismatch"] else None,
         (*sorted(facts, key=_player_of), *(own[player] for player in sorted(own))),
         newest,
+        tuple(_counted(files, own, player) for player in sorted(own)),
     )
+
+
+def _counted(files: dict[str, StoredEpisode], own: dict[int, str], player: int) -> EpisodePlayerRow:
+    """From the facts that the verdict is about: a player's own version of them, if they diverged."""
+    facts = files.get(CANONICAL) or files[f"canonical.player_{player}.parquet"]
+    mine = files[own[player]].own
+    assert facts.canonical is not None
+    assert mine is not None
+    return episode_player(facts.header, facts.canonical, mine)
 
 
 def _player_of(name: str) -> int:

@@ -17,7 +17,7 @@ from rollgym.protocol.episode.export import Canonical, Column, Export, content_d
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.record.verdicts import Job, judge_episode
-from rollgym.server.storage.catalogue import MatchRow, UploadRow
+from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UploadRow
 from rollgym.server.storage.store import Store
 
 MATCH = "m" + "0123456789ab" * 2
@@ -77,10 +77,10 @@ def altered(export: Export, name: str, place: tuple[int, ...], add: float) -> Ex
     return changed(export, Canonical(columns, export.canonical.infos))
 
 
-def store(root: Path, exports: list[Export], condition: str = "rtt_80") -> str:
-    """Put the exports of one episode into a data folder; the verdict."""
-    header = exports[0].header
-    match = MatchRow(
+def match_of(export: Export, condition: str = "rtt_80") -> MatchRow:
+    """The match of an episode, as a catalogue has it."""
+    header = export.header
+    return MatchRow(
         header.match,
         "study",
         condition,
@@ -92,6 +92,18 @@ def store(root: Path, exports: list[Export], condition: str = "rtt_80") -> str:
         tuple({"python": "3.11", "rollgym": "1"} for _ in header.participants),
         1_700_000_000.5,
     )
+
+
+def store(root: Path, exports: list[Export], condition: str = "rtt_80") -> str:
+    """Put the exports of one episode into a data folder; the verdict."""
+    return judged(root, exports, condition)[0].verdict
+
+
+def judged(
+    root: Path, exports: list[Export], condition: str = "rtt_80"
+) -> tuple[EpisodeRow, MatchRow, tuple[UploadRow, ...]]:
+    """Put the exports of one episode into a data folder; what a catalogue would have of it."""
+    header, match = exports[0].header, match_of(exports[0], condition)
     place = Store(root)
     place.open(0)
     try:
@@ -113,11 +125,11 @@ def store(root: Path, exports: list[Export], condition: str = "rtt_80") -> str:
                     1_700_000_100.25,
                 )
             )
-        verdict = judge_episode(Job(root, match, tuple(uploads), header.game.id)).verdict
+        row = judge_episode(Job(root, match, tuple(uploads), header.game.id))
         place.discard_inbox(header.match, header.episode, [export.own.player for export in exports])
     finally:
         place.close()
-    return verdict
+    return row, match, tuple(uploads)
 
 
 def build(root: Path, make_one: Callable[[], list[list[Export]]] = lambda: play(episodes=4)) -> Path:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from rollgym.games.builtin.drift.rules import Drift
@@ -18,6 +19,7 @@ from rollgym.server.storage import queries, schema
 from rollgym.server.storage.catalogue import (
     AnnulledError,
     Catalogue,
+    EpisodeRow,
     MatchRow,
     Progress,
     Stopped,
@@ -25,13 +27,14 @@ from rollgym.server.storage.catalogue import (
     UploadRow,
 )
 from rollgym.server.storage.database import CatalogueGoneError, DamagedError
+from rollgym.server.storage.rows import EpisodePlayerRow
 from tests.patience import PATIENCE
 from tests.server.exports import PLAY
 
 WAIT = PATIENCE
 # Seconds until a test that waits for something that never comes gives up.
 
-VERSION_1 = Path(__file__).parent / "data" / "catalogue_version_1.sql"
+VERSION_1, VERSION_2 = (Path(__file__).parent / "data" / f"catalogue_version_{n}.sql" for n in (1, 2))
 
 
 @asynccontextmanager
@@ -95,6 +98,51 @@ async def test_a_catalogue_of_version_1_is_led_to_the_present_one_and_keeps_ever
     async with opened(tmp_path / "new.sqlite"):
         pass
     assert tables(path) == tables(tmp_path / "new.sqlite")
+
+
+EVERYTHING = (
+    "SELECT * FROM match ORDER BY id",
+    "SELECT * FROM player ORDER BY match, player",
+    "SELECT * FROM upload ORDER BY match, player",
+    "SELECT * FROM conflict",
+    "SELECT * FROM episode ORDER BY match",
+    "SELECT * FROM refusal",
+    "SELECT * FROM unjudged",
+)
+
+
+async def test_a_catalogue_of_version_2_keeps_every_row_and_what_was_judged_has_no_numbers_yet(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_2.read_text())
+        before = [db.execute(query).fetchall() for query in EVERYTHING]
+        assert all(before)
+    async with opened(path) as catalogue:
+        assert await catalogue.call(lambda db: [db.execute(query).fetchall() for query in EVERYTHING]) == before
+        verdicts = await catalogue.verdicts()
+        assert [(row.verdict, row.by_player) for row in verdicts] == [("verified", ()), ("diverged", ())]
+    async with opened(tmp_path / "new.sqlite"):
+        pass
+    assert tables(path) == tables(tmp_path / "new.sqlite")
+
+
+async def test_a_verdict_comes_with_what_the_players_exports_come_to_and_a_later_one_replaces_it(
+    tmp_path: Path,
+) -> None:
+    one = EpisodePlayerRow(0, "tracker", 1.5, 2.5, -3.0, 4, 5, 6, 7, 0.25)
+    two = EpisodePlayerRow(1, "", None, None, None, 0, 0, 0, None, None)
+    first = EpisodeRow(match(0).id, 0, "single", "", (0,), 9, "complete", 1, b"", None, (), 1.0, (one,))
+    other = msgspec.structs.replace(first, episode=1, by_player=(two,))
+    later = msgspec.structs.replace(first, verdict="verified", players=(0, 1), by_player=(one, two))
+    async with opened(tmp_path / "c") as catalogue:
+        await add(catalogue, match(0))
+        for row in (first, other):
+            await catalogue.set_verdict(row)
+        assert await catalogue.verdicts() == [first, other]
+        await catalogue.set_verdict(later)
+        assert await catalogue.verdict(match(0).id, 0) == later
+        await catalogue.set_verdict(msgspec.structs.replace(first, by_player=(two,)))
+        assert (await catalogue.verdicts(match(0).id))[0].by_player == (two,)
 
 
 def test_a_copy_leaves_the_file_as_it_was(tmp_path: Path) -> None:
