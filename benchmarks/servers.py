@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import threading
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from multiprocessing.connection import Connection
@@ -27,6 +29,14 @@ from rollgym.server.settings import Experiment, GameSettings, Limits, Play, Serv
 WAIT = 120.0
 """Seconds after which a benchmark gives up on something that never comes."""
 
+_THREADS = {
+    "MainThread": "event loop",
+    "asyncio_": "thread pool",
+    "catalogue": "catalogue's thread",
+    "workers": "hand-over to workers",
+}
+"""What the threads of a server do, by the beginning of their names."""
+
 CPU_PATH = "/cpu"
 ECHO_PATH = "/echo"
 
@@ -42,7 +52,7 @@ def bare_echo(_: Any) -> web.Application:
         return ws
 
     async def cpu(_: web.Request) -> web.Response:
-        return web.json_response({"seconds": time.process_time()})
+        return web.json_response({"event loop": time.process_time()})
 
     app = web.Application()
     app.router.add_get(ECHO_PATH, echo)
@@ -54,12 +64,24 @@ def real_server(settings: ServerSettings) -> web.Application:
     """The server as it is."""
 
     async def cpu(request: web.Request) -> web.Response:
-        worker = await request.app[SERVER].workers.run(time.process_time)
-        return web.json_response({"seconds": time.process_time() + worker})
+        server = request.app[SERVER]
+        checking, judging = [await pool.run(time.process_time) for pool in (server.workers, server.judges)]
+        return web.json_response({**_by_thread(), "worker that checks": checking, "worker that judges": judging})
 
     app = create_app(settings)
     app.router.add_get(CPU_PATH, cpu)
     return app
+
+
+def _by_thread() -> dict[str, float]:
+    """Processor time of this process, by what its threads do."""
+    found: defaultdict[str, float] = defaultdict(float)
+    for thread in threading.enumerate():
+        if thread.ident is not None:
+            names = (name for start, name in _THREADS.items() if thread.name.startswith(start))
+            found[next(names, "other threads")] += time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+    found["other threads"] += max(0.0, time.process_time() - sum(found.values()))
+    return dict(found)
 
 
 def settings_for(data: Path, play: Play, matches: int) -> ServerSettings:
@@ -71,7 +93,7 @@ def settings_for(data: Path, play: Play, matches: int) -> ServerSettings:
 
 @contextmanager
 def serving(build: Callable[[Any], web.Application], settings: Any) -> Iterator[str]:
-    """A server in a fresh process, with one worker if it has any; gives its URL."""
+    """A server in a fresh process, with one worker of each kind if it has any; gives its URL."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(build, settings, theirs))
@@ -103,9 +125,15 @@ def _serve(build: Callable[[Any], web.Application], settings: Any, parent: Conne
 
 
 async def cpu_seconds(http: aiohttp.ClientSession, url: str) -> float:
-    """Processor time that the server at ``url`` has used, its worker included."""
+    """Processor time that the server at ``url`` has used, its workers included."""
+    return sum((await cpu_by_place(http, url)).values())
+
+
+async def cpu_by_place(http: aiohttp.ClientSession, url: str) -> dict[str, float]:
+    """The same, by thread of the server process and by worker."""
     async with http.get(url + CPU_PATH) as response:
-        return float((await response.json())["seconds"])
+        found: dict[str, float] = await response.json()
+        return found
 
 
 class Seat:
