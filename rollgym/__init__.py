@@ -16,20 +16,30 @@ Everything else is the command ``rollgym``: ``rollgym --help`` lists what it doe
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rollgym.dataset.load import Episode, EpisodeFileError, NoSuchEpisodeError, load
+    from rollgym.dataset.episodes import episodes
+    from rollgym.dataset.filters import NoSuchEpisodeError
+    from rollgym.dataset.load import Episode, load
+    from rollgym.protocol.files.layout import EpisodeFileError
 
-__all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "load"]
+_PLACES = {
+    "Episode": "rollgym.dataset.load",
+    "EpisodeFileError": "rollgym.protocol.files.layout",
+    "NoSuchEpisodeError": "rollgym.dataset.filters",
+    "episodes": "rollgym.dataset.episodes",
+    "load": "rollgym.dataset.load",
+}
+
+__all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "episodes", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the public API on first use: the command line imports this package for every ``--help``."""
-    if name in __all__:
-        from rollgym.dataset import load as dataset
-
-        return getattr(dataset, name)
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -58,7 +58,7 @@ def export(
     Example: rollgym export data --format csv --out csv
     """
     from rollgym.dataset.export.plan import UNJUDGED, NothingToExportError, plan
-    from rollgym.dataset.sources import VERDICTS
+    from rollgym.dataset.filters import VERDICTS
     from rollgym.protocol.files.parquet import EpisodeFileError
 
     verdicts = {str(value) for value in verdict or ()} | {"verified"}

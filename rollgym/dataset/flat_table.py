@@ -22,7 +22,8 @@ from rollgym.games.spaces.codec import codec_for
 from rollgym.games.spaces.described import flattener, leaves
 from rollgym.protocol.column_names import joined
 from rollgym.protocol.episode.export import OWN_COLUMNS, Header
-from rollgym.protocol.files.parquet import Layout, OwnLayout, StoredColumn, stored_values
+from rollgym.protocol.files.columns import stored_array
+from rollgym.protocol.files.parquet import Layout, OwnLayout
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ def own_part(layout: Layout, table: pa.Table, frames: int, *, named: bool) -> Co
     agent = layout.header.game.players[own.player]
     columns: Columns = {}
     for name, title in OWN_NAMES.items():
-        values = _array(table, own.columns[name])
+        values = stored_array(table, own.columns[name])
         if name == "time":
             values = values + own.started_at
         full = joined([title, agent], ".") if named or name != "time" else title
@@ -141,15 +142,9 @@ def rollback_events(header: Header, own: OwnLayout, table: pa.Table) -> list[dic
 # --- parts ------------------------------------------------------------------------------------------------------
 
 
-def _array(table: pa.Table, place: StoredColumn) -> NDArray[Any]:
-    if place.stored == "null":
-        return np.zeros(place.shape, place.dtype)
-    return stored_values(table, place).view(np.dtype(place.dtype)).reshape(place.shape)
-
-
 def _by_agent(layout: Layout, table: pa.Table, name: str, title: str) -> Iterator[tuple[str, pa.Array]]:
     assert layout.canonical is not None
-    values = _array(table, layout.canonical.columns[name])
+    values = stored_array(table, layout.canonical.columns[name])
     for index, agent in enumerate(layout.header.game.agents):
         yield joined([title, agent], "."), pa.array(np.ascontiguousarray(values[:, index]))
 
@@ -163,8 +158,8 @@ def _states(layout: Layout, table: pa.Table) -> Iterator[tuple[str, NDArray[Any]
         names = observed_columns(space, agent, columns)
         for leaf in leaves(space):
             title = joined(["observations", agent, *leaf.keys], ".")
-            yield from elements(title, _array(table, columns[names[leaf.path]]))
-    yield "stateDigest", _array(table, layout.canonical.columns["state_digest"])
+            yield from elements(title, stored_array(table, columns[names[leaf.path]]))
+    yield "stateDigest", stored_array(table, layout.canonical.columns["state_digest"])
 
 
 def elements(name: str, values: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -180,7 +175,7 @@ def _actions(layout: Layout, table: pa.Table, agent: int) -> Iterator[tuple[str,
     header = layout.header
     name = header.game.agents[agent]
     place = layout.canonical.columns[f"actions/{name}"]
-    codes = _array(table, place)
+    codes = stored_array(table, place)
     space = space_of(header.game.action_spaces[agent])
     codec, parts, flatten = codec_for(space), leaves(space), flattener(space)
     if codes.ndim != 2 or codes.shape[1] != codec.width:

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from rollgym.dataset.filters import NoSuchEpisodeError, OneOrMore, Wanted
 from rollgym.dataset.provenance import provenance
-from rollgym.dataset.sources import (
-    VERDICTS,
-    NoSuchEpisodeError,
-    Source,
-    Wanted,
-    one_or_more,
-    parquet_files,
-    some_sources,
-    sources,
-)
+from rollgym.dataset.sources import Source, episode_sources
 from rollgym.dataset.stored_spaces import gather, observed_columns, space_of
 from rollgym.dataset.tables import own_layouts, read_tables
 from rollgym.games.errors import GameError
 from rollgym.games.spaces.codec import CodecError, codec_for
-from rollgym.protocol.episode.export import Canonical, Column, ExportError, Header, Own, Status
+from rollgym.protocol.episode.export import Canonical, Column, ExportError, Header, Own
 from rollgym.protocol.episode.values import ValueFormatError, unpack_value
 from rollgym.protocol.files.parquet import EpisodeFileError, read_episode
 
@@ -120,34 +112,30 @@ class Episode:
 def load(
     path: str | os.PathLike[str],
     *,
-    match: str | Collection[str] | None = None,
-    verdict: str | Collection[str] | None = None,
-    condition: str | Collection[str] | None = None,
-    experiment: str | Collection[str] | None = None,
-    status: str | Collection[str] | None = None,
+    match: OneOrMore = None,
+    game: OneOrMore = None,
+    experiment: OneOrMore = None,
+    condition: OneOrMore = None,
+    verdict: OneOrMore = None,
+    status: OneOrMore = None,
 ) -> Iterator[Episode]:
     """The episodes at ``path``, one at a time, in order of their names.
 
     ``path`` is a data folder (its dataset is read), any other folder (all episode files below it), or one file. Files
     of a peer's own part are passed over. The filters take one value or several, and look at metadata only: what is
-    not wanted is not read. Files of peers say nothing of verdict, condition and experiment. ``status`` tells whole
-    episodes (``complete``) from prefixes, among those of verdict ``single`` too.
+    not wanted is not read. Files of peers say nothing of verdict, condition and experiment. ``game`` is an id, as
+    experiment files name it. ``status`` tells whole episodes (``complete``) from prefixes, among those of verdict
+    ``single`` too.
 
     Raises ``ValueError`` for a verdict or a status that there is not, ``FileNotFoundError`` if there is no such path or
-    no file of an episode there, :class:`~rollgym.dataset.sources.NoSuchEpisodeError` if the filters leave none of those
+    no file of an episode there, :class:`~rollgym.dataset.filters.NoSuchEpisodeError` if the filters leave none of those
     that are there, and :class:`~rollgym.protocol.files.parquet.EpisodeFileError`, which names the file, for one that
     cannot be read.
     """
-    for name in one_or_more(verdict) or ():
-        if name not in VERDICTS:
-            raise ValueError(f"verdict {name!r}: expected one or several of {', '.join(VERDICTS)}")
-    for name in one_or_more(status) or ():
-        if name not in get_args(Status):
-            raise ValueError(f"status {name!r}: expected one or several of {', '.join(get_args(Status))}")
-    if not parquet_files(path):
-        raise FileNotFoundError(f"{path}: no episodes in it")
-    wanted = Wanted(*map(one_or_more, (match, verdict, condition, experiment, status)))
-    return load_sources(some_sources(path, wanted) if wanted.given() else sources(path))
+    wanted = Wanted.of(
+        match=match, game=game, experiment=experiment, condition=condition, verdict=verdict, status=status
+    )
+    return load_sources(episode_sources(path, wanted))
 
 
 def load_sources(found: Iterator[Source]) -> Iterator[Episode]:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from rollgym.dataset.filters import FILTERS, Wanted
 from rollgym.protocol.files.parquet import Layout, read_layout
-
-VERDICTS = ("verified", "diverged", "single", "partial")
-"""What a server may say of an episode."""
 
 
 class Source(NamedTuple):
@@ -27,6 +23,11 @@ class Source(NamedTuple):
     own: Mapping[int, Path]
     """By player. If peers wrote it, ``path`` itself and the others' files of the same facts; the files beside it, if
     the server did."""
+
+    @property
+    def episode(self) -> tuple[str, int]:
+        """Its match and its number there."""
+        return self.layout.header.match, self.layout.header.episode
 
     @property
     def verdict(self) -> str | None:
@@ -42,43 +43,11 @@ class Source(NamedTuple):
         return int(found) if found != self.path.stem and found.isdecimal() else None
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which episodes. None: whatever it is."""
-
-    match: Collection[str] | None = None
-    verdict: Collection[str] | None = None
-    condition: Collection[str] | None = None
-    experiment: Collection[str] | None = None
-    status: Collection[str] | None = None
-
-    def takes(self, layout: Layout) -> bool:
-        """Whether a file of this metadata is wanted. What a file does not say is never wanted."""
-        said = said_of(layout)
-        return all(said[name] in values for name, values in self.given().items())
-
-    def given(self) -> dict[str, Collection[str]]:
-        """The filters that are not None, by name."""
-        every = {name: getattr(self, name) for name in FILTERS}
-        return {name: values for name, values in every.items() if values is not None}
-
-
-FILTERS = ("match", "verdict", "condition", "experiment", "status")
-
-
-class NoSuchEpisodeError(LookupError):
-    """There are episodes, but none that the filters let through. Says which filter, and what there is."""
-
-
 def said_of(layout: Layout) -> dict[str, str | None]:
     """What a file says of itself that one can filter by."""
-    said = {**layout.extra, "match": layout.header.match, "status": layout.header.status}
+    header = layout.header
+    said = {**layout.extra, "match": header.match, "game": header.game.id, "status": header.status}
     return {name: said.get(name) for name in FILTERS}
-
-
-def one_or_more(value: str | Collection[str] | None) -> Collection[str] | None:
-    """A filter's value as a collection."""
-    return (value,) if isinstance(value, str) else value
 
 
 def parquet_files(path: str | os.PathLike[str]) -> list[Path]:
@@ -104,42 +73,31 @@ def sources(path: str | os.PathLike[str], wanted: Wanted | None = None) -> Itera
     return _sources(parquet_files(path), wanted or Wanted(), alone=Path(path).is_file())
 
 
+def episode_sources(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[Source]:
+    """:func:`sources`, where there have to be some that are wanted. Raises ``FileNotFoundError`` if there are none at
+    all, and what :func:`some_sources` raises."""
+    if not parquet_files(path):
+        raise FileNotFoundError(f"{path}: no episodes in it")
+    return some_sources(path, wanted) if wanted.given() else sources(path)
+
+
 def some_sources(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[Source]:
     """:func:`sources`, of which there has to be one.
 
-    Raises :class:`NoSuchEpisodeError`, and what :func:`sources` raises up to the first that is wanted, at once.
+    Raises, at once, :class:`~rollgym.dataset.filters.NoSuchEpisodeError`, and what :func:`sources` raises up to the
+    first that is wanted.
     """
     found = sources(path, wanted)
     first = next(found, None)
     if first is None:
-        raise NoSuchEpisodeError(_why_none(path, wanted))
+        raise wanted.why_none(path, [said_of(source.layout) for source in sources(path)])
     return chain([first], found)
-
-
-def _why_none(path: str | os.PathLike[str], wanted: Wanted) -> str:
-    there = [said_of(source.layout) for source in sources(path)]
-    reasons = []
-    for name, values in wanted.given().items():
-        counts = Counter(said[name] for said in there)
-        if not any(value in counts for value in values):
-            known = [f"{value!r} ({counts[value]})" for value in sorted(filter(None, counts))]
-            known += [f"{counts[None]} that do not say"] if counts[None] else []
-            shown = known if len(known) <= 10 else [*known[:10], f"{len(known) - 10} more"]
-            reasons.append(f"{name} {_named(values)}: there are {', '.join(shown)}")
-    if not reasons:
-        every = ", ".join(f"{name} {_named(values)}" for name, values in wanted.given().items())
-        reasons = [f"all of {every} at once, though there are some of each"]
-    return f"{os.fspath(path)}: none of {len(there)} episodes has {'; '.join(reasons)}"
-
-
-def _named(values: Collection[str]) -> str:
-    return " or ".join(map(repr, values)) or "(nothing)"
 
 
 def _sources(files: list[Path], wanted: Wanted, *, alone: bool) -> Iterator[Source]:
     for file in files:
         layout = read_layout(file)
-        if layout.canonical is None or not wanted.takes(layout):
+        if layout.canonical is None or not wanted.takes(said_of(layout)):
             continue
         if layout.own is None:
             yield Source(file, layout, _own_files(file, layout))

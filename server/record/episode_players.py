@@ -6,13 +6,26 @@ Computed from what was recorded frame by frame. Only the stalls are what the pee
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rollgym.protocol.episode.export import Canonical, Header, Own
+from rollgym.protocol.files.columns import stored_array
+from rollgym.protocol.files.layout import (
+    BAD_FILE,
+    CanonicalLayout,
+    EpisodeFileError,
+    Layout,
+    OwnLayout,
+    read_arrow,
+    read_layout,
+    short,
+)
+from rollgym.protocol.files.parquet import ROLLBACKS
 from rollgym.server.storage.rows import EpisodePlayerRow
 
 OWN_COLUMNS = ("mispredicted", "rtt", "was_speculative")
@@ -39,6 +52,46 @@ def episode_player(header: Header, canonical: Canonical, own: Own) -> EpisodePla
     columns = {name: own.columns[name].array() for name in OWN_COLUMNS}
     rewards = canonical.columns["rewards"].array()
     return summed_up(header, rewards, own, columns, len(own.rollbacks))
+
+
+class FilePart(NamedTuple):
+    """A file of an episode, and its metadata."""
+
+    path: Path
+    layout: Layout
+
+    @classmethod
+    def at(cls, path: Path) -> FilePart:
+        """Raises :class:`~rollgym.protocol.files.parquet.EpisodeFileError`."""
+        return cls(path, read_layout(path))
+
+
+def stored_episode_player(facts: FilePart, own: FilePart) -> EpisodePlayerRow:
+    """The same from files, of which only the columns that are needed are read.
+
+    Raises :class:`~rollgym.protocol.files.parquet.EpisodeFileError`.
+    """
+    (rewards,), _ = _columns(facts, facts.layout.canonical, ["rewards"])
+    values, rollbacks = _columns(own, own.layout.own, OWN_COLUMNS, ROLLBACKS)
+    assert own.layout.own is not None
+    columns = dict(zip(OWN_COLUMNS, values, strict=True))
+    return summed_up(own.layout.header, rewards, own.layout.own, columns, rollbacks)
+
+
+def _columns(
+    part: FilePart, layout: CanonicalLayout | OwnLayout | None, names: Sequence[str], listed: str | None = None
+) -> tuple[list[NDArray[Any]], int]:
+    """Columns as arrays, and how many items there are in the list in row 0 of another one."""
+    try:
+        if layout is None:
+            raise ValueError("has not the part that the episode's other files lack")
+        places = [layout.columns[name] for name in names]
+        wanted = [place.column for place in places if place.stored != "null"]
+        table = read_arrow(part.path, [*wanted, listed] if listed else wanted)
+        items = 0 if listed is None else len(table.column(listed).chunk(0).slice(0, 1).flatten())
+        return [stored_array(table, place) for place in places], items
+    except BAD_FILE as error:
+        raise EpisodeFileError(part.path, f"not a readable episode: {short(error)}") from error
 
 
 def summed_up(

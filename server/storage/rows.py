@@ -49,7 +49,7 @@ class UploadRow(Struct, frozen=True):
     received: float
 
 
-class EpisodePlayerRow(Struct, frozen=True):
+class EpisodePlayerRow(Struct, frozen=True, gc=False):
     """What one player's export of an episode comes to. None where there is no number."""
 
     player: int

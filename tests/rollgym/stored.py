@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rollgym.protocol.episode.export import Canonical, Column, Export, content_d
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.record.verdicts import Job, judge_episode
-from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
 from rollgym.server.storage.store import Store
 
 MATCH = "m" + "0123456789ab" * 2
@@ -77,6 +78,10 @@ def altered(export: Export, name: str, place: tuple[int, ...], add: float) -> Ex
     return changed(export, Canonical(columns, export.canonical.infos))
 
 
+Judged = tuple[EpisodeRow, MatchRow, tuple[UploadRow, ...]]
+"""What a catalogue has of an episode."""
+
+
 def match_of(export: Export, condition: str = "rtt_80") -> MatchRow:
     """The match of an episode, as a catalogue has it."""
     header = export.header
@@ -99,9 +104,7 @@ def store(root: Path, exports: list[Export], condition: str = "rtt_80") -> str:
     return judged(root, exports, condition)[0].verdict
 
 
-def judged(
-    root: Path, exports: list[Export], condition: str = "rtt_80"
-) -> tuple[EpisodeRow, MatchRow, tuple[UploadRow, ...]]:
+def judged(root: Path, exports: list[Export], condition: str = "rtt_80") -> Judged:
     """Put the exports of one episode into a data folder; what a catalogue would have of it."""
     header, match = exports[0].header, match_of(exports[0], condition)
     place = Store(root)
@@ -130,6 +133,20 @@ def judged(
     finally:
         place.close()
     return row, match, tuple(uploads)
+
+
+async def catalogue(root: Path, episodes: list[Judged]) -> Catalogue:
+    """The catalogue of a folder, open, with these."""
+    place = Catalogue(Store(root).catalogue)
+    known: set[str] = set()
+    for row, match, uploads in episodes:
+        if match.id not in known:
+            known.add(match.id)
+            await place.add_match(match, tuple(secrets.token_bytes(16) for _ in match.participants))
+        for upload in uploads:
+            await place.add_upload(upload)
+        await place.set_verdict(row)
+    return place
 
 
 def build(root: Path, make_one: Callable[[], list[list[Export]]] = lambda: play(episodes=4)) -> Path:

@@ -91,6 +91,11 @@ def test_every_column_of_a_real_table_is_told(data: Path) -> None:
     } == set()
 
 
+def test_every_column_of_the_table_of_all_episodes_is_told(data: Path) -> None:
+    page = DATASET[DATASET.index("### All episodes") : DATASET.index("## Exporting it")]
+    assert set(rollgym.episodes(data).column_names) - quoted_in(page) == set()
+
+
 def test_every_key_of_a_real_files_provenance_is_told(data: Path, tmp_path: Path) -> None:
     page = DATASET[DATASET.index("### Provenance") :]
     told = quoted_in(page)
@@ -111,14 +116,16 @@ def test_every_metadata_key_of_a_real_file_is_told(data: Path) -> None:
 
 def test_the_examples_of_the_dataset_page_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = re.findall(r"```python\n(.*?)```", DATASET, re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     (tmp_path / "data").symlink_to(data)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for example in examples:
         exec(compile(example, "docs/dataset.md", "exec"), names)
     assert names["frames"] == sum(e.frames for e in rollgym.load(data, verdict="verified", condition="rtt_80")) > 200
-    assert names["table"].num_rows == names["episode"].frames
+    assert names["episode"].table().num_rows == names["episode"].frames
+    assert (names["table"].num_rows, names["whole"].num_rows) == (10, 6)
+    assert set(names["means"]["condition"].to_pylist()) == {"rtt_0", "rtt_80"}
     commands = re.findall(r"^rollgym (export .*?)(?: +#.*)?$", DATASET, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:

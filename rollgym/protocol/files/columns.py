@@ -83,6 +83,13 @@ def from_arrow(table: pa.Table, place: StoredColumn) -> Column:
     return Column(place.dtype, place.shape, stored_values(table, place).tobytes())
 
 
+def stored_array(table: pa.Table, place: StoredColumn) -> NDArray[Any]:
+    """A stored column as an array of its own dtype and shape. Raises ``ValueError`` if the values do not fit."""
+    if place.stored == "null":
+        return Column(place.dtype, place.shape, b"").array()
+    return stored_values(table, place).view(np.dtype(place.dtype)).reshape(place.shape)
+
+
 def stored_values(table: pa.Table, place: StoredColumn) -> NDArray[Any]:
     """The values of a stored column in one flat array of dtype ``place.stored``. ``ValueError`` if they do not fit."""
     for dtype in (place.dtype, place.stored):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,14 +104,14 @@ def read_schema(path: str | os.PathLike[str]) -> pa.Schema:
         return pq.read_schema(file)
 
 
-def read_arrow(path: str | os.PathLike[str]) -> pa.Table:
-    """All of a Parquet file. Raises ``OSError`` and ``pyarrow.ArrowException``."""
+def read_arrow(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """All of a Parquet file, or some of its columns. Raises ``OSError`` and ``pyarrow.ArrowException``."""
     # In this thread alone. Arrow's own may still hold the file when the interpreter ends, and then abort the process.
     with (
         Path(path).open("rb") as opened,
         pq.ParquetFile(opened, pre_buffer=False, page_checksum_verification=True) as file,
     ):
-        return file.read(use_threads=False)
+        return file.read(columns, use_threads=False)
 
 
 def read_layout(path: str | os.PathLike[str]) -> Layout:
