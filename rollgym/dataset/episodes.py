@@ -33,8 +33,8 @@ def episodes(
     Of a data folder that a server wrote it is read from the catalogue alone, and nothing is left out: episodes without
     a verdict are there as ``unjudged``; with a null for the episode, matches that were undone before play began
     (``annulled``) and matches that are over and of which nothing was received (``missing``). Nothing is written; a
-    server may be at work there. Episodes that a server of an earlier version judged are looked up in their files,
-    until a server of this version has started on the folder.
+    server may be at work there. Episodes that a server of an earlier version judged are looked up in their files, each
+    time.
 
     Any other path that :func:`rollgym.load` takes (an output of ``rollgym simulate``, a folder of peers' files, one
     file) is read file by file: some milliseconds for each episode.
