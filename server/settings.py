@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import msgspec.inspect
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,8 +17,6 @@ from rollgym.games.registry import check_parameters, make
 from rollgym.protocol.episode.export import MAX_FRAMES
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.seeds import SEED_LIMIT
-
-_PLAY = PlaySettings()
 
 MEBIBYTE = 1 << 20
 
@@ -67,38 +66,47 @@ class GameSettings(_Section):
         return {**self.parameters, NPCS: npcs} if npcs else dict(self.parameters)
 
 
+_SENT = {field.name: field for field in msgspec.inspect.type_info(PlaySettings).fields}  # type: ignore[attr-defined]
+
+
+def _as_sent(name: str, **other: Any) -> Any:
+    """The default and the bounds that :class:`PlaySettings` declares for one of its fields, and what is ``other``."""
+    kind = _SENT[name].type
+    if isinstance(kind, msgspec.inspect.UnionType):
+        (kind,) = (one for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
+    bounds = {bound: getattr(kind, bound, None) for bound in ("gt", "ge", "lt", "le")}
+    given = {bound: value for bound, value in bounds.items() if value is not None}
+    return Field(**{"default": _SENT[name].default, **given, **other})
+
+
 class Play(_Section):
     """How matches are played: :class:`rollgym.protocol.messages.PlaySettings`, with the game's own fps as default."""
 
-    episodes: int = Field(default=_PLAY.episodes, ge=1, le=1_000_000)
-    fps: float | None = Field(default=None, gt=0, le=1000)
+    episodes: int = _as_sent("episodes")
+    fps: float | None = _as_sent("fps", default=None)
     """Frames per second. None: what the game was made for."""
-    frame_limit: int | None = Field(default=_PLAY.frame_limit, ge=1, le=10_000_000)
-    input_delay: int = Field(default=_PLAY.input_delay, ge=0, le=120)
-    max_prediction: int = Field(default=_PLAY.max_prediction, ge=0, le=3600)
-    save_every: int = Field(default=_PLAY.save_every, ge=1, le=256)
-    checksum_interval: int = Field(default=_PLAY.checksum_interval, ge=1, le=3600)
-    disconnect_timeout: float = Field(default=_PLAY.disconnect_timeout, gt=0, le=3600)
-    start_timeout: float = Field(default=_PLAY.start_timeout, gt=0, le=3600)
-    away: Literal["stall", "play_on"] = _PLAY.away
-    away_limit: float = Field(default=_PLAY.away_limit, gt=0, le=600)
-    on_disconnect: Literal["end", "continue"] = _PLAY.on_disconnect
-    on_desync: Literal["stop", "continue"] = _PLAY.on_desync
+    frame_limit: int | None = _as_sent("frame_limit")
+    input_delay: int = _as_sent("input_delay")
+    max_prediction: int = _as_sent("max_prediction")
+    save_every: int = _as_sent("save_every")
+    checksum_interval: int = _as_sent("checksum_interval")
+    disconnect_timeout: float = _as_sent("disconnect_timeout")
+    start_timeout: float = _as_sent("start_timeout")
+    away: Literal["stall", "play_on"] = _as_sent("away")
+    away_limit: float = _as_sent("away_limit")
+    on_disconnect: Literal["end", "continue"] = _as_sent("on_disconnect")
+    on_desync: Literal["stop", "continue"] = _as_sent("on_desync")
 
     @model_validator(mode="after")
     def _agree(self) -> Play:
-        if self.checksum_interval % self.save_every:
-            raise ValueError(
-                f"checksum_interval {self.checksum_interval}: expected a multiple of save_every ({self.save_every}), "
-                "because only states that are saved have a checksum"
-            )
+        self.settings(1.0)
         return self
 
     def settings(self, game_fps: float) -> PlaySettings:
         """What is sent to the players."""
         values = self.model_dump()
         values["fps"] = float(game_fps if self.fps is None else self.fps)
-        return msgspec.convert(values, PlaySettings)
+        return PlaySettings(**values)
 
 
 class Experiment(_Section):

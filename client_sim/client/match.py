@@ -15,8 +15,9 @@ import structlog
 from rollgym.client_sim.player.driver import STOP_LIMIT
 from rollgym.client_sim.player.messages import Alive, Begin, Ended, Left, Outgoing, Stats, Stop, ToClient, keep_alive
 from rollgym.client_sim.player.process import PlayerProcess
-from rollgym.client_sim.transport.interface import EVERYONE, GONE, Transport
+from rollgym.client_sim.transport.interface import GONE, Transport
 from rollgym.protocol.packets import Hello, encode
+from rollgym.protocol.relay import EVERYONE
 
 log = structlog.get_logger(__name__)
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from rollgym.client_sim.client.control import JoinRefused
-from rollgym.protocol.messages import ErrorReply, GameIdentity, MatchOver, MatchStart, PeerLeft
-
-ANNULLED = "annulled"
-"""``match_over`` reason: the match was undone before play began, and this client waits for another one."""
+from rollgym.protocol.messages import ANNULLED, ErrorReply, GameIdentity, MatchOver, MatchStart, PeerLeft
 
 MAX_PAIRINGS = 8
 """Pairings received and not yet played. The server sends one at a time; more of them is no server of ours."""

@@ -27,15 +27,12 @@ from rollgym.client_sim.client.control import (
     JoinRefused,
     ServerMessage,
 )
-from rollgym.protocol.messages import GameIdentity, MatchOver, MatchStart, PeerLeft, Verdict
+from rollgym.protocol.messages import BAD_RESUME, GameIdentity, MatchOver, MatchStart, PeerLeft, Verdict
 
 log = structlog.get_logger(__name__)
 
 BACKOFF_FIRST, BACKOFF_MOST = 0.05, 1.0
 """Seconds between attempts, doubling; each is shortened at random by up to a half."""
-
-UNKNOWN_TOKEN = "bad_resume"  # noqa: S105 - an error code
-"""The server's answer to a token that is not, or no more, the seat's."""
 
 CLOSING = "closing"
 """The server's answer while it stops: another one may take its place in time."""
@@ -219,7 +216,7 @@ class ResumingControl:
             try:
                 await self._control.resume(seat.match, token, new, seat.heard)
             except JoinRefused as error:
-                if error.code == UNKNOWN_TOKEN and number < len(tokens):
+                if error.code == BAD_RESUME and number < len(tokens):
                     continue
                 seat.tokens.pop()
                 raise

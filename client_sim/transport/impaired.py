@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rollgym.client_sim.network_model import Channel, Link
-from rollgym.client_sim.transport.interface import EVERYONE, OnLost, OnPacket, Transport
+from rollgym.client_sim.transport.interface import OnLost, OnPacket, Transport
+from rollgym.protocol.relay import EVERYONE
 
 MAX_HELD = 4096
 """Packets held back at once. At 60 a second and 2 s of delay there are 120; beyond the bound they are dropped."""

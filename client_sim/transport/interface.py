@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-EVERYONE = 0xFF
-"""Destination: all other players of the match."""
-
 GONE = "the server holds this player for gone"
 """Reason of a transport that is lost: the others end the match without this player, or play on without it."""
 
@@ -38,7 +35,7 @@ class Transport(Protocol):
         ...
 
     def send(self, destination: int, data: bytes) -> None:
-        """Send a packet to another player of the match or to :data:`EVERYONE`.
+        """Send a packet to another player of the match or to :data:`~rollgym.protocol.relay.EVERYONE`.
 
         Never waits, and raises for nothing that the network does: what cannot go is dropped.
         """

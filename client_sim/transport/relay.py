@@ -19,6 +19,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from rollgym.client_sim.transport.interface import GONE, OnLost, OnPacket, TransportError
 from rollgym.protocol.packets import MAX_PACKET
+from rollgym.protocol.relay import FINAL_CODES, LEFT, LEFT_STATUS
 
 log = structlog.get_logger(__name__)
 
@@ -40,13 +41,6 @@ BACKOFF_FIRST, BACKOFF_MOST = 0.05, 1.0
 
 FINAL_STATUSES = frozenset({400, 401, 403, 404, 405, 410, 426})
 """HTTP answers to the handshake that another attempt will not change."""
-
-LEFT_STATUS, LEFT_CODE = 403, 4003
-"""The answer to a handshake, and the close code, by which the server says that this player is gone for it."""
-
-FINAL_CODES = range(4000, 4100)
-"""WebSocket close codes by which the server says that there is nothing to come back to: the match is over, or another
-connection has taken this one's place."""
 
 
 class _Socket(ClientWebSocketResponse):
@@ -214,7 +208,7 @@ class RelayTransport:
             elif message.type is WSMsgType.ERROR:
                 return f"connection error: {message.data}"
             else:
-                return GONE if socket.close_code == LEFT_CODE else f"closed by the server (code {socket.close_code})"
+                return GONE if socket.close_code == LEFT else f"closed by the server (code {socket.close_code})"
 
     async def _reconnect(self, deadline: float, attempt: int, reason: str) -> tuple[_Socket | None, int, str]:
         while True:

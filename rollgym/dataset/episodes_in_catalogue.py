@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from rollgym.dataset.episode_rows import TableRow
-from rollgym.dataset.filters import ANNULLED, MISSING, UNJUDGED
+from rollgym.dataset.filters import MISSING, UNJUDGED
+from rollgym.protocol.messages import ANNULLED
 from rollgym.server.record.episode_players import FilePart, stored_episode_player
 from rollgym.server.storage.database import damaged, refused_at_start
 from rollgym.server.storage.overview import OverviewMatch, OverviewRow, matches, overview

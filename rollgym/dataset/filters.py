@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import get_args
 
 from rollgym.protocol.episode.export import Status
+from rollgym.protocol.messages import ANNULLED
 
 VERDICTS = ("verified", "diverged", "single", "partial")
 """What a server may say of an episode."""
 
 UNJUDGED = "unjudged"
-ANNULLED = "annulled"
 MISSING = "missing"
 NO_VERDICTS = (UNJUDGED, ANNULLED, MISSING)
 """In place of a verdict, where a catalogue tells it: it was received and has none; the match was undone before play

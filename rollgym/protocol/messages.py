@@ -158,6 +158,13 @@ class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
     detail: Text = ""
 
 
+COMPLETE = "complete"
+"""Reason of :class:`MatchOver`: every episode has its verdict."""
+
+ANNULLED = "annulled"
+"""Reason of :class:`MatchOver`: the match was undone before play began, and its players wait for another one."""
+
+
 class MatchOver(Struct, frozen=True, forbid_unknown_fields=True):
     """``match_over`` from the server: all verdicts are in, or the match was given up."""
 
@@ -181,6 +188,9 @@ class ErrorReply(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     expected: Any = None
     actual: Any = None
 
+
+BAD_RESUME = "bad_resume"
+"""Code of :class:`ErrorReply`: no seat is held for the token of a :class:`Resume`."""
 
 CLIENT_EVENTS: dict[str, type[Struct]] = {"join": Join, "resume": Resume, "leave": Leave, "finished": Finished}
 SERVER_EVENTS: dict[str, type[Struct]] = {

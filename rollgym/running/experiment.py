@@ -17,6 +17,7 @@ from typing import Any
 from rollgym.config.file import ExperimentFile
 from rollgym.dataset.sources import sources
 from rollgym.games.description import DEADLINE
+from rollgym.protocol.messages import ANNULLED, COMPLETE
 from rollgym.running.subprocesses import Child, Event, end_all
 from rollgym.running.totals import together, totals
 
@@ -216,7 +217,7 @@ def _take(outcome: Outcome, seat: int, event: Event) -> None:
         outcome.failures += [f"peer {seat}: upload refused: {reason}" for reason in event["refused"]]
         if event["pending"]:
             outcome.failures.append(f"peer {seat}: the server has not acknowledged {event['pending']} of its exports")
-    elif event["event"] == "match_over" and event["reason"] not in ("complete", "annulled"):
+    elif event["event"] == "match_over" and event["reason"] not in (COMPLETE, ANNULLED):
         outcome.over = event["reason"]
     elif event["event"] == "failed":
         outcome.failures.append(f"peer {seat}: {event['message']}")

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from rollgym.protocol.messages import Verdict
+from rollgym.protocol.messages import COMPLETE, Verdict
 from rollgym.protocol.packets import Reached
 from rollgym.server.lobby.queue import Group
 from rollgym.server.play.signs import Signs
@@ -241,7 +241,7 @@ class Match:
         """Why the match is over, for people."""
         wanted = self.row.settings.episodes
         if len(self.verdicts) == wanted and all(v.verdict == "verified" for v in self.verdicts.values()):
-            return "complete"
+            return COMPLETE
         if self.unjudged:
             reasons = "; ".join(f"episode {n} was not judged: {row.reason}" for n, row in sorted(self.unjudged.items()))
             return f"incomplete: {reasons}"[:1024]

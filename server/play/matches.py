@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 from msgspec import Struct
 
-from rollgym.protocol.messages import GameIdentity, MatchOver, PeerLeft, PlaySettings, Resume
+from rollgym.protocol.messages import ANNULLED, COMPLETE, GameIdentity, MatchOver, PeerLeft, PlaySettings, Resume
 from rollgym.protocol.packets import Reached
 from rollgym.server.lobby.queue import Group
 from rollgym.server.metrics import Metrics
@@ -26,7 +26,6 @@ from rollgym.server.settings import Experiment
 from rollgym.server.storage.background import Background
 from rollgym.server.storage.catalogue import Catalogue, MatchRow, Stopped, UnjudgedRow
 
-ANNULLED = "annulled"
 """``match_over`` reason: a player was lost before play began; the receiver is at the front of the queue again."""
 
 STUCK = "stuck"
@@ -370,7 +369,7 @@ class Matches:
         for player in range(len(match.seats)):
             await self._returning.say(match, player, MatchOver(match.row.id, reason))
         log.info("match_over", match=match.row.id, reason=reason)
-        self._metrics.matches.labels("complete" if reason == "complete" else "incomplete").inc()
+        self._metrics.matches.labels(COMPLETE if reason == COMPLETE else "incomplete").inc()
         if match.counts:
             match.counts = False
             self.series.over += 1

@@ -20,19 +20,9 @@ from collections.abc import Callable
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from rollgym.protocol.packets import MAX_PACKET
+from rollgym.protocol.relay import EVERYONE, LEFT, MATCH_OVER, REPLACED
 from rollgym.server.metrics import Metrics
 from rollgym.server.play.signs import Signs
-
-EVERYONE = 0xFF
-
-REPLACED = 4001
-"""Close code: a newer connection of the same player took over."""
-
-MATCH_OVER = 4002
-"""Close code: the match is over, or was never begun."""
-
-LEFT = 4003
-"""The player has left the match, or was silent for so long that it counts as gone."""
 
 HELD = 4
 """Packets held per pair: the last inputs, and what may come behind them (an end, its acknowledgement, a goodbye)."""

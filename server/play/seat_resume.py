@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 from msgspec import Struct
 
-from rollgym.protocol.messages import Resume
+from rollgym.protocol.messages import BAD_RESUME, Resume
 from rollgym.server.errors import RefusedError
 from rollgym.server.metrics import Metrics
 from rollgym.server.play.match import Match, Seat
@@ -104,7 +104,7 @@ class Returning:
         player = None if match is None else _holder(match, resume.token)
         if match is None or player is None:
             # One answer for whatever is wrong: nobody learns which matches there are.
-            raise RefusedError(403, "bad_resume", "no seat is held for this token", field="token")
+            raise RefusedError(403, BAD_RESUME, "no seat is held for this token", field="token")
         seat = match.seats[player]
         if seat.left_at is not None:
             raise RefusedError(403, "left", "this player has left the match, or was away for too long")

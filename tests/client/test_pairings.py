@@ -6,8 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from rollgym.client_sim.client.pairings import ANNULLED, MAX_PAIRINGS, Pairings
-from rollgym.protocol.messages import MatchOver, MatchStart, PeerLeft, PlaySettings
+from rollgym.client_sim.client.pairings import MAX_PAIRINGS, Pairings
+from rollgym.protocol.messages import ANNULLED, MatchOver, MatchStart, PeerLeft, PlaySettings
 
 
 def start(match: str) -> MatchStart:

@@ -49,12 +49,13 @@ from rollgym.protocol.packets import (
     Input,
     encode,
 )
+from rollgym.protocol.relay import LEFT, MATCH_OVER, REPLACED
 from rollgym.protocol.seeds import SEED_LIMIT, episode_seed
 from rollgym.protocol.version import EPISODE_SCHEMA, PROTOCOL_VERSION
 from rollgym.server.errors import RefusedError
 from rollgym.server.http import control
 from rollgym.server.play.match import LAST_UPLOADS, MARGIN
-from rollgym.server.play.relay import HELD, LEFT, MATCH_OVER, REPLACED
+from rollgym.server.play.relay import HELD
 from rollgym.server.play.seat_resume import UNNOTICED
 from rollgym.server.settings import Limits, ServerSettings
 

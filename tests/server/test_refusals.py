@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from rollgym.protocol.episode.export import Export, encode_export
-from rollgym.protocol.messages import MatchStart, PeerLeft
+from rollgym.protocol.messages import ANNULLED, MatchStart, PeerLeft
 from rollgym.server.errors import ServerError
-from rollgym.server.play.matches import ANNULLED
 from rollgym.server.play.openings import Player
 from rollgym.server.record import ingest
 from rollgym.server.record.verdicts import GameFailedError, judge_episode

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from rollgym.protocol.messages import MatchStart
 from rollgym.protocol.packets import MAX_PACKET
-from rollgym.server.play.relay import EVERYONE, HELD, LEFT, MATCH_OVER, REPLACED, Bucket
+from rollgym.protocol.relay import EVERYONE, LEFT, MATCH_OVER, REPLACED
+from rollgym.server.play.relay import HELD, Bucket
 from rollgym.server.settings import Limits
 from tests.server.clients import WAIT, Client, Running, make_settings, running, until
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import rollgym
 from rollgym.cli import app
 from rollgym.protocol.episode.export import encode_export
-from rollgym.server.play.matches import ANNULLED
+from rollgym.protocol.messages import ANNULLED
 from rollgym.server.record.verdicts import GameFailedError, judge_episode
 from rollgym.server.record.workers import Workers
 from rollgym.server.upkeep.selection import Selection, selection

@@ -15,6 +15,8 @@ import msgpack
 import msgspec
 from msgspec import Struct
 
+from rollgym.protocol.messages import PlaySettings
+
 MAX_HEADER_BYTES = 1 << 20
 MAX_FREE_BYTES = 1 << 16
 """Of each part of ``own`` that has no schema: ``stats``, ``policy``, ``software``."""
@@ -28,6 +30,7 @@ MAX_INFOS_PER_ROW = 1024
 MAX_INFO_STRUCTURE_BYTES = 1 << 20
 """Of an info value that is a list or a map. Arrays, strings and bytes take what they say, and are not bounded."""
 
+_PLAY = PlaySettings()
 _NAME_BYTES = 64
 _FIX_CONTAINERS = range(0x80, 0xA0)
 _CONTAINERS = range(0xDC, 0xE0)
@@ -42,10 +45,10 @@ class BoundsError(ValueError):
 
 
 class _Settings(Struct):
-    fps: float = 60.0
-    max_prediction: int = 8
-    input_delay: int = 2
-    away_limit: float = 10.0
+    fps: float = _PLAY.fps
+    max_prediction: int = _PLAY.max_prediction
+    input_delay: int = _PLAY.input_delay
+    away_limit: float = _PLAY.away_limit
 
 
 class _Game(Struct):
