@@ -54,7 +54,7 @@ def link_from(
 ) -> Link:
     """The link that the options describe. Raises ``typer.BadParameter`` (exit 2) naming the option."""
     from rollgym.client_sim.network_model import ConditionsError, Link, NetworkConditions, link
-    from rollgym.config.file import duration, share
+    from rollgym.config.units import duration, share
 
     start, length = (None, None) if burst is None else _burst(burst)
     given = {

@@ -15,7 +15,8 @@ from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
 from rollgym.commands.invocation import command_line
 from rollgym.commands.json_output import print_json
 from rollgym.commands.output import say
-from rollgym.config.file import ConfigError, parse_config
+from rollgym.config.problems import ConfigError
+from rollgym.config.reading import parse_config
 from rollgym.games.errors import GameError
 from rollgym.games.policies.default_policy import default_policy
 from rollgym.games.registry import is_built_in

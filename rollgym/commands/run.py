@@ -40,7 +40,8 @@ def run(
     from rich.console import Console
 
     from rollgym.commands.json_output import print_json
-    from rollgym.config.file import ConfigError, find_config, read_config
+    from rollgym.config.problems import ConfigError
+    from rollgym.config.reading import find_config, read_config
     from rollgym.protocol.files.parquet import EpisodeFileError
     from rollgym.running.event_loop import run_loop
     from rollgym.running.experiment import StartError, make_run_folder, run_experiment

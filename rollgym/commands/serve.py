@@ -35,7 +35,9 @@ def serve(
 
     Example: rollgym serve config/pong.yaml --port 8000
     """
-    from rollgym.config.file import ConfigError, ExperimentFile, find_config, read_config
+    from rollgym.config.file import ExperimentFile
+    from rollgym.config.problems import ConfigError
+    from rollgym.config.reading import find_config, read_config
     from rollgym.games.description import Description
     from rollgym.running.parent_watch import emit, end_with_parent
     from rollgym.server.errors import ServerError

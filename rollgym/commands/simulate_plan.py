@@ -13,7 +13,9 @@ from rollgym.client_sim.network_model import PERFECT, Link
 from rollgym.client_sim.simulator.simulator import Pause
 from rollgym.commands.exits import refuse
 from rollgym.commands.options import parameters_from
-from rollgym.config.file import Bot, ConfigError, ExperimentFile, find_config, load_config
+from rollgym.config.file import Bot, ExperimentFile
+from rollgym.config.problems import ConfigError
+from rollgym.config.reading import find_config, load_config
 from rollgym.games.contract import GameSpec
 from rollgym.games.description import Description
 from rollgym.games.errors import GameError

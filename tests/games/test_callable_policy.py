@@ -9,7 +9,8 @@ import pytest
 
 from rollgym.client_sim.network_model import link
 from rollgym.client_sim.simulator.simulator import Scenario, simulate
-from rollgym.config.file import ConfigError, load_config
+from rollgym.config.problems import ConfigError
+from rollgym.config.reading import load_config
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.policies.catalogue import Policy, make_policy, policy_origin, policy_parameters

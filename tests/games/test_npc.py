@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rollgym.config.file import ConfigError, load_config
+from rollgym.config.problems import ConfigError
+from rollgym.config.reading import load_config
 from rollgym.games.as_env.gym_env import GameEnv
 from rollgym.games.as_env.pettingzoo_env import ParallelGame
 from rollgym.games.contract import Game, GameSpec, JointInput, Outcome

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from rollgym.client_sim.network_model import CONDITIONS, Link, NetworkConditions
-from rollgym.config.file import ConfigError, ExperimentFile, duration, find_config, load_config, share
+from rollgym.config.file import ExperimentFile
+from rollgym.config.problems import ConfigError
+from rollgym.config.reading import find_config, load_config
 from rollgym.config.shipped import builtin_configs
+from rollgym.config.units import duration, share
 
 
 def _load(tmp_path: Path, text: str) -> ExperimentFile:
@@ -74,6 +77,10 @@ def test_a_network_is_a_name_or_numbers(tmp_path: Path) -> None:
             "/my.yaml:1: sever: unknown key; did you mean server? allowed: experiment, server, bots, network",
         ),
         ("bots:\n- polcy: idle", "/my.yaml:2: bots.0.polcy: unknown key; did you mean policy? allowed: policy, para"),
+        (
+            "experiment: {game: {id: kitchen, npcs: {chef: {polcy: idle}}}}",
+            "/my.yaml:1: experiment.game.npcs.chef.polcy: unknown key; did you mean policy? allowed: policy, parameters",
+        ),
         ("experiment:\n  play: {fps: 0}", "/my.yaml:2: experiment.play.fps: 0: input should be greater than 0"),
         ("experiment: {name: no}", "/my.yaml:1: experiment.name: False: input should be a valid string"),
         ("server: {port: 70000}", "/my.yaml:1: server.port: 70000: input should be less than or equal to 65535"),

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 import rollgym
 from rollgym.cli import app
 from rollgym.client_sim.network_model import CONDITIONS
-from rollgym.config.file import Bot, ExperimentFile, Network, load_config
+from rollgym.config.file import Bot, ExperimentFile, Network
+from rollgym.config.reading import load_config
 from rollgym.config.shipped import builtin_configs
 from rollgym.protocol.episode.export import OWN_COLUMNS
 from rollgym.protocol.messages import PlaySettings

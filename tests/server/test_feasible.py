@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollgym.commands.simulate_plan import Flags, read_plan
-from rollgym.config.file import ConfigError, read_config
+from rollgym.config.problems import ConfigError
+from rollgym.config.reading import read_config
 from rollgym.games.description import Description, describe
 from rollgym.protocol.episode.export import (
     MAX_FRAMES,
