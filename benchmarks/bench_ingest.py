@@ -15,7 +15,8 @@ from benchmarks.ingest_steps import ingest_steps
 from benchmarks.matches import FaceToFace
 from benchmarks.measuring import Report, figure, main
 from benchmarks.servers import WAIT, Seat, cpu_by_place, on_relay, paired, real_server, serving, settings_for
-from rollgym.protocol.episode.export import Canonical, Export, Header, Own, encode_export
+from rollgym.protocol.episode.export import Canonical, Export, Header, Own
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.durable import publish, sync_file
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.server.settings import Play

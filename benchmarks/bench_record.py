@@ -23,7 +23,8 @@ from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.dataset.compare import compare_paths
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.contract import JointInput
-from rollgym.protocol.episode.export import Canonical, Column, Export, content_digest
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical, Export, content_digest
 from rollgym.protocol.episode.values import unpack_value
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import PlaySettings

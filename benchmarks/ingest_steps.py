@@ -11,7 +11,9 @@ from blake3 import blake3
 
 from rollgym.games.registry import make
 from rollgym.protocol.episode.bounds import check_bounds
-from rollgym.protocol.episode.export import Export, check_export, decode_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_body import decode_export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.server.record.episode_files import server_software

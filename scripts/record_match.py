@@ -19,7 +19,8 @@ from rollgym.client_sim.peer.peer import Peer
 from rollgym.games.builtin.drift.rules import Drift, benchmark_input
 from rollgym.games.contract import Game, Observation
 from rollgym.games.identity import identity
-from rollgym.protocol.episode.export import Export, encode_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import MatchStart, PlaySettings, dump
 from rollgym.server.record.verdicts import find
 

@@ -19,7 +19,8 @@ import msgspec
 import structlog
 from msgspec import Meta, Struct
 
-from rollgym.protocol.episode.export import Export, encode_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files import durable
 from rollgym.protocol.messages import Name
 

@@ -17,7 +17,8 @@ from rollgym.client_sim.rollback.interfaces import Rollback
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
 from rollgym.games.record.columns import CanonicalBuilder, observation_columns, prefix
 from rollgym.games.spaces.described import flattener
-from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Column, RollbackEvent
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, RollbackEvent
 
 MAX_ROLLBACK_EVENTS = 1_000_000
 """Kept per episode. The schema allows this many frames, and a frame has at most a few rollbacks."""

@@ -19,7 +19,8 @@ from rollgym.games.spaces.described import Leaf, flattener, leaves
 from rollgym.games.spaces.exact import exact
 from rollgym.games.spaces.row_views import RowLayout, RowObservation
 from rollgym.protocol.column_names import joined
-from rollgym.protocol.episode.export import INPUT_NPC, Canonical, Column, Info
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import INPUT_NPC, Canonical, Info
 from rollgym.protocol.episode.values import pack_value
 
 CHUNK = 512

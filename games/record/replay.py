@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from rollgym.games.contract import Game, GameSpec, JointInput
 from rollgym.games.record.columns import CanonicalBuilder
 from rollgym.games.spaces.codec import CodecError
-from rollgym.protocol.episode.export import INPUT_GONE, INPUT_IDLE, INPUT_REAL, Canonical, ExportError, Header
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import INPUT_GONE, INPUT_IDLE, INPUT_REAL, Canonical, Header
 from rollgym.protocol.messages import PlaySettings
 
 

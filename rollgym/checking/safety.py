@@ -18,34 +18,28 @@ from rollgym.checking.elsewhere import Elsewhere
 from rollgym.checking.evidence import Evidence
 from rollgym.checking.instances import meet
 from rollgym.checking.other_process import ProcessFailed
-from rollgym.checking.process_side_effects import Held, LuckHeld, Outside, drawn_from, seed_global_random, surrounded
+from rollgym.checking.process_side_effects import Outside, drawn_from, seed_global_random, surrounded
 from rollgym.checking.raised import described
 from rollgym.checking.report import UNCHECKED, UNSAFE, Check, Finding, Report, as_finding, verdict
+from rollgym.checking.rollback_causes import Attempt, why_not_back
 from rollgym.checking.rolling import Doing, Rolling, nothing_to_tell
 from rollgym.checking.starting import ILLEGAL, could_not, has_mask
 from rollgym.checking.surroundings import (
     OTHER,
     OTHER_CLOCKS,
     REAL,
-    ClockHeld,
-    EntropyHeld,
+    USUAL,
     Surroundings,
     forget_looks,
 )
 from rollgym.checking.timing import Stopwatch
-from rollgym.checking.trace import Difference, Shown, Trace, bots, located, played, record, replay
+from rollgym.checking.trace import Difference, Shown, Trace, bots, located, record, replay
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError, Unsafe
 from rollgym.games.policies.catalogue import Policy
 from rollgym.games.registry import make
 
 __all__ = ["Check", "Finding", "Report", "check"]
-
-PLACES_BY_REPLAY = 12
-"""Frames between the places at which it is tried whether a game holds whose every load plays the episode again."""
-
-USUAL = Surroundings()
-"""What is around while episodes are recorded, and played again."""
 
 
 def check(
@@ -283,7 +277,9 @@ class _Checker:
         for trace in traces:
             found = rolling.back(trace, wanted, stride)
             if found is not None:
-                cause = self._why_not_back(trace, wanted, stride, outside, changed)
+                self._doing("finding out why it cannot be rolled back")
+                attempt = Attempt(self._id, self._parameters, self._game, trace, wanted, stride, self._doing)
+                cause = why_not_back(attempt, self._evidence, outside, changed, self._draws)
                 break
         happened = [distance for distance in wanted if rolling.distances[distance]]
         self._rollbacks = sum(rolling.distances.values())
@@ -292,49 +288,6 @@ class _Checker:
         missing = [distance for distance in wanted if distance not in happened]
         if missing and found is None:
             self.findings.append(beyond.shallow(happened, missing, traces))
-
-    def _why_not_back(self, trace: Trace, wanted: list[int], stride: int, outside: Outside, changed: list[str]) -> str:
-        def holds(*held: Held) -> bool:
-            return Rolling(self._game, held, self._doing).back(trace, wanted, stride) is None
-
-        self._doing("finding out why it cannot be rolled back")
-        experiments: list[tuple[str, Held, Callable[[], str]]] = [
-            ("variables outside of the environment", outside.held, lambda: causes.outside(changed)),
-            ("the clock", ClockHeld(), causes.clock),
-            ("random and numpy.random", LuckHeld(), lambda: causes.luck(self._draws)),
-            ("the system's random numbers", EntropyHeld(), causes.entropy),
-        ]
-        for _, held, text in experiments:
-            if holds(held):
-                return text()
-        if holds(*(held for _, held, _ in experiments)):
-            return causes.several([name for name, *_ in experiments], changed)
-        if self._evidence.method == "native":
-            copied = self._otherwise("copy", trace, wanted, stride)
-            if copied is not None:
-                return causes.native(self._evidence.environment, self._evidence.pickled, copied)
-        foreign = self._evidence.method == "copy"
-        replayed = self._otherwise("replay", trace, wanted, max(stride, PLACES_BY_REPLAY)) if foreign else None
-        return causes.unknown([name for name, *_ in experiments], replayed)
-
-    def _otherwise(self, snapshot: str, trace: Trace, wanted: list[int], stride: int) -> bool | None:
-        """Whether another way to save holds. None if it cannot be tried."""
-        adapter = {**self._parameters.get("adapter", {}), "snapshot": snapshot}
-        if snapshot == "replay":
-            adapter["replay_limit"] = len(trace.inputs) + 1
-        try:
-            with surrounded(USUAL):
-                game = make(self._id, {**self._parameters, "adapter": adapter})
-        except Exception:  # noqa: BLE001 - then it is no way out, which is all that is asked
-            return None
-        try:
-            with surrounded(USUAL):
-                again = played(game, trace)
-            return Rolling(game, doing=self._doing).back(again, wanted, stride) is None
-        except Exception:  # noqa: BLE001 - the same
-            return None
-        finally:
-            game.close()
 
     def _processes(self, away: Elsewhere, matter: list[str]) -> None:
         name = "another process, another PYTHONHASHSEED"

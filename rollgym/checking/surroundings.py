@@ -46,6 +46,9 @@ class Surroundings(NamedTuple):
     """``PYTHONHASHSEED``; only in a process of its own."""
 
 
+USUAL = Surroundings()
+"""What is around while episodes are recorded, and played again."""
+
 OTHER = Surroundings((2_000_268_733.0, 7.7), 99, 7, 1, 2)
 """Another half of the day, weekend, month and year, another luck, another machine: nothing is as usual."""
 OTHER_CLOCKS = (OTHER.clock, (1_770_294_661.0, 0.9))

@@ -21,7 +21,8 @@ from rollgym.dataset.stored_spaces import gather, observed_columns, space_of
 from rollgym.dataset.tables import own_layouts, read_tables
 from rollgym.games.errors import GameError
 from rollgym.games.spaces.codec import CodecError, codec_for
-from rollgym.protocol.episode.export import Canonical, Column, ExportError, Header, Own
+from rollgym.protocol.episode.column import Column, ExportError
+from rollgym.protocol.episode.export import Canonical, Header, Own
 from rollgym.protocol.episode.values import ValueFormatError, unpack_value
 from rollgym.protocol.files.parquet import EpisodeFileError, read_episode
 

@@ -15,7 +15,7 @@ from rollgym.dataset.provenance import provenance
 from rollgym.dataset.sources import Source
 from rollgym.games.errors import GameError
 from rollgym.games.spaces.codec import CodecError
-from rollgym.protocol.episode.export import ExportError
+from rollgym.protocol.episode.column import ExportError
 from rollgym.protocol.episode.values import ValueFormatError
 from rollgym.protocol.files.parquet import EpisodeFileError, Layout, OwnLayout, read_layout, read_table
 

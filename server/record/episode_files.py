@@ -11,7 +11,8 @@ from typing import Any
 from msgspec import Struct
 
 from rollgym.games.record.columns import prefix
-from rollgym.protocol.episode.export import Canonical, Export, Own, content_digest, decode_export
+from rollgym.protocol.episode.export import Canonical, Export, Own, content_digest
+from rollgym.protocol.episode.export_body import decode_export
 from rollgym.protocol.episode.parity import Mismatch
 from rollgym.protocol.files.durable import publish, sync_file
 from rollgym.protocol.files.parquet import EpisodeFileError, StoredEpisode, read_episode, write_episode

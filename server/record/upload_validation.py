@@ -8,7 +8,9 @@ import msgspec
 from blake3 import blake3
 from msgspec import Struct
 
-from rollgym.protocol.episode.export import MAX_FRAMES, Export, ExportError, Header, decode_export
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import MAX_FRAMES, Export, Header
+from rollgym.protocol.episode.export_body import decode_export
 from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.files.durable import sync_file
 from rollgym.protocol.files.parquet import EpisodeFileError, write_episode

@@ -14,7 +14,8 @@ from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.identity import identity
 from rollgym.games.registry import available, make
-from rollgym.protocol.episode.export import Export, ExportError
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import Export
 from rollgym.protocol.files.parquet import EpisodeFileError
 from rollgym.protocol.messages import first_difference
 from rollgym.server.record.episode_files import CANONICAL, Job, UnusableError, load_upload, mismatch_fields, write_files

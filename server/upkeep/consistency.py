@@ -14,7 +14,9 @@ from pathlib import Path
 from blake3 import blake3
 from msgspec import Struct
 
-from rollgym.protocol.episode.export import ExportError, content_digest, decode_export, encode_export
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import content_digest
+from rollgym.protocol.episode.export_body import decode_export, encode_export
 from rollgym.protocol.files.parquet import EpisodeFileError, read_episode
 from rollgym.server.record.verdicts import CANONICAL, load_upload
 from rollgym.server.storage import queries

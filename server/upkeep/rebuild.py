@@ -16,7 +16,9 @@ import msgspec
 from blake3 import blake3
 from msgspec import Struct
 
-from rollgym.protocol.episode.export import Export, ExportError, Header, content_digest, decode_export, encode_export
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import Export, Header, content_digest
+from rollgym.protocol.episode.export_body import decode_export, encode_export
 from rollgym.protocol.files.durable import sync_folder
 from rollgym.protocol.files.parquet import EpisodeFileError, StoredEpisode, read_episode
 from rollgym.server.record.episode_files import CANONICAL, load_upload

@@ -27,7 +27,8 @@ from rollgym.games.policies.counter_rng import Draws, sampler
 from rollgym.games.spaces.codec import codec_for
 from rollgym.games.spaces.described import flatten, leaves
 from rollgym.protocol.column_names import joined
-from rollgym.protocol.episode.export import Export, check_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.values import unpack_value
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.record.verdicts import find

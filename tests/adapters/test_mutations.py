@@ -24,7 +24,7 @@ from rollgym.games.adapters.masks import Masks
 from rollgym.games.adapters.parallel_env import ParallelFamily
 from rollgym.games.errors import GameError
 from rollgym.games.spaces.exact import Converted
-from rollgym.protocol.episode.export import Column
+from rollgym.protocol.episode.column import Column
 from tests.adapters import test_ends, test_exact_values, test_families, test_generated_envs, test_infos, test_names
 from tests.games import test_actions, test_columns
 

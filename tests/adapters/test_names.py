@@ -21,7 +21,7 @@ from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.record.verdicts import find
 from tests.adapters.broken import Sound

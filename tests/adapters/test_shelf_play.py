@@ -16,7 +16,7 @@ from rollgym.games.env_catalogue.builds import GAMES, LAYOUTS, LEVELS
 from rollgym.games.env_catalogue.catalogue import SHELF
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.record.verdicts import find

@@ -13,7 +13,7 @@ from rollgym.client_sim.simulator.simulator import Scenario, simulate
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.record.verdicts import find

@@ -29,7 +29,7 @@ from rollgym.client_sim.player.messages import (
     parse_to_player,
 )
 from rollgym.client_sim.player.process import LINES_LOGGED, PlayerFailed, PlayerProcess, Printed
-from rollgym.protocol.episode.export import decode_export
+from rollgym.protocol.episode.export_body import decode_export
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from rollgym.protocol.packets import Hello, encode
 from tests.patience import PATIENCE

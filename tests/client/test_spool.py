@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from rollgym.client_sim.exports.spool import MAGIC, Parcel, Spool, SpoolError, pack
-from rollgym.protocol.episode.export import decode_export
+from rollgym.protocol.episode.export_body import decode_export
 from rollgym.protocol.files import durable
 from tests.client.exports import played
 

@@ -15,7 +15,8 @@ from aiohttp.test_utils import TestServer
 
 from rollgym.client_sim.exports.spool import Spool, SpoolError, pack
 from rollgym.client_sim.exports.upload import BACKOFF_MOST, Refused, Stored, Uploader, UploadResult
-from rollgym.protocol.episode.export import Export, decode_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_body import decode_export
 from tests.client.exports import played
 from tests.patience import PATIENCE
 

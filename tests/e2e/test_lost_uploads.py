@@ -12,7 +12,8 @@ import pytest
 
 from rollgym.client_sim.exports.spool import Spool
 from rollgym.client_sim.exports.upload import Stored, Uploader, UploadResult
-from rollgym.protocol.episode.export import Export, encode_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.record import ingest
 from rollgym.server.settings import ServerSettings

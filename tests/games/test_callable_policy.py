@@ -15,7 +15,7 @@ from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.policies.catalogue import Policy, make_policy, policy_origin, policy_parameters
 from rollgym.games.registry import make
-from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
 

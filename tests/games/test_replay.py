@@ -10,7 +10,8 @@ import pytest
 from rollgym.games.identity import identity
 from rollgym.games.record.columns import CanonicalBuilder
 from rollgym.games.record.replay import ReplayError, replay
-from rollgym.protocol.episode.export import INPUT_GONE, INPUT_IDLE, INPUT_REAL, Canonical, Column, Header
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import INPUT_GONE, INPUT_IDLE, INPUT_REAL, Canonical, Header
 from rollgym.protocol.messages import PlaySettings
 from tests.rollback.toy import Toy
 

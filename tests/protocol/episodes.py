@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from rollgym.protocol.episode.column import Column
 from rollgym.protocol.episode.export import (
     OWN_COLUMNS,
     Canonical,
-    Column,
     Export,
     Header,
     Info,

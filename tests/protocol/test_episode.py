@@ -10,20 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.protocol.episode.export import (
-    OWN_COLUMNS,
-    Canonical,
-    Column,
-    Export,
-    ExportError,
-    Info,
-    Own,
-    Tail,
-    check_export,
-    content_digest,
-    decode_export,
-    encode_export,
-)
+from rollgym.protocol.episode.column import Column, ExportError
+from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Export, Info, Own, Tail, content_digest
+from rollgym.protocol.episode.export_body import decode_export, encode_export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.values import pack_value
 from tests.protocol.episodes import exports, small_episode
 

@@ -9,7 +9,9 @@ import msgpack
 import numpy as np
 import pytest
 
-from rollgym.protocol.episode.export import ExportError, Info, decode_export, encode_export
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import Info
+from rollgym.protocol.episode.export_body import decode_export, encode_export
 from rollgym.protocol.episode.values import pack_value
 from tests.protocol.test_episode import _with_infos, small_export
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.protocol.episode.export import Canonical, Column, Export, Info
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical, Export, Info
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.episode.values import pack_value
 from tests.protocol.episodes import exports, small_episode

@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.protocol.episode.export import Canonical, Column, Export, Info, check_export, content_digest
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical, Export, Info, content_digest
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.values import pack_value, unpack_value
 from rollgym.protocol.files.infos import MAX_INFO_COLUMNS
 from rollgym.protocol.files.parquet import EpisodeFileError, read_arrow, read_episode, read_layout, write_episode

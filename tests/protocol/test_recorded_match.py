@@ -11,7 +11,8 @@ import pytest
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode.export import Export, decode_export, encode_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_body import decode_export, encode_export
 from rollgym.protocol.messages import MatchStart, dump, parse
 from rollgym.protocol.packets import Input, decode, encode
 from rollgym.server.record.verdicts import find

@@ -14,7 +14,8 @@ from rollgym.client_sim.peer.events import EpisodeEnded
 from rollgym.client_sim.simulator.simulator import _PACKET, Scenario, SimulationResult, Simulator
 from rollgym.games.contract import Game
 from rollgym.games.frame_limit import limited
-from rollgym.protocol.episode.export import Export, check_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.episode.values import unpack_value
 from rollgym.protocol.messages import PlaySettings

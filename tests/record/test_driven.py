@@ -11,7 +11,8 @@ import pytest
 from rollgym.client_sim.network_model import Link, NetworkConditions
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.transport.impaired import ImpairedTransport
-from rollgym.protocol.episode.export import Export, check_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from tests.client.driven import Driven
 from tests.client.fakes import Hub

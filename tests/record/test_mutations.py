@@ -26,7 +26,7 @@ from rollgym.client_sim.rollback.session import Progress, Session
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from rollgym.client_sim.simulator.simulator import Pause, SimulationStuck
 from rollgym.games.frame_limit import FrameLimit
-from rollgym.protocol.episode.export import ExportError
+from rollgym.protocol.episode.column import ExportError
 from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.packets import End
 from tests.record import test_boundary, test_departure, test_gate, test_pause, test_truth

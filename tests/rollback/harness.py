@@ -22,7 +22,7 @@ from rollgym.client_sim.rollback.input_queue import GONE, IDLE, REAL, InputQueue
 from rollgym.client_sim.rollback.interfaces import Rollback
 from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
 from rollgym.games.contract import JointInput, Outcome
-from rollgym.protocol.episode.export import Column
+from rollgym.protocol.episode.column import Column
 from tests.rollback.fingerprint import fingerprint
 from tests.rollback.predictors import DEFAULT, PREDICTORS
 from tests.rollback.toy import State, Toy, ends, first_state, following, observation, rewards, state_digest

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from rollgym.games.contract import Game
 from rollgym.games.record.columns import prefix
-from rollgym.protocol.episode.export import Canonical, Column, Export, RollbackEvent, Status
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical, Export, RollbackEvent, Status
 from rollgym.server.record import verdicts
 from rollgym.server.record.finding import Finding
 from tests.rollgym.stored import Judged, changed, judged, play

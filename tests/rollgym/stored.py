@@ -14,7 +14,9 @@ from rollgym.client_sim.simulator.simulator import Scenario, simulate
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
-from rollgym.protocol.episode.export import Canonical, Column, Export, content_digest, encode_export
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical, Export, content_digest
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.record.verdicts import Job, judge_episode

@@ -29,7 +29,8 @@ from rollgym.games.policies.counter_rng import Draws, sampler
 from rollgym.games.record.columns import CanonicalBuilder
 from rollgym.games.spaces.described import leaves
 from rollgym.protocol.column_names import joined, split
-from rollgym.protocol.episode.export import Canonical, Export, Header, Own, check_export, content_digest
+from rollgym.protocol.episode.export import Canonical, Export, Header, Own, content_digest
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.files.parquet import EpisodeFileError, read_episode, write_episode
 from rollgym.protocol.messages import PlaySettings
 from tests.games.space_strategies import leaf_spaces

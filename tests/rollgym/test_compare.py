@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollgym.dataset.compare import Comparison, compare_files
-from rollgym.protocol.episode.export import Canonical, Column, Export, Header, Info
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical, Export, Header, Info
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.files.parquet import EpisodeFileError, write_episode

@@ -30,7 +30,8 @@ from rollgym.dataset.flat_infos import is_json
 from rollgym.games.contract import GameSpec, Outcome
 from rollgym.games.identity import identity
 from rollgym.games.record.columns import CanonicalBuilder
-from rollgym.protocol.episode.export import Canonical, Column, Header, Info
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical, Header, Info
 from rollgym.protocol.episode.values import pack_value, unpack_value
 from rollgym.protocol.files.parquet import read_episode, write_episode
 from rollgym.protocol.messages import PlaySettings

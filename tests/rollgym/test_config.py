@@ -79,7 +79,7 @@ def test_a_network_is_a_name_or_numbers(tmp_path: Path) -> None:
         ("bots:\n- polcy: idle", "/my.yaml:2: bots.0.polcy: unknown key; did you mean policy? allowed: policy, para"),
         (
             "experiment: {game: {id: kitchen, npcs: {chef: {polcy: idle}}}}",
-            "/my.yaml:1: experiment.game.npcs.chef.polcy: unknown key; did you mean policy? allowed: policy, parameters",
+            "/my.yaml:1: experiment.game.npcs.chef.polcy: unknown key; did you mean policy? allowed: policy, p",
         ),
         ("experiment:\n  play: {fps: 0}", "/my.yaml:2: experiment.play.fps: 0: input should be greater than 0"),
         ("experiment: {name: no}", "/my.yaml:1: experiment.name: False: input should be a valid string"),

@@ -17,7 +17,8 @@ from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
 from rollgym.games.spaces.described import describe
-from rollgym.protocol.episode.export import Canonical, Column
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical
 from rollgym.protocol.files.parquet import EpisodeFileError, write_episode
 from rollgym.protocol.messages import PlaySettings
 from tests.games.space_strategies import any_spaces

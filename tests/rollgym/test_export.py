@@ -23,7 +23,8 @@ from rollgym.dataset.csv_cells import cells, csv_lines, header_line
 from rollgym.dataset.flat_table import OWN_NAMES
 from rollgym.dataset.load import Episode
 from rollgym.games.spaces.described import describe
-from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Column, Info
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Info
 from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import GameIdentity

@@ -17,7 +17,8 @@ from msgspec import Struct
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode.export import Export, encode_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import (
     SERVER_EVENTS,
     ErrorReply,

@@ -11,7 +11,8 @@ from rollgym.games.builtin.drift.rules import Drift, benchmark_input
 from rollgym.games.frame_limit import limited
 from rollgym.games.identity import identity
 from rollgym.games.record.columns import CanonicalBuilder
-from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Column, Export, Header, Own, Status, content_digest
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import OWN_COLUMNS, Canonical, Export, Header, Own, Status, content_digest
 from rollgym.protocol.messages import MatchStart, PlaySettings
 from rollgym.protocol.seeds import episode_seed
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rollgym.protocol.episode.export import Canonical, Column, encode_export
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import read_episode, write_episode
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.storage.catalogue import EpisodeRow, UploadRow

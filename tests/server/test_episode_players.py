@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from rollgym.protocol.episode.export import Column, Export
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Export
 from rollgym.server.record.episode_players import episode_player
 from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow
 from tests.rollgym.stored import altered, changed, judged, play

@@ -16,11 +16,11 @@ from rollgym.commands.simulate_plan import Flags, read_plan
 from rollgym.config.problems import ConfigError
 from rollgym.config.reading import read_config
 from rollgym.games.description import Description, describe
+from rollgym.protocol.episode.column import Column
 from rollgym.protocol.episode.export import (
     MAX_FRAMES,
     OWN_COLUMNS,
     Canonical,
-    Column,
     Export,
     Header,
     Own,
@@ -28,9 +28,8 @@ from rollgym.protocol.episode.export import (
     Tail,
     canonical_layout,
     content_digest,
-    decode_export,
-    encode_export,
 )
+from rollgym.protocol.episode.export_body import decode_export, encode_export
 from rollgym.protocol.messages import GameIdentity, MessageError, PlaySettings, dump, parse
 from rollgym.protocol.packets import MAX_PACKET, Forward, Input, decode, encode, widest_input
 from rollgym.server.errors import ServerError

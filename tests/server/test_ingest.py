@@ -16,15 +16,9 @@ import pytest
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode.export import (
-    Canonical,
-    Column,
-    Export,
-    RollbackEvent,
-    Tail,
-    content_digest,
-    encode_export,
-)
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.export import Canonical, Export, RollbackEvent, Tail, content_digest
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import EpisodeFileError
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.errors import RefusedError

@@ -22,7 +22,8 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from rollgym.games.builtin.drift.rules import Drift
-from rollgym.protocol.episode.export import Export, content_digest, decode_export, encode_export
+from rollgym.protocol.episode.export import Export, content_digest
+from rollgym.protocol.episode.export_body import decode_export, encode_export
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.record.verdicts import find
 from rollgym.server.settings import Limits

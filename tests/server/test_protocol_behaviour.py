@@ -11,7 +11,7 @@ import msgpack
 import msgspec
 import pytest
 
-from rollgym.protocol.episode.export import encode_export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import Resume, dump
 from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.settings import Play

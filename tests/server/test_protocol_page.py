@@ -20,10 +20,10 @@ from rollgym.client_sim.rollback.time_sync import DEAD_ZONE, FASTEST, GAIN, SLOW
 from rollgym.protocol import packets
 from rollgym.protocol.column_names import joined
 from rollgym.protocol.episode import bounds as bounds
+from rollgym.protocol.episode.column import Column
 from rollgym.protocol.episode.export import (
     OWN_COLUMNS,
     Canonical,
-    Column,
     Export,
     Header,
     Info,

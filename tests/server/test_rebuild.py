@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rollgym.cli import app
-from rollgym.protocol.episode.export import encode_export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.server.errors import ServerError
 from rollgym.server.storage import queries
 from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UploadRow

@@ -13,7 +13,7 @@ import pytest
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode.export import encode_export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import read_episode
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.errors import ServerError

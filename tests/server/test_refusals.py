@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from rollgym.protocol.episode.export import Export, encode_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import ANNULLED, MatchStart, PeerLeft
 from rollgym.server.errors import ServerError
 from rollgym.server.play.openings import Player

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import rollgym
 from rollgym.cli import app
-from rollgym.protocol.episode.export import encode_export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import ANNULLED
 from rollgym.server.record.verdicts import GameFailedError, judge_episode
 from rollgym.server.record.workers import Workers

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollgym.protocol.episode.export import encode_export
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.server.record import ingest
 from rollgym.server.settings import Limits
 from tests.server.clients import make_settings, pair, running, until

@@ -14,16 +14,8 @@ import pytest
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
-from rollgym.protocol.episode.export import (
-    Canonical,
-    Export,
-    Header,
-    Own,
-    RollbackEvent,
-    Status,
-    content_digest,
-    encode_export,
-)
+from rollgym.protocol.episode.export import Canonical, Export, Header, Own, RollbackEvent, Status, content_digest
+from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import EpisodeFileError, read_episode, write_episode
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.record.verdicts import Job, find, judge_episode

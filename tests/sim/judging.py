@@ -26,7 +26,9 @@ from rollgym.client_sim.simulator.simulator import (
 from rollgym.games.contract import Game
 from rollgym.games.frame_limit import limited
 from rollgym.games.policies.catalogue import Policy
-from rollgym.protocol.episode.export import Export, ExportError, RollbackEvent, check_export
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import Export, RollbackEvent
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
 from tests.rollback.toy import Toy, ToyPolicy

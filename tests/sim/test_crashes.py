@@ -20,7 +20,8 @@ from rollgym.games.frame_limit import limited
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.record.replay import replay
 from rollgym.games.registry import make
-from rollgym.protocol.episode.export import Export, check_export
+from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
 from tests.rollback.toy import Toy, ToyPolicy

@@ -15,7 +15,7 @@ from rollgym.client_sim.rollback.errors import InputRefused
 from rollgym.client_sim.rollback.session import Session
 from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.protocol import packets
-from rollgym.protocol.episode.export import check_export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.packets import BYE_REASONS, Bye, End, EndAck, Forward, Hello, Input, Packet, decode, encode
 from tests.rollback.fingerprint import fingerprint
 from tests.rollback.toy import Bare, Toy, ToyPolicy

@@ -21,7 +21,8 @@ from rollgym.games.npcs.npc import Npc, NpcGame
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.record.replay import replay
 from rollgym.games.registry import make
-from rollgym.protocol.episode.export import INPUT_IDLE, INPUT_NPC, Export, check_export
+from rollgym.protocol.episode.export import INPUT_IDLE, INPUT_NPC, Export
+from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings
 

@@ -4,23 +4,20 @@ Three parts. ``header`` and ``canonical`` are facts and equal on all peers, bit 
 view of how the facts came about, and rightly differs. Frames are rows: ``T`` frames have rows ``0 .. T-1``;
 observations and infos have ``T + 1`` rows, row 0 from ``reset`` and row ``f + 1`` from the step of frame ``f``.
 
-On the wire the export is MessagePack; in files it is Parquet (``rollgym.protocol.files.parquet``).
+On the wire the export is MessagePack (:mod:`rollgym.protocol.episode.export_body`); in files it is Parquet
+(``rollgym.protocol.files.parquet``).
 """
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
 from blake3 import blake3
 from msgspec import Meta, Struct
-from numpy.typing import NDArray
 
-from rollgym.protocol.column_names import joined
-from rollgym.protocol.episode.bounds import MAX_INFO_STRUCTURE_BYTES, BoundsError, bounded_value, check_bounds
-from rollgym.protocol.episode.values import ValueFormatError, pack_value, unpack_value
+from rollgym.protocol.episode.column import Column
+from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.messages import GameIdentity, Name, PlaySettings
 from rollgym.protocol.version import EPISODE_SCHEMA
 
@@ -37,50 +34,6 @@ INPUT_GONE = 3
 agent in ``header.game.npcs``, at every frame), or filled in after the owner had left (to the end of the episode)."""
 
 MAX_FRAMES = 1_000_000
-MAX_COLUMN_BYTES = 1 << 30
-MAX_EMPTY_ROW = 1 << 24
-"""Values per row of a column that has no rows: nothing else bounds it, and a file has a place for every one of them."""
-_DTYPES = frozenset(
-    ["|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8", "<c8", "<c16"],
-)
-
-
-class ExportError(ValueError):
-    """An export that breaks the schema. ``field`` names the place."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-
-
-class Column(Struct, frozen=True, forbid_unknown_fields=True):
-    """A dense array: ``shape[0]`` rows, little-endian, C order."""
-
-    dtype: Annotated[str, Meta(max_length=8)]
-    shape: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1, max_length=8)]
-    data: bytes
-
-    @classmethod
-    def of(cls, array: NDArray[Any]) -> Column:
-        """A column with a copy of ``array`` (at least one axis)."""
-        plain = np.ascontiguousarray(array)
-        plain = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
-        return cls(plain.dtype.str, plain.shape, plain.tobytes())
-
-    def array(self) -> NDArray[Any]:
-        """The values, read-only. Raises :class:`ExportError` if dtype, shape and size do not agree."""
-        if self.dtype not in _DTYPES:
-            raise ExportError("dtype", f"{self.dtype!r} is not a plain number type")
-        dtype = np.dtype(self.dtype)
-        size = math.prod(self.shape) * dtype.itemsize
-        if size > MAX_COLUMN_BYTES or size != len(self.data):
-            raise ExportError("data", f"{len(self.data)} bytes for shape {self.shape} of {self.dtype}")
-        if not self.shape[0] and math.prod(self.shape[1:]) > MAX_EMPTY_ROW:
-            raise ExportError("shape", f"{self.shape}: expected at most {MAX_EMPTY_ROW} values in a row")
-        try:
-            return np.frombuffer(self.data, dtype=dtype).reshape(self.shape)
-        except (ValueError, OverflowError) as error:  # no values, but sides beyond what any array can have
-            raise ExportError("shape", f"{self.shape}: {error}") from error
 
 
 class Info(Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -231,148 +184,3 @@ def content_digest(header: Header, canonical: Canonical) -> bytes:
     for info in canonical.infos:
         add(pack_value([info.row, info.agent, info.key, info.value]))
     return hasher.digest()
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Export)
-
-
-def encode_export(export: Export) -> bytes:
-    """The upload body."""
-    return _encoder.encode(export)
-
-
-def decode_export(body: bytes) -> Export:
-    """An export from an upload body, checked by :func:`check_export`. Raises :class:`ExportError` only.
-
-    The caller bounds ``len(body)``. Columns take as much memory as bytes; everything that takes more (infos,
-    rollbacks, the tail, the parts without a schema) is counted by :mod:`rollgym.protocol.episode.bounds` before it is
-    built.
-    """
-    try:
-        check_bounds(body)
-    except BoundsError as error:
-        raise ExportError(error.field, str(error).removeprefix(f"{error.field}: ")) from error
-    try:
-        export = _decoder.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError) as error:
-        raise ExportError("export", str(error)) from error
-    check_export(export)
-    return export
-
-
-def check_export(export: Export) -> None:
-    """Schema, contiguity and digest. Raises :class:`ExportError` that names the first field that is wrong."""
-    header, canonical, own = export.header, export.canonical, export.own
-    if header.schema != EPISODE_SCHEMA:
-        raise ExportError("header.schema", f"{header.schema}: expected {EPISODE_SCHEMA}")
-    players = len(header.participants)
-    if not players <= len(header.game.players) or own.player >= players:
-        raise ExportError("own.player", f"{own.player}: expected 0..{players - 1}")
-    _check_canonical(header, canonical)
-    _check_own(header, own)
-    try:
-        digest = content_digest(header, canonical)
-    except (ValueFormatError, TypeError) as error:  # MessagePack has types that plain values have not
-        raise ExportError("header", str(error)) from error
-    if digest != export.digest:
-        raise ExportError("digest", f"{export.digest.hex()}: the content gives {digest.hex()}")
-
-
-def _check_canonical(header: Header, canonical: Canonical) -> None:
-    layout = canonical_layout(header)
-    for name, (dtype, rows, shape) in layout.items():
-        if name not in canonical.columns:
-            raise ExportError(f"canonical.columns.{name}", "missing")
-        _check_column(f"canonical.columns.{name}", canonical.columns[name], dtype, rows, shape)
-    observed = {joined(["observations", agent], "/") for agent in header.game.agents}
-    for name, column in canonical.columns.items():
-        if name in layout:
-            continue
-        parts = name.split("/", 2)
-        if "/".join(parts[:2]) not in observed:
-            raise ExportError(f"canonical.columns.{name}", "not a column of this schema")
-        _check_column(f"canonical.columns.{name}", column, None, header.frames + 1, None)
-    for agent in header.game.agents:
-        column = canonical.columns[f"actions/{agent}"]
-        if len(column.shape) != 2:
-            raise ExportError(f"canonical.columns.actions/{agent}", f"shape {column.shape}: expected two axes")
-    frames = canonical.columns["frame"].array()
-    if not np.array_equal(frames, np.arange(header.frames, dtype=np.uint32)):
-        raise ExportError("canonical.columns.frame", f"expected 0..{header.frames - 1} without gaps")
-    _check_sources(header, canonical.columns["input_source"].array())
-    _check_end(header, canonical)
-    previous = (0, 0, "")
-    for index, info in enumerate(canonical.infos):
-        place = f"canonical.infos[{index}]"
-        here = (info.row, info.agent, info.key)
-        if info.row > header.frames or info.agent >= len(header.game.agents):
-            raise ExportError(place, f"row {info.row}, agent {info.agent}: out of range")
-        if index and here <= previous:
-            raise ExportError(place, f"{here} after {previous}: expected ascending rows, agents and keys")
-        previous = here
-        if not bounded_value(info.value):
-            raise ExportError(place, f"a structure of {len(info.value)} bytes: at most {MAX_INFO_STRUCTURE_BYTES}")
-        try:
-            unpack_value(info.value)
-        except ValueFormatError as error:
-            raise ExportError(place, str(error)) from error
-
-
-def _check_sources(header: Header, sources: NDArray[Any]) -> None:
-    for index, agent in enumerate(header.game.agents):
-        allowed = (INPUT_NPC,) if agent in header.game.npcs else (INPUT_REAL, INPUT_IDLE, INPUT_GONE)
-        wrong = ~np.isin(sources[:, index], allowed)
-        if wrong.any():
-            frame = int(wrong.argmax())
-            expected = " or ".join(map(str, allowed))
-            message = f"value {int(sources[frame, index])} at frame {frame} of {agent}: expected {expected}"
-            raise ExportError("canonical.columns.input_source", message)
-
-
-def _check_end(header: Header, canonical: Canonical) -> None:
-    if header.frames == 0:
-        if header.status == "complete":
-            raise ExportError("header.status", "complete, but there is no frame")
-        return
-    over = canonical.columns["terminations"].array() | canonical.columns["truncations"].array()
-    ends = np.flatnonzero(over.all(axis=1))
-    if header.status == "complete" and (ends.size == 0 or int(ends[0]) != header.frames - 1):
-        where = f"frame {int(ends[0])}" if ends.size else "no frame"
-        raise ExportError("header.status", f"complete, but {where} ends the episode (last is {header.frames - 1})")
-    if header.status != "complete" and ends.size and int(ends[0]) != header.frames - 1:
-        raise ExportError("header.frames", f"{header.frames}, but frame {int(ends[0])} ends the episode")
-
-
-def _check_own(header: Header, own: Own) -> None:
-    for name, dtype in OWN_COLUMNS.items():
-        if name not in own.columns:
-            raise ExportError(f"own.columns.{name}", "missing")
-        _check_column(f"own.columns.{name}", own.columns[name], dtype, header.frames, ())
-    seen = own.columns.get("seen_frame")
-    for name, column in own.columns.items():
-        if name in OWN_COLUMNS:
-            continue
-        if (name != "seen_frame" and not name.startswith("seen/")) or seen is None:
-            raise ExportError(f"own.columns.{name}", "not a column of this schema")
-        _check_column(f"own.columns.{name}", column, "<u4" if name == "seen_frame" else None, seen.shape[0], None)
-    if own.tail is not None and not len(own.tail.inputs) == len(own.tail.real) == len(own.tail.rewards):
-        raise ExportError("own.tail", "inputs, real and rewards differ in length")
-    for name in ("stats", "policy"):
-        try:
-            pack_value(getattr(own, name))
-        except ValueFormatError as error:  # a key that is not text would become one on the way into a file
-            raise ExportError(f"own.{name}", str(error)) from error
-
-
-def _check_column(place: str, column: Column, dtype: str | None, rows: int, row_shape: tuple[int, ...] | None) -> None:
-    if dtype is not None and column.dtype != dtype:
-        raise ExportError(place, f"dtype {column.dtype}: expected {dtype}")
-    if column.shape[0] != rows:
-        raise ExportError(place, f"{column.shape[0]} rows: expected {rows}")
-    if row_shape is not None and column.shape[1:] != row_shape:
-        raise ExportError(place, f"row shape {column.shape[1:]}: expected {row_shape}")
-    try:
-        column.array()
-    except ExportError as error:
-        raise ExportError(f"{place}.{error.field}", str(error)) from error

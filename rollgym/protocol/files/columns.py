@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rollgym.protocol.episode.export import Column
+from rollgym.protocol.episode.column import Column
 from rollgym.protocol.files.layout import StoredColumn
 
 

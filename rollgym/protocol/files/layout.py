@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from rollgym.protocol.episode.export import ExportError, Header
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import Header
 from rollgym.protocol.episode.values import ValueFormatError
 from rollgym.protocol.version import EPISODE_SCHEMA
 

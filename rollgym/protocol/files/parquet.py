@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from rollgym.protocol.episode.export import Canonical, ExportError, Header, Own, RollbackEvent, Tail
+from rollgym.protocol.episode.column import ExportError
+from rollgym.protocol.episode.export import Canonical, Header, Own, RollbackEvent, Tail
 from rollgym.protocol.episode.values import ValueFormatError
 from rollgym.protocol.files.columns import TableBuilder, combined, from_arrow, stored_values
 from rollgym.protocol.files.infos import get_infos, info_type, put_infos
@@ -102,7 +103,7 @@ def write_episode(
 ) -> None:
     """Write an episode to exactly ``path``, which is replaced if it is there.
 
-    The episode has passed :func:`rollgym.protocol.episode.export.check_export`.
+    The episode has passed :func:`rollgym.protocol.episode.export_check.check_export`.
 
     The file is complete when this returns, but not yet durable: the caller syncs and renames. Raises
     :class:`EpisodeFileError` for values that have no place in the file, ``OSError`` if the disk refuses.
