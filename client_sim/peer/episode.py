@@ -31,7 +31,8 @@ from rollgym.client_sim.rollback.errors import InvariantViolation
 from rollgym.client_sim.rollback.input_queue import IDLE
 from rollgym.client_sim.rollback.interfaces import ActionCheck
 from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
-from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.games.contract import Game
 from rollgym.games.spaces.codec import Codec, CodecError
 from rollgym.protocol.episode.export import Export, Header, Status, Tail
@@ -249,7 +250,7 @@ class Episode:
     def _undecided(self) -> bool:
         """No input was decided at the present frame yet: not in lockstep, not before a rollback came back to it."""
         session = self.session
-        return self._queue.next <= session.current + session.delays[self._start.player]
+        return self._queue.next <= session.current + session.inputs.delays[self._start.player]
 
     def _decided(self) -> bytes:
         frame = self.session.current

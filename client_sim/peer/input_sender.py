@@ -19,7 +19,7 @@ class InputSender:
     def notice(self, link: Link, episode: Episode, gone: tuple[bool, ...], now: float) -> Input:
         """For a player who is held for gone and may come back: that it is, and up to where its inputs count."""
         link.sent += 1
-        frame, known = episode.session.current, episode.session.known()
+        frame, known = episode.session.current, episode.session.inputs.known()
         return Input(
             episode.number, 0, (), frame, 0, known, gone, timestamp(now), 0, NO_ECHO, -1, 0, link.sent & 0xFFFF, 0
         )

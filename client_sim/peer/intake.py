@@ -11,7 +11,7 @@ from rollgym.client_sim.peer.disconnect_agreement import Departures
 from rollgym.client_sim.peer.episode import Episode
 from rollgym.client_sim.peer.remote_peer import Link
 from rollgym.client_sim.rollback.errors import RollbackError
-from rollgym.client_sim.rollback.session import MAX_AHEAD
+from rollgym.client_sim.rollback.input_book import MAX_AHEAD
 from rollgym.protocol.episode.export import Status
 from rollgym.protocol.messages import MatchStart
 from rollgym.protocol.packets import (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rollgym.client_sim.rollback.session import MAX_AHEAD, Session
+from rollgym.client_sim.rollback.input_book import MAX_AHEAD
+from rollgym.client_sim.rollback.session import Session
 from rollgym.client_sim.rollback.time_sync import stretch
 from rollgym.protocol.messages import PlaySettings
 
@@ -75,7 +76,7 @@ class Pacing:
 
     def behind(self, session: Session) -> bool:
         """Everybody else's inputs are known well beyond our present frame."""
-        ahead = session.remote_known - session.current
+        ahead = session.inputs.remote_known - session.current
         # Those who are gone are known for ever: without anybody else there is nobody to be behind of.
         if ahead < self._catch_up_after or ahead > MAX_AHEAD:
             return False

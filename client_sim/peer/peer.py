@@ -264,7 +264,7 @@ class Peer:
 
     def _send_inputs(self, episode: Episode, now: float, out: list[tuple[int, bytes]]) -> None:
         session = episode.session
-        known, gone = session.known(), self._departures.flags
+        known, gone = session.inputs.known(), self._departures.flags
         acked = episode.last_input
         for link in self._others:
             if link.gone is None:

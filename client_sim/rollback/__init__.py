@@ -47,7 +47,8 @@ from rollgym.client_sim.rollback.checksums import Desync
 from rollgym.client_sim.rollback.errors import RollbackError
 from rollgym.client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
 from rollgym.client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
-from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.client_sim.rollback.spectator import Spectator, replay
 from rollgym.client_sim.rollback.synctest import SyncTest, SyncTestFailed
 

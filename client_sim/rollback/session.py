@@ -8,33 +8,18 @@ rollback takes it away.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from rollgym.client_sim.rollback.checksums import ChecksumBook, Desync
-from rollgym.client_sim.rollback.errors import (
-    InputRefused,
-    InputTooFarAhead,
-    InputWidth,
-    InvariantViolation,
-    NotReady,
-    SettingsError,
-    UnknownPlayer,
-)
-from rollgym.client_sim.rollback.input_queue import REAL, InputQueue
+from rollgym.client_sim.rollback.errors import InputTooFarAhead, InvariantViolation, NotReady
+from rollgym.client_sim.rollback.input_book import InputBook
+from rollgym.client_sim.rollback.input_queue import REAL
 from rollgym.client_sim.rollback.interfaces import ActionCheck, JointInput, Recorder, Rollback, Simulation
 from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
+from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from rollgym.client_sim.rollback.statistics import Statistics
-
-MAX_AHEAD = 1 << 14
-"""Frames beyond the present for which another player's inputs are taken in: bounds memory, and is far more than a
-peer that was away for minutes will find waiting."""
-
-MAX_SOUND = 1024
-"""Inputs of one player that are remembered as looked at: more than people and bots use between two looks, and bounded
-where a space has as many actions as a float has values."""
 
 
 class Progress(Enum):
@@ -48,30 +33,6 @@ class Progress(Enum):
     """The newest frame ended the episode, but is not canonical yet."""
     OVER = "over"
     """The terminal frame is canonical."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """How a session plays. All peers of a match use the same values, except that ``input_delay`` may differ."""
-
-    input_delay: int = 2
-    """Frames between deciding an input and the frame it is for."""
-    max_prediction: int = 8
-    """Frames that may be simulated with predicted inputs. 0: lockstep."""
-    save_every: int = 1
-    """Keep a snapshot of every k-th frame (and of the rollback anchor). More re-simulation, less saving."""
-    checksum_interval: int = 10
-    """Frames between the states that are compared with other peers; 0: none."""
-
-    def __post_init__(self) -> None:
-        for field, low in (("input_delay", 0), ("max_prediction", 0), ("save_every", 1), ("checksum_interval", 0)):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or value < low:
-                raise SettingsError(field, value, f"an integer of at least {low}")
-        if self.checksum_interval % self.save_every:
-            raise SettingsError(
-                "checksum_interval", self.checksum_interval, f"a multiple of save_every = {self.save_every}"
-            )
 
 
 class Session:
@@ -99,25 +60,14 @@ class Session:
         idle: bool = True,
     ) -> None:
         self.settings = settings or SessionSettings()
-        self.local = tuple(sorted(local))
-        for player in self.local:
-            if not 0 <= player < len(defaults):
-                raise UnknownPlayer(player, f"0..{len(defaults) - 1}")
-        self.remote = tuple(player for player in range(len(defaults)) if player not in self.local)
-        # Whoever leaves may have been heard further here than at another survivor, who lacks what no session can be
-        # without for longer than its window: that much is kept to hand on.
-        keep = self.settings.max_prediction + self.settings.input_delay + 64
-        self.queues = [InputQueue(default, keep) for default in defaults]
+        self.inputs = InputBook(defaults, local, self.settings, actions, idle)
+        self.queues = self.inputs.queues
+        """Every player's inputs, to be read only."""
         self.window = self.settings.max_prediction
         """The prediction window in force, in frames. May be widened while another player is away, and narrowed again:
         a session that is further ahead than a narrowed window allows stalls until inputs have caught up."""
-        self.delays = dict.fromkeys(self.local, self.settings.input_delay)
         self.stats = Statistics()
         self._all_real = (REAL,) * len(self.queues)
-        self._none_gone = True
-        # Kept up to date where inputs come in: they are read several times a frame.
-        self._remote_known = self._known_of(self.remote)
-        self._local_known = self._known_of(self.local)
         self.checksums = ChecksumBook(len(defaults))
         self.current = 0
         self.canonical = 0
@@ -125,10 +75,6 @@ class Session:
         self._simulation = simulation
         self._recorder = recorder
         self._predict = predictor
-        self._actions = actions
-        self._sound: list[set[bytes]] = [set() for _ in defaults]
-        # Per player, inputs that were looked at and are actions: nearly every input is one of a few.
-        self._takes_idle = idle
         self._snapshots = SnapshotStore(self.settings.save_every)
         self._snapshots.put(0, simulation.save())
         self._used: list[JointInput] = []
@@ -146,27 +92,7 @@ class Session:
     @property
     def confirmed(self) -> int:
         """The highest frame up to which every player's input is known; -1 for none."""
-        local, remote = self._local_known, self._remote_known
-        return local if local < remote else remote
-
-    @property
-    def remote_known(self) -> int:
-        """The highest frame up to which every remote player's input is known; ``FOREVER`` if all have left."""
-        return self._remote_known
-
-    def known(self) -> tuple[int, ...]:
-        """Per player: the last frame up to which every input of its own is known."""
-        if self._none_gone:
-            return tuple([queue.last for queue in self.queues])
-        return tuple([queue.last if queue.closed is None else queue.closed for queue in self.queues])
-
-    def _known_of(self, players: Collection[int]) -> int:
-        lowest = InputQueue.FOREVER
-        for player in players:
-            last = self.queues[player].last
-            if last < lowest:
-                lowest = last
-        return lowest
+        return self.inputs.confirmed
 
     @property
     def terminal_frame(self) -> int | None:
@@ -186,55 +112,12 @@ class Session:
         :class:`InputTooFarAhead`, :class:`InputRefused`, or :class:`SettingsError` for another number of sources than
         of inputs; nothing was taken in then.
         """
-        if player not in self.remote:
-            raise UnknownPlayer(player, f"one of the remote players {self.remote}")
-        queue = self.queues[player]
-        if queue.closed is not None:
-            return 0
-        if start < 0:
-            raise InputTooFarAhead(player, start, self.current + MAX_AHEAD)
-        width, count = queue.width, len(values)
-        if sources is not None and len(sources) != count:
-            raise SettingsError("sources", len(sources), f"{count}, one for each input")
-        for value in values:
-            if len(value) != width:
-                raise InputWidth(player, value, width)
-        known = queue.check(player, start, values, sources)
-        if known == count:
-            return 0
-        last = start + count - 1
-        if last > self.current + MAX_AHEAD:
-            raise InputTooFarAhead(player, last, self.current + MAX_AHEAD)
-        if sources is not None:
-            self._check_idle(player, start + known, values[known:], sources[known:])
-        if self._actions and not self._sound[player].issuperset(values[known:] if known else values):
-            self._check_actions(player, start + known, values[known:])
-        current = self.current
-        for frame in range(start + known, last + 1):
-            value = values[frame - start]
-            queue.append(value, REAL if sources is None else sources[frame - start])
-            if frame < current:
-                self._verify(player, frame, value)
-        self._remote_known = self._known_of(self.remote)
-        return count - known
-
-    def _check_actions(self, player: int, start: int, values: Sequence[bytes]) -> None:
-        sound = self._sound[player]
-        for frame, value in enumerate(values, start):
-            reason = self._actions[player](value)
-            if reason is not None:
-                raise InputRefused(player, frame, value, reason)
-            if len(sound) >= MAX_SOUND:
-                sound.clear()
-            sound.add(value)
-
-    def _check_idle(self, player: int, start: int, values: Sequence[bytes], sources: Sequence[int]) -> None:
-        default = self.queues[player].default
-        for frame, (value, source) in enumerate(zip(values, sources, strict=True), start):
-            if source != REAL and not self._takes_idle:
-                raise InputRefused(player, frame, value, "filled in, which this match rules out")
-            if source != REAL and value != default:
-                raise InputRefused(player, frame, value, f"filled in, but not the default {default.hex()}")
+        new = self.inputs.add(player, start, values, sources, self.current)
+        if new:
+            end, current = start + len(values), self.current
+            for frame in range(end - new, end if end < current else current):
+                self._verify(player, frame, values[frame - start])
+        return new
 
     def _verify(self, player: int, frame: int, value: bytes) -> None:
         if self._used[frame - self._used_base][player] == value:
@@ -252,16 +135,8 @@ class Session:
         Raises :class:`UnknownPlayer`; or :class:`InputTooFarAhead` if ``after`` is not known here or is canonical
         beyond repair.
         """
-        if player not in self.remote:
-            raise UnknownPlayer(player, f"one of the remote players {self.remote}")
-        queue = self.queues[player]
-        if queue.closed is not None:
+        if not self.inputs.close(player, after, self.canonical):
             return
-        if not self.canonical - 1 <= after <= queue.last:
-            raise InputTooFarAhead(player, after, queue.last)
-        queue.close(after)
-        self._none_gone = False
-        self._remote_known = self._known_of(self.remote)
         if self._first_incorrect is not None:
             # What showed it may be one of the inputs that count no more.
             wrong = (
@@ -269,7 +144,7 @@ class Session:
             )
             self._first_incorrect = next(wrong, None)
         for frame in range(after + 1, self.current):
-            self._verify(player, frame, queue.default)
+            self._verify(player, frame, self.queues[player].default)
 
     def end_after(self, frame: int) -> None:
         """The episode ends with frame ``frame`` at the latest, because a player left and no later frame can be played.
@@ -288,11 +163,7 @@ class Session:
         Raised, the newest input is held for the frames in between; lowered, as many decisions fall away: an input
         that was decided is a fact. Raises :class:`UnknownPlayer` or :class:`SettingsError`.
         """
-        if player not in self.local:
-            raise UnknownPlayer(player, f"one of the local players {self.local}")
-        if frames < 0:
-            raise SettingsError("input_delay", frames, "an integer of at least 0")
-        self.delays[player] = frames
+        self.inputs.set_delay(player, frames)
 
     def take_desyncs(self) -> list[Desync]:
         """Desyncs found since the last call."""
@@ -312,7 +183,7 @@ class Session:
         if self._first_incorrect is not None:
             self._roll_back(self._first_incorrect)
         # 4. Promote: now every frame up to here was simulated with exactly the real inputs.
-        confirmed = self.confirmed
+        confirmed = self.inputs.confirmed
         final = self.current - 1
         if confirmed < final:
             final = confirmed
@@ -328,7 +199,7 @@ class Session:
     def _may_simulate(self) -> bool:
         # The local input for the present frame is about to be known, so only remote players count. After the step
         # the frames above the remote players' inputs are the predicted ones.
-        return self.current - self._remote_known <= self.window
+        return self.current - self.inputs.remote_known <= self.window
 
     def step(self, inputs: Sequence[bytes], source: int = REAL) -> None:
         """Step 8: register the local inputs (one per local player, in order) and simulate the present frame.
@@ -340,10 +211,10 @@ class Session:
         progress = self._progress()
         if progress is not Progress.READY or self._first_incorrect is not None:
             raise NotReady("about to roll back" if progress is Progress.READY else progress.value)
-        self.register(inputs, source)
         frame = self.current
+        self.inputs.register(inputs, source, frame)
         queues, predict = self.queues, self._predict
-        known = self.confirmed
+        known = self.inputs.confirmed
         if frame <= known:
             joint = tuple([queue.value(frame) for queue in queues])
         else:
@@ -367,22 +238,7 @@ class Session:
         Part of :meth:`step`. In lockstep it must happen before the other players' inputs can be waited for, so there
         it is called first; the first call for a frame counts, later ones change nothing: an input is a fact.
         """
-        if len(inputs) != len(self.local):
-            raise UnknownPlayer(len(inputs), f"inputs for the {len(self.local)} local players")
-        queues = self.queues
-        for at, player in enumerate(self.local):
-            if len(inputs[at]) != queues[player].width:
-                raise InputWidth(player, inputs[at], queues[player].width)
-        for at, player in enumerate(self.local):
-            queue = queues[player]
-            target = self.current + self.delays[player]
-            if queue.next > target:
-                continue  # the delay was lowered: this frame's input is decided already
-            while queue.next < target:
-                # The first frames of an episode, or the delay was raised: hold the newest input.
-                queue.append(queue.values[-1] if queue.values else queue.default)
-            queue.append(inputs[at], source)
-        self._local_known = self._known_of(self.local)
+        self.inputs.register(inputs, source, self.current)
 
     def _progress(self) -> Progress:
         # 6. A terminal frame is the end only when it is canonical; until then a rollback may take it away.
@@ -418,11 +274,7 @@ class Session:
 
     def _wrong_player(self, frame: int) -> int | None:
         """The lowest player whose known input for a simulated frame is not what it was simulated with."""
-        used = self._used[frame - self._used_base]
-        for player, queue in enumerate(self.queues):
-            if frame <= queue.last and queue.value(frame) != used[player]:
-                return player
-        return None
+        return self.inputs.wrong_player(frame, self._used[frame - self._used_base])
 
     def _resimulate(self, start: int, target: int, end: int) -> int:
         """Simulate frames ``start .. end - 1`` again; those below ``target`` were right.
@@ -432,7 +284,7 @@ class Session:
         simulation, recorder = self._simulation, self._recorder
         step, save, put = simulation.step, simulation.save, self._snapshots.put
         queues, predict, used, base = self.queues, self._predict, self._used, self._used_base
-        every, known = self.settings.save_every, self.confirmed
+        every, known = self.settings.save_every, self.inputs.confirmed
         for frame in range(start, end):
             if frame < target:
                 joint = used[frame - base]
@@ -468,7 +320,7 @@ class Session:
     def _promote(self, final: int) -> None:
         interval, every, recorder = self.settings.checksum_interval, self._digest_every, self._recorder
         queues, all_real = self.queues, self._all_real
-        filled = not self._none_gone or any([queue.idle for queue in queues])
+        filled = self.inputs.any_closed or any([queue.idle for queue in queues])
         for frame in range(self.canonical, final + 1):
             after = frame + 1
             snapshot: Any = None

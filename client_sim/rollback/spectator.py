@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rollgym.client_sim.rollback.interfaces import JointInput, Outcome, Recorder, Simulation
-from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.settings import SessionSettings
 
 
 class Spectator:
@@ -32,7 +33,7 @@ class Spectator:
     @property
     def behind(self) -> int:
         """Frames that are known and not played yet."""
-        return self.session.remote_known + 1 - self.session.current
+        return self.session.inputs.remote_known + 1 - self.session.current
 
     def add_inputs(self, player: int, start: int, values: Sequence[bytes]) -> int:
         """A player's confirmed inputs. See :meth:`Session.add_inputs`."""

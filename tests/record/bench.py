@@ -8,7 +8,8 @@ from typing import Any
 
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.interfaces import Rollback
-from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.games.frame_limit import limited
 from rollgym.games.record.columns import CanonicalBuilder
 from rollgym.protocol.episode.export import Canonical

@@ -20,7 +20,8 @@ from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.errors import InvariantViolation, NotReady, RollbackError
 from rollgym.client_sim.rollback.input_queue import GONE, IDLE, REAL, InputQueue
 from rollgym.client_sim.rollback.interfaces import Rollback
-from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.games.contract import JointInput, Outcome
 from rollgym.protocol.episode.column import Column
 from tests.rollback.fingerprint import fingerprint
@@ -254,7 +255,7 @@ class Harness:
     def decide(self, values: Sequence[bytes], source: int = REAL) -> None:
         """Enter local inputs into the books."""
         for player, value in zip(self.setup.local, values, strict=True):
-            facts, target = self.facts[player], len(self.used) + self.session.delays[player]
+            facts, target = self.facts[player], len(self.used) + self.session.inputs.delays[player]
             if len(facts) > target:
                 continue
             while len(facts) < target:

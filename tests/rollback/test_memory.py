@@ -6,7 +6,8 @@ from collections import deque
 
 import pytest
 
-from rollgym.client_sim.rollback.session import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.settings import SessionSettings
 from tests.rollback.toy import Bare
 
 FRAMES = 50_000

@@ -15,6 +15,7 @@ from hypothesis import Phase
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.checksums import ChecksumBook
 from rollgym.client_sim.rollback.errors import InputGap
+from rollgym.client_sim.rollback.input_book import InputBook
 from rollgym.client_sim.rollback.input_queue import REAL, InputQueue
 from rollgym.client_sim.rollback.session import Progress, Session
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
@@ -114,7 +115,13 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(3, what="the confirmed frame is that of the fastest player")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Session, "confirmed", property(lambda self: max(queue.last for queue in self.queues)))
+    original = InputBook._note_remote
+
+    def note_remote(self: InputBook) -> None:
+        original(self)
+        self.confirmed = max(queue.last for queue in self.queues)
+
+    patch.setattr(InputBook, "_note_remote", note_remote)
 
 
 # -- 4: what becomes canonical ---------------------------------------------------------------------------------------
@@ -247,7 +254,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         Session,
         "_may_simulate",
-        lambda self: self.current - self._remote_known <= self.settings.max_prediction + 1,
+        lambda self: self.current - self.inputs.remote_known <= self.settings.max_prediction + 1,
     )
 
 
@@ -379,7 +386,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(11, what="inputs beyond the present frame are forgotten")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Session, "_may_simulate", lambda self: self.current < 20 and self.current <= self._remote_known)
+    patch.setattr(Session, "_may_simulate", lambda self: self.current < 20 and self.current <= self.inputs.remote_known)
     patch.setattr("tests.rollback.harness.Harness.expected_progress", lambda self: self.session._progress())
 
 

@@ -21,8 +21,9 @@ from rollgym.client_sim.rollback.errors import (
     SettingsError,
     UnknownPlayer,
 )
+from rollgym.client_sim.rollback.input_book import MAX_AHEAD
 from rollgym.client_sim.rollback.input_queue import IDLE
-from rollgym.client_sim.rollback.session import MAX_AHEAD, Progress
+from rollgym.client_sim.rollback.session import Progress
 from tests.rollback.harness import Harness, Setup, demand
 from tests.rollback.predictors import PREDICTORS
 from tests.rollback.toy import VALUES, state_digest

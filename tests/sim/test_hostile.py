@@ -12,6 +12,7 @@ import pytest
 from rollgym.client_sim.peer.episode import action_check
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.rollback.errors import InputRefused
+from rollgym.client_sim.rollback.input_book import InputBook
 from rollgym.client_sim.rollback.session import Session
 from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.protocol import packets
@@ -391,7 +392,7 @@ def test_a_filled_in_input_that_can_not_be_is_refused_and_changes_nothing(idle: 
 
 @pytest.mark.parametrize("check", ["_check_actions", "_check_idle"])
 def test_a_session_that_does_not_look_is_noticed(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Session, check, lambda *_: None)
+    monkeypatch.setattr(InputBook, check, lambda *_: None)
     name = "input that is no action" if check == "_check_actions" else "input filled in where that is ruled out"
     with pytest.raises(AssertionError):
         test_whatever_a_partner_says_the_canonical_prefix_is_what_was_played(name, 2, "stop")
