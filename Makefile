@@ -13,8 +13,11 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # -qq: pip says nothing but errors.
+# A uv to install with instead of pip: the same packages in a tenth of the time. Empty: pip, which every Python has.
+UV ?=
 # The locks hold all that is needed; --no-deps, because overrides.txt leaves out what some packages ask for in vain.
-PIP_LOCKED := $(PIP) install -qq --require-hashes --no-deps
+PIP_LOCKED := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(PIP) install -qq) \
+	--require-hashes --no-deps
 
 # The two locks install into one environment, one after the other.
 .NOTPARALLEL:
@@ -120,15 +123,17 @@ $(PROJECT): $(MADE) pyproject.toml
 	@touch $@
 
 # Locks: universal (one file for all systems and Pythons), with hashes, without any address.
-LOCK := .venv-lock/bin/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+LOCKED_UV := .venv-lock/bin/uv
+LOCK := $(LOCKED_UV) --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade \
 	--override requirements/overrides.txt
-.venv-lock/bin/uv:
-	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip --disable-pip-version-check install -qq uv
+$(LOCKED_UV): requirements/uv.txt
+	@$(PYTHON) -m venv --clear .venv-lock
+	@.venv-lock/bin/python -m pip --disable-pip-version-check install -qq --require-hashes -r requirements/uv.txt
 
-lock: .venv-lock/bin/uv ## resolve all dependencies anew into requirements/
+lock: $(LOCKED_UV) ## resolve all dependencies anew into requirements/
 	$(LOCK) pyproject.toml --extra overcooked --extra render -o requirements/run.txt
 	$(LOCK) pyproject.toml --extra overcooked --extra render --extra dev -c requirements/run.txt -o requirements/dev.txt
 	echo hatchling | $(LOCK) - -c requirements/dev.txt -o requirements/build.txt
+	echo uv | $(LOCK) - -o requirements/uv.txt
 	@! grep -nE '://|file:|^--?[a-z]' requirements/*.txt || { echo "an address or option got into a lock" >&2; exit 1; }
