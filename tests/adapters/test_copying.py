@@ -344,7 +344,7 @@ class Struct(ctypes.Structure):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_can_not_be_looked_into_is_refused_by_its_path(value: Any, words: str) -> None:
+def test_what_cannot_be_looked_into_is_refused_by_its_path(value: Any, words: str) -> None:
     copier = Copier(Thing(env=Thing(parts=[1, {"deep": value}])))
     with pytest.raises(Unsafe, match=words) as refused:
         copier.save()

@@ -162,7 +162,7 @@ def loop() -> list[Any]:
         ("large", [0] * 1_100_000, "large (a list too large for a structure: arrays may be)"),
     ],
 )
-def test_what_can_not_be_recorded_is_named(key: Any, value: Any, said: str) -> None:
+def test_what_cannot_be_recorded_is_named(key: Any, value: Any, said: str) -> None:
     unrecorded: set[str] = set()
     assert plain_info({key: value, "kept": 1}, unrecorded) == {"kept": 1}
     assert unrecorded == {said}

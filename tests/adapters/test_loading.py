@@ -89,7 +89,7 @@ def test_what_leads_nowhere_says_so(name: Any, parameters: dict[Any, Any], words
     assert words in str(refused.value)
 
 
-def test_state_that_can_not_be_copied_is_another_error() -> None:
+def test_state_that_cannot_be_copied_is_another_error() -> None:
     with pytest.raises(Unsafe, match=r"env\.counter is ctypes"):
         make("tests.adapters.broken:CHandle")
 

@@ -64,7 +64,7 @@ def test_only_rollbacks_that_happened_are_claimed() -> None:
         ("FourValues", "old_interface", "the first step failed", "wrap"),
     ],
 )
-def test_what_can_not_be_started_could_not_be_checked(name: str, code: str, text: str, following: str) -> None:
+def test_what_cannot_be_started_could_not_be_checked(name: str, code: str, text: str, following: str) -> None:
     report = run(name)
     assert (report.verdict, report.ok, report.checks) == ("could not be checked", False, [])
     (finding,) = findings(report)
@@ -122,7 +122,7 @@ def test_an_episode_without_an_end_needs_a_limit() -> None:
     assert "play.frame_limit" in finding.next
 
 
-def test_what_the_settings_can_not_play_is_said_before() -> None:
+def test_what_the_settings_cannot_play_is_said_before() -> None:
     report = run("Wide")
     assert all(found.ok for found in report.checks)
     assert report.verdict == "not safe"
@@ -150,7 +150,7 @@ def test_what_does_no_harm_is_noted() -> None:
     assert "(at odd.py:" in own_loop.text
 
 
-def test_a_policy_that_can_not_be_made_is_bad_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_that_cannot_be_made_is_bad_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policy_without_weights.py").write_text("raise RuntimeError('no weights')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(GameError, match=r"a policy that can be made \(RuntimeError: no weights"):

@@ -151,7 +151,7 @@ def test_what_a_game_prints_with_every_frame_does_not_fill_the_log() -> None:
     assert logged[-1]["log_level"] == "warning"
 
 
-async def test_what_can_not_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+async def test_what_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
     for changes, said in (
         ({"parameters": {"max_frames": -1}}, "max_frames = -1: expected"),
         ({"policy": "tracker"}, "tracker"),

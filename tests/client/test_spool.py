@@ -144,7 +144,7 @@ def test_removed_is_gone_and_removing_twice_is_fine(tmp_path: Path) -> None:
         spool.body(spooled)
 
 
-def test_a_folder_that_can_not_be_used_says_so_at_once(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_says_so_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolError, match="file: not writable"):
         Spool(tmp_path / "file")

@@ -192,7 +192,7 @@ async def test_200_without_an_acknowledgement_is_none(ingest: Ingest, tmp_path: 
 
 
 @pytest.mark.parametrize("status", [400, 403, 409, 413, 415])
-async def test_what_can_not_heal_is_set_aside_and_reported(ingest: Ingest, tmp_path: Path, status: int) -> None:
+async def test_what_cannot_heal_is_set_aside_and_reported(ingest: Ingest, tmp_path: Path, status: int) -> None:
     setup = Setup(tmp_path)
 
     async def refuse(request: web.Request) -> web.Response:

@@ -94,7 +94,7 @@ def test_rewards_and_infos_follow_score_and_hits() -> None:
     assert quiet > 1_000
 
 
-def test_shared_outcomes_can_not_be_changed() -> None:
+def test_shared_outcomes_cannot_be_changed() -> None:
     game = Drift()
     outcome = game.step((BYTES[0], BYTES[0]))
     with pytest.raises(TypeError):

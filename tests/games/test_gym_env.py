@@ -151,7 +151,7 @@ def test_a_parallel_game_ends_for_all_agents_at_once() -> None:
     assert "left 0" in str(env.render())
 
 
-def test_an_agent_can_not_be_called_as_the_rewards_are() -> None:
+def test_an_agent_cannot_be_called_as_the_rewards_are() -> None:
     game = make("pong")
     game.spec = dataclasses.replace(game.spec, agents=("rewards", "right"))
     with pytest.raises(GameError, match="agents that are not called rewards"):

@@ -107,7 +107,7 @@ def test_a_soup_from_the_onions_to_the_hatch() -> None:
     assert (state(game, "served"), state(game, "held")) == (1, (NOTHING, NOTHING))
 
 
-def test_what_hands_can_not_do() -> None:
+def test_what_hands_cannot_do() -> None:
     game = kitchen(cook_time=4)
     pot, box, rack, hatch, counter = ((1, 4), UP), ((1, 2), UP), ((2, 1), LEFT), ((3, 2), DOWN), ((1, 1), UP)
     for (at, facing), held, pots, after in (
@@ -459,7 +459,7 @@ def test_cooks_serve_in_every_kitchen(name: str, cooks: int) -> None:
         assert low <= state(game, "served") <= high
 
 
-def test_a_cook_in_the_other_room_passes_on_what_it_can_not_bring() -> None:
+def test_a_cook_in_the_other_room_passes_on_what_it_cannot_bring() -> None:
     game = kitchen(layout="pass", cooks=2)
     plan = game.layout
     left = next(cook for cook, at in enumerate(state(game, "cells")) if plan.room[at] == plan.room[plan.starts[0]])

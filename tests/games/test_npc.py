@@ -119,7 +119,7 @@ def test_all_ways_to_name_an_npc_mean_the_same() -> None:
         (["cook_0"], r"npcs = \['cook_0'\]: expected a mapping"),
     ],
 )
-def test_what_can_not_be_an_npc_is_refused(npcs: Any, text: str) -> None:
+def test_what_cannot_be_an_npc_is_refused(npcs: Any, text: str) -> None:
     with pytest.raises(GameError, match=text):
         make("kitchen", {**COOKS, "npcs": npcs})
 

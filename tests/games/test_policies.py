@@ -121,7 +121,7 @@ def test_a_script_that_is_not_json_is_refused(tmp_path: Path) -> None:
         ("chef", 0, 0, {"slip": 101}, r"chef\.slip = 101: expected an integer 0\.\.100"),
     ],
 )
-def test_what_can_not_be_made_is_refused(name: Any, player: int, seed: int, params: dict[str, Any], text: str) -> None:
+def test_what_cannot_be_made_is_refused(name: Any, player: int, seed: int, params: dict[str, Any], text: str) -> None:
     spec = make("overcooked").spec if name == "chef" else PONG
     with pytest.raises(GameError, match=text):
         make_policy(name, spec, player, seed, **params)
@@ -203,7 +203,7 @@ def test_two_chefs_cook_and_serve(layout: str, soups: int) -> None:
     assert held == {"nothing", "onion", "plate", "onion_soup"}
 
 
-def test_chefs_who_can_not_reach_everything_still_move() -> None:
+def test_chefs_who_cannot_reach_everything_still_move() -> None:
     game = make("overcooked", {"layout": "forced_coordination"})
     game.reset(3)
     chefs = [make_policy("chef", game.spec, player, 3) for player in (0, 1)]

@@ -108,7 +108,7 @@ def test_where_the_ball_hits_the_paddle_decides_its_angle() -> None:
     assert angles[-1] >= 8
 
 
-def test_a_ball_that_passed_the_paddle_can_not_be_hit_from_behind() -> None:
+def test_a_ball_that_passed_the_paddle_cannot_be_hit_from_behind() -> None:
     game = Pong()
     place(game, ball_x=PADDLE_FACE + 5, ball_vx=-11, ball_y=384, ball_vy=0)
     assert step(game).infos == ({}, {})

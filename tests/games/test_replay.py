@@ -70,7 +70,7 @@ def test_what_was_filled_in_where_the_settings_allow_it_is_played(
         ([0] * 5 + [9, 0, 0], RESTING, {"away": "play_on"}, "value 9 at frame 5"),
     ],
 )
-def test_what_was_filled_in_where_it_can_not_be_is_refused(
+def test_what_was_filled_in_where_it_cannot_be_is_refused(
     sources: list[int], actions: list[int], settings: dict[str, Literal["play_on", "continue"]], says: str
 ) -> None:
     header, canonical = played(sources, actions, **settings)

@@ -65,7 +65,7 @@ def test_what_claims_too_much_is_refused_before_it_is_built(place: str, value: A
     assert peak < 3 * len(body) + 200_000
 
 
-def test_a_name_can_not_be_a_bomb() -> None:
+def test_a_name_cannot_be_a_bomb() -> None:
     with pytest.raises(ExportError, match="300005 bytes"):
         decode_export(b"\x81\xdd" + (300_000).to_bytes(4, "big") + b"\x80" * 300_000 + b"\xc0")
 

@@ -27,7 +27,7 @@ from tests.rollback.toy import Toy
 
 
 def survived(match: Match, survivor: int, episode: int = 0) -> int:
-    """The frames of the survivor's export, checked against what reached him."""
+    """The frames of the survivor's export, checked against what reached it."""
     export = match.export(survivor, episode)
     assert_sound(match, survivor, export)
     assert match.rollbacks(survivor) > 0

@@ -171,7 +171,7 @@ class Harness:
         self.check()
 
     def leave(self, player: int, after: int) -> None:
-        """Player ``player`` is gone, and ``after`` is the last frame with an input of his."""
+        """Player ``player`` is gone, and ``after`` is the last frame with an input of its own."""
         del self.facts[player][after + 1 :]
         self.idle -= {(one, frame) for one, frame in self.idle if one == player and frame > after}
         self.left.add(player)

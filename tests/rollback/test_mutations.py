@@ -329,7 +329,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ChecksumBook, "take", take)
 
 
-@mutation(4, 5, RECORD, what="the input of a player who left is not the default but his last one")
+@mutation(4, 5, RECORD, what="the input of a player who left is not the default but its last one")
 def _(patch: pytest.MonkeyPatch) -> None:
     original = InputQueue.close
 
@@ -340,7 +340,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(InputQueue, "close", close)
 
 
-@mutation(4, what="inputs filled in for a player who was away count as his own")
+@mutation(4, what="inputs filled in for a player who was away count as its own")
 def _(patch: pytest.MonkeyPatch) -> None:
     original = InputQueue.append
     patch.setattr(InputQueue, "append", lambda self, value, source=REAL: original(self, value))

@@ -99,7 +99,7 @@ def test_version() -> None:
         (["verify", "nope"], "nope: no such file or folder"),
     ],
 )
-def test_what_can_not_be_used_is_named_and_ends_with_2(
+def test_what_cannot_be_used_is_named_and_ends_with_2(
     arguments: list[str], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -213,7 +213,7 @@ def tug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("own_tug", None)
 
 
-def test_what_can_not_be_played_here_is_not_checked(tug: Path, exports: Path) -> None:
+def test_what_cannot_be_played_here_is_not_checked(tug: Path, exports: Path) -> None:
     recorded = rollgym("simulate", "--game", "own_tug:make", "--frames", 30, "--out", "out")
     assert recorded.exit_code == 0, recorded.output
     verify = ("verify", "out", "--jobs", 1, "--game", "own_tug:make")
@@ -287,7 +287,7 @@ def test_what_was_altered_is_found_without_the_game(tug: Path) -> None:
         ),
     ],
 )
-def test_a_game_that_can_not_be_made_is_a_mistake_in_the_file(tug: Path, verb: str, line: str, text: str) -> None:
+def test_a_game_that_cannot_be_made_is_a_mistake_in_the_file(tug: Path, verb: str, line: str, text: str) -> None:
     (tug.parent / "my.yaml").write_text(f"experiment:\n  game: {{{line}}}\n")
     done = rollgym(verb, "./my.yaml")
     assert done.exit_code == 2
@@ -337,7 +337,7 @@ def test_simulate_takes_pauses_and_settings() -> None:
     assert found["verdicts"] == ["verified"]
 
 
-def test_simulate_into_a_place_that_can_not_be_written(tmp_path: Path) -> None:
+def test_simulate_into_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = rollgym("simulate", "--game", "drift", "--frames", 10, "--out", tmp_path / "file" / "out")
     assert done.exit_code == 2
@@ -370,7 +370,7 @@ def test_code_that_a_file_names_is_imported_only_if_it_is_named_here_too(tmp_pat
     assert rollgym("verify", tmp_path, "--jobs", 1, "--game", name).exit_code == 0
 
 
-def test_a_server_can_not_make_a_client_import_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_server_cannot_make_a_client_import_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("rollgym.running.bots._ask", lambda url: ("this:s", {}))
     sys.modules.pop("this", None)

@@ -210,7 +210,7 @@ def test_the_final_observation_counts(forms: dict[tuple[str, str], Path], tmp_pa
         ("t,x\n-1,1\n", "expected frames from 0"),
     ],
 )
-def test_csv_files_that_can_not_be_used_are_errors(plain: Path, tmp_path: Path, text: str, reason: str) -> None:
+def test_csv_files_that_cannot_be_used_are_errors(plain: Path, tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "bad.csv").write_text(text)
     for pair in ((plain, tmp_path / "bad.csv"), (tmp_path / "bad.csv", plain)):
         with pytest.raises(EpisodeFileError, match=reason):

@@ -94,7 +94,7 @@ def test_a_record_that_contradicts_itself_is_not_called_exact(exports: list[Path
     assert {m.frame for m in moments if not m.exact} == set(none_known.columns["seen_frame"].array().tolist())
 
 
-def test_rollbacks_that_can_not_have_been_are_passed_over(exports: list[Path]) -> None:
+def test_rollbacks_that_cannot_have_been_are_passed_over(exports: list[Path]) -> None:
     recording = find_recording(exports[0], None)
     assert recording.own is not None
     event = recording.own.rollbacks[0]
@@ -154,7 +154,7 @@ def test_a_gif_shows_the_rollback_in_red(exports: list[Path], tmp_path: Path) ->
     )
 
 
-def test_what_can_not_be_shown_is_said(data: Path, exports: list[Path], tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_said(data: Path, exports: list[Path], tmp_path: Path) -> None:
     folder = data / "episodes" / MATCH
     for arguments, reason in (
         ((tmp_path / "none",), "no such file or folder"),

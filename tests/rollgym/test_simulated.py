@@ -134,7 +134,7 @@ def test_flags_replace_what_a_file_says(tmp_path: Path) -> None:
         (("--game", "pong", "--loss", "100%"), "--loss: 1.0: expected less than 100%: no packet would ever arrive"),
     ],
 )
-def test_what_can_not_be_played_is_said_first(
+def test_what_cannot_be_played_is_said_first(
     arguments: tuple[str, ...], text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,7 @@ from tests.rollgym.stored import play
 
 
 @pytest.mark.parametrize("extra", ["[]", "{", "7"])
-def test_provenance_that_can_not_be_read(tmp_path: Path, extra: str) -> None:
+def test_provenance_that_cannot_be_read(tmp_path: Path, extra: str) -> None:
     export = play("drift", frames=20)[0][0]
     for name, digests in (("bad.parquet", extra), ("good.parquet", "{}")):
         write_episode(tmp_path / name, export.header, export.canonical, export.own, {"digests": digests})

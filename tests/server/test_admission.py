@@ -52,7 +52,7 @@ def test_one_host_never_has_all_places(arrivals: list[str | None]) -> None:
     assert max(present.count("a"), present.count("b")) <= 8
 
 
-async def test_one_host_can_not_take_all_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_host_cannot_take_all_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollgym.server.http.control.host_of", lambda address: "somebody")
     limits = Limits(connections_per_host=2, free_bytes=0)
     async with running(make_settings(tmp_path, limits=limits)) as server, AsyncExitStack() as stack:

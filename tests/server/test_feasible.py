@@ -116,7 +116,7 @@ def test_an_episode_without_a_limit_gets_the_servers() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"episode_frames": MAX_FRAMES + 1}, {"export_bytes": 1 << 30}])
-def test_no_limit_allows_what_a_file_can_not_hold(limits: dict[str, Any]) -> None:
+def test_no_limit_allows_what_a_file_cannot_hold(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="less than or equal"):
         Limits.model_validate(limits)
 
@@ -239,7 +239,7 @@ def test_an_experiment_file_says_it_with_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("play", [Play(), Play(frame_limit=1_000_000)])
-async def test_a_server_does_not_start_with_what_can_not_be_played(tmp_path: Path, play: Play) -> None:
+async def test_a_server_does_not_start_with_what_cannot_be_played(tmp_path: Path, play: Play) -> None:
     with pytest.raises(ServerError, match=r"experiment\.play\.frame_limit: .*"):
         await serve(make_settings(tmp_path / "data", play=play), signals=False)
     assert not (tmp_path / "data").exists()

@@ -129,7 +129,7 @@ async def test_what_no_file_can_hold_is_refused(tmp_path: Path, change: Callable
         assert server.server.workers.deaths == 0
 
 
-def test_an_export_that_can_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = MatchStart("m" + "0" * 24, 0, ("a", "b"), 5, PLAY, "secret", "/relay", "/upload/{episode}")
     path = tmp_path / "upload.part"
     path.write_bytes(encode_export(make_export(start)))

@@ -110,7 +110,7 @@ async def test_all_rows_come_back_that_files_tell_of_and_a_server_goes_on(tmp_pa
         assert (await one.verdict()).verdict == "verified"
 
 
-async def test_what_an_earlier_verdict_left_is_passed_over_and_what_can_not_be_read_is_named(tmp_path: Path) -> None:
+async def test_what_an_earlier_verdict_left_is_passed_over_and_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     kinds = await played(tmp_path)
     before = rows(tmp_path)
     folder = tmp_path / "episodes" / kinds["diverged"] / "episode_000000"

@@ -160,7 +160,7 @@ async def test_files_of_an_earlier_verdict_are_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [WorkerDiedError("2 workers died of it"), OSError(5, "Input/output error")])
-async def test_a_file_that_can_not_be_looked_at_does_not_keep_the_server_from_starting(
+async def test_a_file_that_cannot_be_looked_at_does_not_keep_the_server_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     async with until_killed(make_settings(tmp_path)) as (_, one, a, _, b):
@@ -282,13 +282,13 @@ async def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
-def test_a_folder_that_can_not_be_one_is_said_so(tmp_path: Path, place: str) -> None:
+def test_a_folder_that_cannot_be_one_is_said_so(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ServerError, match="not writable"):
         Store(tmp_path / place).open(0)
 
 
-def test_a_folder_that_can_not_be_written_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(30, "Read-only file system")
 

@@ -315,7 +315,7 @@ async def test_a_catalogue_that_refuses_at_the_start_is_one_sentence(
 
 
 @pytest.mark.parametrize("times", [ONCE, FOR_GOOD])
-async def test_a_row_that_can_not_be_dropped_at_the_start(
+async def test_a_row_that_cannot_be_dropped_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """Its file is gone: tried for a while, and then said instead of starting with a catalogue that is wrong."""

@@ -61,7 +61,7 @@ def test_a_mistake_is_named(values: dict[str, Any], words: str) -> None:
     assert words in text
 
 
-def test_settings_can_not_be_changed_and_equal_ones_have_equal_digests() -> None:
+def test_settings_cannot_be_changed_and_equal_ones_have_equal_digests() -> None:
     one, two = Experiment(name="a"), Experiment(name="a")
     with pytest.raises(ValidationError):
         one.name = "b"

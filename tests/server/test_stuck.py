@@ -206,7 +206,7 @@ def test_three_players_one_of_them_stuck() -> None:
     run(main())
 
 
-def test_who_never_opened_the_relay_of_a_match_that_can_not_be_annulled_is_no_reason_to_wait_for_ever() -> None:
+def test_who_never_opened_the_relay_of_a_match_that_cannot_be_annulled_is_no_reason_to_wait_for_ever() -> None:
     async def main() -> None:
         world = World(PLAY, players=3)
         await world.begin(relays=(0, 1))

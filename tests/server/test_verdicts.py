@@ -179,7 +179,7 @@ async def test_an_upload_that_comes_while_the_match_is_ended_is_judged(tmp_path:
         assert (found.verdict, found.players) == ("verified", (0, 1))
 
 
-async def test_an_export_that_can_not_be_stored_does_not_cost_the_partner_its_verdict(tmp_path: Path) -> None:
+async def test_an_export_that_cannot_be_stored_does_not_cost_the_partner_its_verdict(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, b)):
         good = make_export(b)
         unusable = msgspec.structs.replace(good, own=msgspec.structs.replace(good.own, rollbacks=[TOO_LARGE]))

@@ -131,7 +131,7 @@ async def test_the_time_in_the_queue_does_not_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such bound")
-async def test_a_worker_can_not_take_more_memory_than_it_may_and_says_which_setting_that_is() -> None:
+async def test_a_worker_cannot_take_more_memory_than_it_may_and_says_which_setting_that_is() -> None:
     async with pool(memory=1.5) as workers:
         process = await workers.run(os.getpid)
         assert await workers.run(work.take, 1) == "1048576 bytes"

@@ -188,7 +188,7 @@ def _agreement(plan: Plan, played: Played) -> Iterator[str]:
             found = compare_episodes((one.header, one.canonical), (other.header, other.canonical))
             if dead and found is not None and found.frame is not None:
                 # The dead may have come further than anybody can know, but not elsewhere.
-                # The first idle frame of anybody who died: his inputs may have got no further than to this dead one.
+                # The first idle frame of anybody who died: its inputs may have got no further than to this dead one.
                 killed = [victim for victim, _ in plan.kills]
                 filled = one.canonical.columns["input_source"].array()[:, killed].any(axis=1)
                 agreed = int(filled.argmax()) if filled.any() else one.header.frames
@@ -224,7 +224,7 @@ def _episode(plan: Plan, played: Played, player: int, number: int, export: Expor
 
 
 def _inputs(plan: Plan, played: Played, number: int, export: Export) -> Iterator[str]:
-    """What every player decided, at the frame it was meant for; the default where he was not there."""
+    """What every player decided, at the frame it was meant for; the default where it was not there."""
     sources = export.canonical.columns["input_source"].array()
     for player, policy in enumerate(played.policies):
         actions = export.canonical.columns[f"actions/agent_{player}"].array()[:, 0].tolist()
@@ -239,7 +239,7 @@ def _inputs(plan: Plan, played: Played, number: int, export: Export) -> Iterator
         for player in range(plan.players):
             filled = sources[:, player]
             if filled.any() and (player not in gone or not filled[int(filled.argmax()) :].all()):
-                yield f"10 inputs of player {player} marked as filled in, though he was there"
+                yield f"10 inputs of player {player} marked as filled in, though it was there"
 
 
 def _oracle(plan: Plan, export: Export) -> Iterator[str]:

@@ -125,7 +125,7 @@ def test_a_pause_within_the_time_out_costs_nothing() -> None:
 
 @pytest.mark.parametrize("player", [None, 0, 1])
 @pytest.mark.parametrize("heals", [True, False])
-def test_two_who_can_not_hear_each_other_do_not_both_go_on(player: int | None, heals: bool) -> None:
+def test_two_who_cannot_hear_each_other_do_not_both_go_on(player: int | None, heals: bool) -> None:
     results = match(partitions=[Partition(2.0, 7.0 if heals else 60.0, player)])
     assert assert_one_record(results) == ["partial"]
     statuses = [[export.header.status for export in result.exports] for result in results]
@@ -196,7 +196,7 @@ def test_a_mutation_is_noticed(mutation: Callable[[pytest.MonkeyPatch], None], m
     def all_of_it() -> None:
         for heals in (True, False):
             for player in (None, 0, 1):
-                test_two_who_can_not_hear_each_other_do_not_both_go_on(player, heals)
+                test_two_who_cannot_hear_each_other_do_not_both_go_on(player, heals)
         for stopped in (0, 1):
             test_whoever_is_stopped_has_no_frame_that_others_can_play_otherwise(stopped)
 

@@ -371,7 +371,7 @@ def test_bits_of_the_idle_bitmap_beyond_the_inputs_are_refused(idle: bytes) -> N
 @pytest.mark.parametrize(
     "idle", ["where it is ruled out", "on another input than the default", "after its owner's own"]
 )
-def test_a_filled_in_input_that_can_not_be_is_refused_and_changes_nothing(idle: str) -> None:
+def test_a_filled_in_input_that_cannot_be_is_refused_and_changes_nothing(idle: str) -> None:
     codec = Toy().spec.input_codecs[0]
     session = Session(
         Bare(), (b"\x00",) * 2, (0,), actions=[action_check(codec)] * 2, idle=idle != "where it is ruled out"
