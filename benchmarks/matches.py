@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollgym.client_sim.network_model import Link
+from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.peer.phase import Phase
 from rollgym.client_sim.simulator.simulator import Scenario
@@ -62,7 +63,15 @@ class FaceToFace:
 
 def _peer(start: MatchStart, game: Game, policy: str) -> Peer:
     driver = make_policy(policy, game.spec, start.player, start.player)
-    return Peer(start, game, driver, policy_info={"name": policy}, software={}, now=0.0, wall=0.0)
+    return Peer(
+        start,
+        game,
+        PolicyInputs(driver, game.spec.input_codecs[start.player]),
+        policy_info={"name": policy},
+        software={},
+        now=0.0,
+        wall=0.0,
+    )
 
 
 def starts_of(settings: PlaySettings) -> list[MatchStart]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rollgym.client_sim.network_model import Link, NetworkConditions
+from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.games.builtin.drift.rules import Drift, benchmark_input
 from rollgym.games.contract import Game, Observation
@@ -81,7 +82,7 @@ def make_peer(start: MatchStart, game: Game, decisions: list[list[int]] | None =
     return Peer(
         start,
         game,
-        Decided(start.player, decisions),
+        PolicyInputs(Decided(start.player, decisions), game.spec.input_codecs[start.player]),
         policy_info={"name": "decided"},
         software={"rollgym": "recorded"},
         now=0.0,

@@ -20,6 +20,7 @@ SLOW = (
     "tests/e2e/test_failing_bots.py",
     "tests/e2e/test_import_name.py",
     "tests/e2e/test_kills.py",
+    "tests/e2e/test_prediction.py",
     "tests/e2e/test_slow_games.py",
     "tests/e2e/test_stopped.py",
     "tests/e2e/test_two_sentences.py",

@@ -24,6 +24,7 @@ from rollgym.client_sim.exports.spool import Spool
 from rollgym.client_sim.network_model import Link
 from rollgym.client_sim.player.messages import Prepare
 from rollgym.client_sim.player.process import PlayerProcess
+from rollgym.client_sim.rollback.prediction.catalogue import DEFAULT
 
 PLAYER_ENDS_WITHIN = 2.0
 """Seconds a player process has to let go of its game and end. There is nothing left to lose by then."""
@@ -42,6 +43,9 @@ class BotPlayer:
     policy_parameters: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     """Of the policy."""
+    prediction: str = DEFAULT
+    """The rule for inputs that have not arrived, as :func:`rollgym.client_sim.peer.prediction_rules.find_rule` takes
+    it."""
 
 
 async def play(
@@ -83,6 +87,7 @@ async def play(
         policy=bot.policy,
         policy_parameters=dict(bot.policy_parameters),
         policy_seed=bot.seed,
+        prediction=bot.prediction,
         network={**link, "seed": network_seed} if link else {},
         spool=str(place.folder),
         keep=None if copies is None else str(copies),

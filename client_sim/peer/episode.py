@@ -25,12 +25,14 @@ from typing import Any
 
 from rollgym.client_sim.peer.events import DesyncFound
 from rollgym.client_sim.peer.input_source import InputSource
+from rollgym.client_sim.peer.prediction_rules import checked
 from rollgym.client_sim.record.export import make_export, make_tail
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.errors import InvariantViolation
 from rollgym.client_sim.rollback.input_queue import IDLE
 from rollgym.client_sim.rollback.interfaces import ActionCheck
-from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
+from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
+from rollgym.client_sim.rollback.prediction.rule import Predictor
 from rollgym.client_sim.rollback.session import Progress, Session
 from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.games.contract import Game
@@ -131,14 +133,15 @@ class Episode:
         infos = game.reset(self.seed)
         inputs.reset(self.seed)
         self.recorder = recorder(game, infos, start.player)
+        actions = [action_check(codec) for codec in game.spec.input_codecs]
         self.session = Session(
             game,
             game.spec.default_inputs,
             (start.player,),
             session_settings(start),
             recorder=self.recorder,
-            predictor=predictor,
-            actions=[action_check(codec) for codec in game.spec.input_codecs],
+            predictor=checked(predictor, actions),
+            actions=actions,
             # Only whoever comes back from a time away fills inputs in.
             idle=start.settings.away == "play_on",
         )

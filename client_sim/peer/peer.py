@@ -16,25 +16,26 @@ from functools import partial
 from typing import Any
 
 from rollgym.client_sim.peer.disconnect_agreement import Departures
-from rollgym.client_sim.peer.episode import Episode
+from rollgym.client_sim.peer.episode import Episode, RecorderFactory
 from rollgym.client_sim.peer.episode_end import Ending
 from rollgym.client_sim.peer.events import EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
 from rollgym.client_sim.peer.farewell import Farewell
 from rollgym.client_sim.peer.handover import Handover
 from rollgym.client_sim.peer.input_sender import InputSender
-from rollgym.client_sim.peer.input_source import PolicyInputs
+from rollgym.client_sim.peer.input_source import InputSource
 from rollgym.client_sim.peer.intake import LEAVE_GRACE, Intake
 from rollgym.client_sim.peer.meeting import Meeting
 from rollgym.client_sim.peer.pacing import AWAY_AFTER, NEVER, Pacing
 from rollgym.client_sim.peer.phase import Phase
 from rollgym.client_sim.peer.playing import Playing
 from rollgym.client_sim.peer.remote_peer import Link, connection_totals
-from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
+from rollgym.client_sim.record.recorder import EpisodeRecorder
+from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
+from rollgym.client_sim.rollback.prediction.rule import Predictor
 from rollgym.client_sim.rollback.session import Progress
 from rollgym.games.contract import Game
 from rollgym.games.frame_limit import limited
 from rollgym.games.identity import identity
-from rollgym.games.policies.catalogue import Policy
 from rollgym.protocol.episode.export import Export, Status
 from rollgym.protocol.messages import MatchStart
 from rollgym.protocol.packets import Input, Packet, encode
@@ -46,22 +47,27 @@ _MEETING, _PLAYING, _ENDING, _LEAVING, _DONE = Phase
 class Peer:
     """One player's peer for one match.
 
-    ``now`` is monotonic seconds everywhere, ``wall`` Unix seconds at construction. What other peers send never raises.
-    What the game or the policy raises ends the match here, as :attr:`failure`: what is canonical is exported with
-    status ``error``, the others are told, and whoever drives the peer raises it when the peer is done.
+    ``inputs`` decides what the local player does, ``predictor`` what others are taken to do until it is known, and
+    ``recorder`` makes what each episode is written down by. ``now`` is monotonic seconds everywhere, ``wall`` Unix
+    seconds at construction.
+
+    What other peers send never raises. What the game, the input source, the prediction rule or the recorder raises ends
+    the match here, as :attr:`failure`: what is canonical is exported with status ``error``, the others are told, and
+    whoever drives the peer raises it when the peer is done.
     """
 
     def __init__(
         self,
         start: MatchStart,
         game: Game,
-        policy: Policy,
+        inputs: InputSource,
         *,
         policy_info: dict[str, Any],
         software: dict[str, str],
         now: float,
         wall: float,
         predictor: Predictor = repeat_last,
+        recorder: RecorderFactory = EpisodeRecorder,
     ) -> None:
         self.start = start
         self.player = start.player
@@ -73,9 +79,9 @@ class Peer:
         """What the game or the policy raised. The driver raises it once the peer is done."""
         self.packets_sent = 0
         self.bytes_sent = 0
-        inputs = PolicyInputs(policy, game.spec.input_codecs[start.player])
         played = limited(game, start.settings.frame_limit)
-        self._begin_episode = partial(Episode, start, played, identity(game.spec), inputs, predictor=predictor)
+        known = identity(game.spec)
+        self._begin_episode = partial(Episode, start, played, known, inputs, predictor=predictor, recorder=recorder)
         self._pacing = Pacing(start.settings, now)
         self._departures = Departures(self._others, start.player, start.settings)
         self._intake = Intake(start, self.links, self._departures)

@@ -53,6 +53,8 @@ class Prepare(Struct, tag=True, frozen=True):
     policy: str
     policy_parameters: dict[str, Any]
     policy_seed: int
+    prediction: str
+    """The rule for inputs that have not arrived, as ``rollgym.client_sim.peer.prediction_rules.find_rule`` takes it."""
     network: dict[str, Any]
     """What the client's transport does to packets, for the record."""
     spool: str

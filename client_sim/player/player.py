@@ -25,7 +25,9 @@ from typing import Any
 from rollgym.client_sim.exports.export_files import keep_export
 from rollgym.client_sim.exports.spool import Spool
 from rollgym.client_sim.peer.events import EpisodeStarted, PeerEvent
+from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
+from rollgym.client_sim.peer.prediction_rules import find_rule, rule_origin
 from rollgym.client_sim.player.driver import Driver, drive
 from rollgym.client_sim.player.messages import (
     Begin,
@@ -47,7 +49,7 @@ from rollgym.client_sim.player.messages import (
     parse_to_player,
 )
 from rollgym.client_sim.player.software import software
-from rollgym.client_sim.player.timing import Interrupted, Stopwatch, TimedGame, TimedPolicy
+from rollgym.client_sim.player.timing import Interrupted, Stopwatch, TimedGame, TimedPolicy, timed_rule
 from rollgym.games.code_names import is_code_name
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
@@ -134,6 +136,8 @@ class Player:
             **watch.run(policy_origin, plan.policy, self._policy_arguments()),
             "network": plan.network,
         }
+        self._predictor = timed_rule(watch.run(find_rule, plan.prediction), watch)
+        self._policy_info |= watch.run(rule_origin, plan.prediction)
         if not named:
             self._make_policy(0)  # whether it can play this game at all: said before anybody joins
         line.tell(Ready(identity(self._game.spec)))
@@ -180,11 +184,12 @@ class Player:
         peer = Peer(
             start,
             TimedGame(self._game, self._watch),
-            policy,
+            PolicyInputs(policy, self._game.spec.input_codecs[start.player]),
             policy_info=self._policy_info,
             software=software(),
             now=time.monotonic(),
             wall=time.time(),
+            predictor=self._predictor,
         )
         path = start.upload.replace("{match}", start.match)
 

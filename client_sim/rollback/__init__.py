@@ -36,8 +36,8 @@ A whole two-player match in one loop, with one session per player and a wire tha
 (True, True, True)
 
 Further: :mod:`~rollgym.client_sim.rollback.session` explains the order of a tick,
-:mod:`~rollgym.client_sim.rollback.prediction` how to
-bring a predictor, :mod:`~rollgym.client_sim.rollback.spectator` spectators and replays,
+:mod:`~rollgym.client_sim.rollback.prediction` where a prediction rule goes,
+:mod:`~rollgym.client_sim.rollback.spectator` spectators and replays,
 :mod:`~rollgym.client_sim.rollback.time_sync` how two peers stay level.
 """
 
@@ -46,7 +46,10 @@ from __future__ import annotations
 from rollgym.client_sim.rollback.checksums import Desync
 from rollgym.client_sim.rollback.errors import RollbackError
 from rollgym.client_sim.rollback.interfaces import JointInput, Recorder, Rollback, Simulation
-from rollgym.client_sim.rollback.prediction import Predictor, default_input, repeat_except, repeat_last
+from rollgym.client_sim.rollback.prediction.catalogue import PREDICTORS
+from rollgym.client_sim.rollback.prediction.default_input import default_input
+from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
+from rollgym.client_sim.rollback.prediction.rule import InputHistory, Predictor
 from rollgym.client_sim.rollback.session import Progress, Session
 from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.client_sim.rollback.spectator import Spectator, replay
@@ -61,9 +64,10 @@ __all__ = [
     "Recorder",
     "Rollback",
     "Predictor",
+    "InputHistory",
+    "PREDICTORS",
     "repeat_last",
     "default_input",
-    "repeat_except",
     "SyncTest",
     "SyncTestFailed",
     "Spectator",

@@ -16,7 +16,8 @@ from rollgym.client_sim.rollback.errors import InputTooFarAhead, InvariantViolat
 from rollgym.client_sim.rollback.input_book import InputBook
 from rollgym.client_sim.rollback.input_queue import REAL
 from rollgym.client_sim.rollback.interfaces import ActionCheck, JointInput, Recorder, Rollback, Simulation
-from rollgym.client_sim.rollback.prediction import Predictor, repeat_last
+from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
+from rollgym.client_sim.rollback.prediction.rule import InputHistory, Predictor
 from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from rollgym.client_sim.rollback.statistics import Statistics
@@ -75,6 +76,7 @@ class Session:
         self._simulation = simulation
         self._recorder = recorder
         self._predict = predictor
+        self._histories = [(queue, InputHistory(queue, player)) for player, queue in enumerate(self.queues)]
         self._snapshots = SnapshotStore(self.settings.save_every)
         self._snapshots.put(0, simulation.save())
         self._used: list[JointInput] = []
@@ -213,12 +215,16 @@ class Session:
             raise NotReady("about to roll back" if progress is Progress.READY else progress.value)
         frame = self.current
         self.inputs.register(inputs, source, frame)
-        queues, predict = self.queues, self._predict
-        known = self.inputs.confirmed
+        predict, known = self._predict, self.inputs.confirmed
         if frame <= known:
-            joint = tuple([queue.value(frame) for queue in queues])
+            joint = tuple([queue.value(frame) for queue in self.queues])
         else:
-            joint = tuple([queue.value(frame) if frame <= queue.last else predict(queue, frame) for queue in queues])
+            joint = tuple(
+                [
+                    queue.value(frame) if frame <= queue.last else predict(history, frame)
+                    for queue, history in self._histories
+                ]
+            )
             self.stats.lag += frame - known
         self.stats.frames += 1
         outcome = self._simulation.step(joint)
@@ -283,8 +289,8 @@ class Session:
         """
         simulation, recorder = self._simulation, self._recorder
         step, save, put = simulation.step, simulation.save, self._snapshots.put
-        queues, predict, used, base = self.queues, self._predict, self._used, self._used_base
-        every, known = self.settings.save_every, self.inputs.confirmed
+        queues, histories, used, base = self.queues, self._histories, self._used, self._used_base
+        every, known, predict = self.settings.save_every, self.inputs.confirmed, self._predict
         for frame in range(start, end):
             if frame < target:
                 joint = used[frame - base]
@@ -293,7 +299,10 @@ class Session:
                 used[frame - base] = joint
             else:
                 joint = tuple(
-                    [queue.value(frame) if frame <= queue.last else predict(queue, frame) for queue in queues]
+                    [
+                        queue.value(frame) if frame <= queue.last else predict(history, frame)
+                        for queue, history in histories
+                    ]
                 )
                 used[frame - base] = joint
             outcome = step(joint)

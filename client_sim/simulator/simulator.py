@@ -16,7 +16,10 @@ import xxhash
 
 from rollgym.client_sim.network_model import CONDITIONS, Channel, Link
 from rollgym.client_sim.peer.events import DesyncFound, EpisodeStarted, MatchEnded, PeerEvent
+from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
+from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
+from rollgym.client_sim.rollback.prediction.rule import Predictor
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy
 from rollgym.protocol.episode.export import Export
@@ -79,6 +82,8 @@ class Scenario:
     """Per player, what its record says of its policy; the class's name where not given."""
     software: Mapping[str, str] = field(default_factory=dict)
     """Versions, for every player's record."""
+    predictor: Predictor = repeat_last
+    """What every peer takes for an input that has not arrived."""
     link: Link = CONDITIONS["local"]
     pauses: Sequence[Pause] = ()
     partitions: Sequence[Partition] = ()
@@ -277,11 +282,12 @@ class Simulator:
         self.peers[player] = Peer(
             start,
             game,
-            policy,
+            PolicyInputs(policy, game.spec.input_codecs[player]),
             policy_info=dict(scenario.policy_infos[player]) if known else {"name": type(policy).__name__},
             software=dict(scenario.software),
             now=now,
             wall=EPOCH + now,
+            predictor=scenario.predictor,
         )
         self._wake(player, now)
 

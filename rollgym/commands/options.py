@@ -27,6 +27,14 @@ NetworkName = Annotated[
         "--network", metavar="NAME", help="A named condition: lan, wifi_average, terrible ...", show_default=False
     ),
 ]
+Prediction = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULE",
+        help="What stands for inputs that have not arrived: repeat_last, default_input, or module:callable.",
+        show_default=False,
+    ),
+]
 Params = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="KEY=VALUE", help="A parameter of the game; may be repeated.", show_default=False),

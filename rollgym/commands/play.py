@@ -15,6 +15,7 @@ from rollgym.commands.options import (
     Loss,
     NetworkName,
     Params,
+    Prediction,
     Reorder,
     link_from,
     parameters_from,
@@ -40,6 +41,7 @@ def play(
     reorder: Reorder = None,
     burst: Burst = None,
     network: NetworkName = None,
+    prediction: Prediction = None,
     wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="For a partner, or a server that is gone; 0: for ever.")
     ] = 300.0,
@@ -65,6 +67,7 @@ def play(
 
     Example: rollgym play --url http://127.0.0.1:8000 --bots 2 --latency 40ms --loss 2%
     """
+    from rollgym.client_sim.rollback.prediction.catalogue import DEFAULT
     from rollgym.commands.play_bots import Fleet, play_as_child, play_bots
     from rollgym.server.http.serve import configure_logs
 
@@ -87,6 +90,7 @@ def play(
             link_from(network, latency, jitter, loss, duplicate, reorder, burst),
             wait or None,
             reconnect,
+            prediction or DEFAULT,
             keep,
             spool,
         ),

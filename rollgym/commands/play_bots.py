@@ -11,6 +11,7 @@ import typer
 from rollgym.client_sim.client.client import BotPlayer
 from rollgym.client_sim.exports.spool import SpoolError
 from rollgym.client_sim.network_model import Link
+from rollgym.client_sim.peer.prediction_rules import check_name
 from rollgym.commands.exits import DIFFERENT, UNUSABLE, refuse
 from rollgym.commands.invocation import command_line
 from rollgym.commands.json_output import print_json
@@ -49,6 +50,7 @@ class Fleet(NamedTuple):
     wait: float | None
     """Seconds for a partner, or a server that is gone; None: for ever."""
     reconnect: bool
+    prediction: str
     keep: Path | None
     spool: Path
 
@@ -98,7 +100,7 @@ def play_as_child(config: Path, seat: int, *, spool: Path, keep: Path | None) ->
         bot = file.bot(seat)
         game = file.experiment.game
         assert bot.policy is not None
-        player = BotPlayer(game.id, bot.policy, game.all_parameters(), bot.parameters, bot.seed or 0)
+        player = BotPlayer(game.id, bot.policy, game.all_parameters(), bot.parameters, bot.seed or 0, file.prediction)
         (result,) = run_loop(
             run_clients(
                 url,
@@ -128,6 +130,7 @@ def _tell(event: BotEvent) -> None:
 
 def _clients(fleet: Fleet) -> list[Client]:
     """Raises :class:`GameError`, :class:`ServerUnknownError`."""
+    check_name(fleet.prediction)
     game, found = game_of_server(fleet.url, fleet.wait if fleet.reconnect else 0.0)
     if fleet.game is None and not is_built_in(game):
         expected = "a built-in game: code that it names is imported only if --game names it as well"
@@ -137,7 +140,8 @@ def _clients(fleet: Fleet) -> list[Client]:
     name = fleet.game or game
     policy = fleet.policy or default_policy(name)
     seeds = range(fleet.seed, fleet.seed + fleet.bots)
-    return [Client(None, BotPlayer(name, policy, parameters, seed=seed), seed) for seed in seeds]
+    bots = [BotPlayer(name, policy, parameters, seed=seed, prediction=fleet.prediction) for seed in seeds]
+    return [Client(None, bot, bot.seed) for bot in bots]
 
 
 def _good(finished: Finished) -> bool:

@@ -17,6 +17,7 @@ from rollgym.commands.options import (
     NetworkName,
     Npcs,
     Params,
+    Prediction,
     Reorder,
     link_from,
 )
@@ -80,6 +81,7 @@ def simulate(
     reorder: Reorder = None,
     burst: Burst = None,
     network: NetworkName = None,
+    prediction: Prediction = None,
     input_delay: Annotated[
         int | None,
         typer.Option(
@@ -125,7 +127,7 @@ def simulate(
     link = link_from(*impaired) if any(value is not None for value in impaired) else None
     pauses = [_pause(text) for text in pause or []]
     flags = Flags(
-        *(game, param, npc, episodes, frames, seed, fps, input_delay, max_prediction, policy, link, pauses),
+        *(game, param, npc, episodes, frames, seed, fps, input_delay, max_prediction, prediction, policy, link, pauses),
     )
     where = None if out is None else out.absolute()  # the game may change the current folder
     plan, spec = read_plan(config or config_file, flags)

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from rollgym.checking.raised import described
 from rollgym.client_sim.network_model import PERFECT, Link
+from rollgym.client_sim.peer.prediction_rules import find_rule
+from rollgym.client_sim.rollback.prediction.catalogue import DEFAULT
 from rollgym.client_sim.simulator.simulator import Pause
 from rollgym.commands.exits import refuse
 from rollgym.commands.options import parameters_from
@@ -54,6 +56,7 @@ class Flags:
     fps: float | None
     input_delay: int | None
     max_prediction: int | None
+    prediction: str | None
     policy: list[str] | None
     link: Link | None
     pauses: list[Pause]
@@ -83,7 +86,8 @@ def read_plan(config: str | None, flags: Flags) -> tuple[Plan, GameSpec]:
         if item.player >= spec.players:
             message = f"player {item.player}: expected 0..{spec.players - 1}"
             raise typer.BadParameter(message, param_hint="--pause")
-    return Plan(experiment, play.settings(spec.fps), bots, link, tuple(flags.pauses), folder), spec
+    prediction = _prediction(file, flags)
+    return Plan(experiment, play.settings(spec.fps), bots, link, tuple(flags.pauses), folder, prediction), spec
 
 
 def _game(of_file: GameSettings | None, flags: Flags) -> GameSettings:
@@ -131,6 +135,17 @@ def _play(play: Play, flags: Flags, game_fps: float, alone: bool) -> Play:
         rate = game_fps if play.fps is None else play.fps
         return play.model_copy(update={"frame_limit": max(1, round(60 * MINUTES * rate))})
     return play
+
+
+def _prediction(file: ExperimentFile | None, flags: Flags) -> str:
+    name = flags.prediction or (DEFAULT if file is None else file.prediction)
+    try:
+        find_rule(name)  # refused here, before anything is played
+    except GameError as error:
+        refuse(str(error))
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        refuse(f"prediction {name} cannot be imported: {described(error)}")
+    return name
 
 
 def _bots(file: ExperimentFile | None, flags: Flags, spec: GameSpec, folder: Path) -> tuple[Bot, ...]:

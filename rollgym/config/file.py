@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rollgym.client_sim.network_model import CONDITIONS, ConditionsError, Link, NetworkConditions
+from rollgym.client_sim.rollback.prediction.catalogue import DEFAULT
 from rollgym.config.units import Duration, Share
 from rollgym.games.contract import GameSpec
 from rollgym.games.description import Description, Driver, described_blocking
@@ -79,6 +80,9 @@ class ExperimentFile(_Section):
     bots: tuple[Bot, ...] = ()
     """One per player, in the order of joining; those not given play with the defaults."""
     network: Network = Field(default_factory=Network)
+    prediction: str = DEFAULT
+    """What each peer takes for an input of another player that has not arrived: a rule's name, or
+    ``package.module:callable``."""
 
     @field_validator("server", mode="before")
     @classmethod

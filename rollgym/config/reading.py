@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from rollgym.checking.raised import described
+from rollgym.client_sim.peer.prediction_rules import FIELD, check_name, find_rule
 from rollgym.config.file import ExperimentFile
 from rollgym.config.problems import ConfigError, Problem, allowed, line_of, short, value_problem
 from rollgym.config.shipped import builtin_config, builtin_configs
@@ -52,6 +54,7 @@ def read_config(path: Path) -> tuple[ExperimentFile, Description]:
     except GameError as error:
         raise ConfigError(name, [_game_problem(error, file, lines)]) from error
     problems = _check_bots(file, description, lines) + _check_feasible(file, description, lines)
+    problems += _check_prediction(file, lines)
     if problems:
         raise ConfigError(name, problems)
     return file, description
@@ -79,9 +82,29 @@ def _parse(path: Path) -> tuple[ExperimentFile, dict[KeyPath, int]]:
         problems = [value_problem(ExperimentFile, dict(item), source.lines) for item in error.errors(include_url=False)]
         raise ConfigError(name, problems) from error
     problems = _check_policies(file, source.lines)
+    try:
+        check_name(file.prediction)
+    except GameError as error:
+        problems.append(_prediction_problem(error, source.lines))
     if problems:
         raise ConfigError(name, problems)
     return file, source.lines
+
+
+def _check_prediction(file: ExperimentFile, lines: dict[KeyPath, int]) -> list[Problem]:
+    """Is there a prediction rule of that name? The module of one of the user's own is imported."""
+    try:
+        find_rule(file.prediction)
+    except GameError as error:
+        return [_prediction_problem(error, lines)]
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        expected = GameError(FIELD, file.prediction, f"a module that can be imported ({described(error)})")
+        return [_prediction_problem(expected, lines)]
+    return []
+
+
+def _prediction_problem(error: GameError, lines: dict[KeyPath, int]) -> Problem:
+    return Problem(line_of(lines, (FIELD,)), FIELD, f"{error.value!r}: expected {error.expected}")
 
 
 def _game_problem(error: GameError, file: ExperimentFile, lines: dict[KeyPath, int]) -> Problem:

@@ -17,6 +17,8 @@ import msgspec
 
 from rollgym.checking.raised import described
 from rollgym.client_sim.network_model import Link
+from rollgym.client_sim.peer.prediction_rules import find_rule, rule_origin
+from rollgym.client_sim.rollback.prediction.catalogue import DEFAULT
 from rollgym.client_sim.simulator.simulator import EPOCH, Pause, Scenario, SimulationResult, Simulator
 from rollgym.config.file import Bot
 from rollgym.games.code_names import is_code_name
@@ -52,6 +54,8 @@ class Plan:
     pauses: Sequence[Pause] = ()
     folder: Path = Path()
     """Where the bots' files are, if they are not named from the root."""
+    prediction: str = DEFAULT
+    """Every peer's rule for inputs that have not arrived."""
 
     def match_id(self, number: int) -> str:
         """The id of match ``number``: 12 bytes of BLAKE2b over all that it depends on, in the form of a server's."""
@@ -60,6 +64,7 @@ class Plan:
                 *("rollgym/simulated-match", number, self.experiment.digest(), msgspec.to_builtins(self.settings)),
                 *([bot.model_dump(mode="json") for bot in self.bots], asdict(self.link)),
                 [asdict(pause) for pause in self.pauses],
+                *([] if self.prediction == DEFAULT else [self.prediction]),
             ],
             sort_keys=True,
         )
@@ -92,6 +97,7 @@ class Plan:
             match=row.id,
             policy_infos=[self._policy_info(bot, row) for bot in bots],
             software=row.software[0],
+            predictor=find_rule(self.prediction),
             link=self.link,
             pauses=self.pauses,
         )
@@ -106,7 +112,8 @@ class Plan:
         origin = policy_origin(bot.policy, self._arguments(bot))
         named = is_code_name(bot.policy)
         parameters = bot.parameters if named else policy_parameters(bot.policy, bot.parameters)
-        return {"name": bot.policy, "parameters": parameters, "seed": bot.seed, **origin, "network": network}
+        info = {"name": bot.policy, "parameters": parameters, "seed": bot.seed, **origin, "network": network}
+        return info | rule_origin(self.prediction)
 
     def _maker(self, bot: Bot) -> Any:
         def build(game: Game, player: int) -> Policy:

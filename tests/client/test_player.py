@@ -44,6 +44,7 @@ def plan(folder: Path, **changes: Any) -> Prepare:
         "policy": "random_hold",
         "policy_parameters": {},
         "policy_seed": 1,
+        "prediction": "repeat_last",
         "network": {},
         "spool": str(folder / "spool"),
         "keep": None,
@@ -155,6 +156,7 @@ async def test_what_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
     for changes, said in (
         ({"parameters": {"max_frames": -1}}, "max_frames = -1: expected"),
         ({"policy": "tracker"}, "tracker"),
+        ({"prediction": "repeat"}, "prediction = 'repeat': expected one of repeat_last"),
         ({"game": "tests.client.test_player:broken"}, "RuntimeError: no licence (" + __file__),
     ):
         player = await PlayerProcess.start(plan(tmp_path, **changes))

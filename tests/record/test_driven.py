@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rollgym.client_sim.network_model import Link, NetworkConditions
+from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.transport.impaired import ImpairedTransport
 from rollgym.protocol.episode.export import Export
@@ -52,9 +53,9 @@ class Side:
         self.exports: list[Export] = []
         self.events: list[Any] = []
         start = MatchStart("m", player, ("a", "b"), 3, settings, "ticket", "/relay", "/upload/{episode}")
-        self.peer = Frozen(
-            start, Probe(log=self.log), Restless(player), policy_info={}, software={}, now=clock(), wall=clock()
-        )
+        game = Probe(log=self.log)
+        inputs = PolicyInputs(Restless(player), game.spec.input_codecs[player])
+        self.peer = Frozen(start, game, inputs, policy_info={}, software={}, now=clock(), wall=clock())
         wire = ImpairedTransport(hub.transport(player), LINK, player=player, players=2, seed=5, clock=clock)
         self.driven = Driven(self.peer, wire, on_export=self.exports.append, on_event=self.events.append)
 

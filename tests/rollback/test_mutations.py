@@ -17,6 +17,7 @@ from rollgym.client_sim.rollback.checksums import ChecksumBook
 from rollgym.client_sim.rollback.errors import InputGap
 from rollgym.client_sim.rollback.input_book import InputBook
 from rollgym.client_sim.rollback.input_queue import REAL, InputQueue
+from rollgym.client_sim.rollback.prediction.rule import InputHistory
 from rollgym.client_sim.rollback.session import Progress, Session
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from tests.rollback.harness import RECORD, Broken
@@ -207,9 +208,9 @@ def _(patch: pytest.MonkeyPatch) -> None:
         original(self, *args, **more)
         predict, asked = self._predict, [0]
 
-        def impure(queue: InputQueue, frame: int) -> bytes:
+        def impure(history: InputHistory, frame: int) -> bytes:
             asked[0] += 1
-            return predict(queue, frame) if asked[0] % 5 else b"\x02"
+            return predict(history, frame) if asked[0] % 5 else b"\x02"
 
         self._predict = impure
 

@@ -275,7 +275,7 @@ def test_an_action_wider_than_a_packet_is_refused_by_every_verb_that_plays(
     told = "an action of q takes 12000 bytes: expected at most 1141, what a packet holds"
     with pytest.raises(ConfigError, match=f"experiment.game: {told}"):
         read_config(tmp_path / "my.yaml")
-    flags = Flags("wide_env:Env", None, None, None, None, None, None, None, None, None, None, [])
+    flags = Flags("wide_env:Env", None, None, None, None, None, None, None, None, None, None, None, [])
     with pytest.raises(typer.Exit) as caught:
         read_plan(None, flags)
     assert caught.value.exit_code == 2

@@ -10,6 +10,7 @@ import pytest
 from rollgym.client_sim.network_model import CONDITIONS
 from rollgym.client_sim.peer.disconnect_agreement import Departures
 from rollgym.client_sim.peer.events import MatchEnded, PlayerGone
+from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.intake import Intake
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.peer.remote_peer import Link
@@ -142,7 +143,15 @@ def test_a_player_who_is_there_and_brings_nothing_on_is_gone_after_the_start_tim
 def lonely(**more: Any) -> Peer:
     game = Toy()
     start = MatchStart("m", 0, ("a", "b"), 1, PlaySettings(frame_limit=600, **more), "t", "/r", "/u")
-    return Peer(start, game, ToyPolicy(0, 1), policy_info={}, software={}, now=0.0, wall=0.0)
+    return Peer(
+        start,
+        game,
+        PolicyInputs(ToyPolicy(0, 1), game.spec.input_codecs[0]),
+        policy_info={},
+        software={},
+        now=0.0,
+        wall=0.0,
+    )
 
 
 @pytest.mark.parametrize("late", [8.0, 40.0])

@@ -6,6 +6,7 @@ import numpy as np
 
 from rollgym.client_sim.network_model import link
 from rollgym.client_sim.peer.events import MatchEnded, PlayerGone
+from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.simulator.simulator import Kill, Scenario, simulate
 from rollgym.games.contract import Game
@@ -45,7 +46,15 @@ def lonely_peer() -> Peer:
     game = make("drift")
     settings = PlaySettings(fps=60, frame_limit=600, disconnect_timeout=2.0, start_timeout=3.0)
     start = MatchStart("m", 0, ("a", "b"), 1, settings, "t", "/r", "/u")
-    return Peer(start, game, bot(game, 0), policy_info={}, software={}, now=0.0, wall=0.0)
+    return Peer(
+        start,
+        game,
+        PolicyInputs(bot(game, 0), game.spec.input_codecs[0]),
+        policy_info={},
+        software={},
+        now=0.0,
+        wall=0.0,
+    )
 
 
 def test_a_partner_who_only_says_hello_is_as_good_as_silent() -> None:
