@@ -119,7 +119,6 @@ class Episode:
         self.seed = episode_seed(start.seed, number)
         self.began = now
         self.ticks = 0
-        self.stalls = 0
         self.desyncs: list[DesyncFound] = []
         """Differences of states that were found in this episode."""
         self._untold: list[DesyncFound] = []
@@ -349,7 +348,8 @@ class Episode:
     def statistics(self, now: float) -> dict[str, Any]:
         """Counters of this episode so far."""
         seconds = now - self.began
-        stats = self.session.stats.as_dict()
+        counted = self.session.stats
+        stats = counted.as_dict()
         checksums = self.session.checksums
         stats.update(
             checksums_compared=checksums.compared,
@@ -360,8 +360,7 @@ class Episode:
                 for found in self.desyncs
             ],
             ticks=self.ticks,
-            stalls=self.stalls,
-            stall_share=self.stalls / self.ticks if self.ticks else 0.0,
+            stall_share=counted.stalls / self.ticks if self.ticks else 0.0,
             seconds=seconds,
             fps=self.session.canonical / seconds if seconds > 0 else 0.0,
         )

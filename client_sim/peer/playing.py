@@ -40,7 +40,7 @@ class Playing:
             if progress is _READY:
                 episode.step(now, self._rtt(), float(self._advantage(episode)), away=pacing.idles(now, session))
             elif progress is _STALLED:
-                episode.stalls += 1
+                session.stats.stalls += 1
                 if self._lockstep:
                     episode.register()
             elif progress is _OVER:

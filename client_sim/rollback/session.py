@@ -160,10 +160,11 @@ class Session:
             self._last_frame = frame
 
     def set_input_delay(self, player: int, frames: int) -> None:
-        """Change a local player's input delay from the next decided input on.
+        """Change a local player's input delay from the next decided input on. Others need not know.
 
-        Raised, the newest input is held for the frames in between; lowered, as many decisions fall away: an input
-        that was decided is a fact. Raises :class:`UnknownPlayer` or :class:`SettingsError`.
+        Peers of a match play with the delay of its settings; this is for whoever lets a person choose in play. When it
+        is raised, the newest input is held for the frames in between; when it is lowered, as many decisions fall away:
+        an input that was decided is a fact. Raises :class:`UnknownPlayer` or :class:`SettingsError`.
         """
         self.inputs.set_delay(player, frames)
 

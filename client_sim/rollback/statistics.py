@@ -19,7 +19,7 @@ class Statistics:
     depths: Counter[int] = field(default_factory=Counter)
     """Rollback depth -> how often."""
     stalls: int = 0
-    """Times the prediction window forbade a step."""
+    """Ticks at which the prediction window forbade a step. A session has no clock: whoever ticks counts them."""
     mispredictions: int = 0
     lag: int = 0
     """Frames the confirmed frame was behind the simulated one, summed over all frames."""

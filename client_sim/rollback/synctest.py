@@ -8,18 +8,12 @@ It cannot see a difference between machines or processes: compare digests of two
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from rollgym.client_sim.rollback.errors import InputWidth, RollbackError, SettingsError, UnknownPlayer
 from rollgym.client_sim.rollback.interfaces import JointInput, Outcome, Simulation
-
-
-class Inspectable(Protocol):
-    """A simulation that can name the parts of a snapshot."""
-
-    def state_fields(self, snapshot: Any, /) -> Mapping[str, Any]: ...
 
 
 @dataclass
@@ -46,7 +40,8 @@ class SyncTestFailed(RollbackError):
 class SyncTest:
     """Plays one episode, rolling back ``distance`` frames at every frame.
 
-    The simulation must be in its first state. Memory is bounded by ``distance``.
+    The simulation must be in its first state. If it has a method ``state_fields(snapshot)`` that gives the parts of a
+    snapshot by name, a failure says which differ. Memory is bounded by ``distance``.
     """
 
     def __init__(self, simulation: Simulation, defaults: Sequence[bytes], distance: int) -> None:
