@@ -9,7 +9,8 @@ from cogrid.envs import registry as cogrid_registry
 from benchmarks.matches import scenario
 from benchmarks.measuring import Report, at_least, figure, interleaved, main
 from rollgym.client_sim.network_model import Link, NetworkConditions
-from rollgym.client_sim.simulator.simulator import SimulationResult, simulate
+from rollgym.client_sim.simulator.result import SimulationResult
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.protocol.messages import PlaySettings
 
 ROUND_TRIP = 0.100

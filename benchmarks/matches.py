@@ -10,7 +10,7 @@ from rollgym.client_sim.network_model import Link
 from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.peer.phase import Phase
-from rollgym.client_sim.simulator.simulator import Scenario
+from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make

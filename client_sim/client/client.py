@@ -73,7 +73,7 @@ async def play(
     within two seconds, unless the game does not let go (:mod:`rollgym.client_sim.client.match`).
 
     A match that goes wrong is a result: :attr:`PlayResult.failure` and :attr:`PlayResult.lost` say why. What keeps
-    this client from a match is raised: a :class:`~rollgym.client_sim.client.control.ControlError`
+    this client from a match is raised: a :class:`~rollgym.client_sim.client.control_errors.ControlError`
     (``ServerUnreachable``, ``JoinRefused``, ``ConnectionLost``, ``NobodyCame``),
     :class:`~rollgym.client_sim.player.process.PlayerFailed` (the game or the bot cannot be made),
     :class:`~rollgym.client_sim.exports.spool.SpoolError` (the spool folder is not usable), ``OSError`` (``keep`` is
@@ -100,7 +100,9 @@ async def play(
         if at is None:
             return PlayResult(stopped=True)
         client = Stay(at, player, place, on_event, stopping)
-        client.network, client.network_seed, client.keep = network, network_seed, keep
+        client.network, client.network_seed = network, network_seed
+        if keep is not None:
+            client.keep_copies(keep)
         client.progress_every, client.wait = progress_every, wait
         return await client.run(participant)
     finally:

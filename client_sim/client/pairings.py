@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from rollgym.client_sim.client.control import JoinRefused
+from rollgym.client_sim.client.control_errors import JoinRefused
 from rollgym.protocol.messages import ANNULLED, ErrorReply, GameIdentity, MatchOver, MatchStart, PeerLeft
 
 MAX_PAIRINGS = 8

@@ -19,14 +19,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from rollgym.client_sim.client.control import (
-    CONNECT_TIMEOUT,
-    ConnectionLost,
-    Control,
-    ControlError,
-    JoinRefused,
-    ServerMessage,
-)
+from rollgym.client_sim.client.control import CONNECT_TIMEOUT, Control, ServerMessage
+from rollgym.client_sim.client.control_errors import ConnectionLost, ControlError, JoinRefused
 from rollgym.protocol.messages import BAD_RESUME, GameIdentity, MatchOver, MatchStart, PeerLeft, Verdict
 
 log = structlog.get_logger(__name__)

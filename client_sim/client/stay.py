@@ -12,18 +12,18 @@ from pathlib import Path
 
 import structlog
 
-from rollgym.client_sim.client.control import ControlError, JoinRefused, NobodyCame, ServerMessage
+from rollgym.client_sim.client.control import ServerMessage
+from rollgym.client_sim.client.control_errors import ControlError, JoinRefused, NobodyCame
 from rollgym.client_sim.client.match import ServedMatch
 from rollgym.client_sim.client.pairings import Pairings, check_start
+from rollgym.client_sim.client.player_reports import PlayerReports
 from rollgym.client_sim.client.reconnecting_control import ResumingControl
 from rollgym.client_sim.client.results import ClientEvent, ControlLost, Joined, Paired, PlayResult, Progress
 from rollgym.client_sim.client.stopping import Stopping
-from rollgym.client_sim.exports.export_files import NotKeptError
 from rollgym.client_sim.exports.spool import Spool
 from rollgym.client_sim.exports.upload import Refused, Uploader, UploadResult
 from rollgym.client_sim.network_model import Link
-from rollgym.client_sim.peer.events import DesyncFound, EpisodeEnded, EpisodeStarted, MatchEnded, PeerEvent
-from rollgym.client_sim.player.messages import Begin, Exported, Happened, Kept, NotKept, ToClient
+from rollgym.client_sim.player.messages import Begin
 from rollgym.client_sim.player.process import PlayerFailed, PlayerProcess
 from rollgym.client_sim.player.software import software
 from rollgym.client_sim.transport.impaired import ImpairedTransport
@@ -63,7 +63,6 @@ class Stay:
         self.url = url.rstrip("/")
         self.network: Link | None = None
         self.network_seed = 0
-        self.keep: Path | None = None
         self.progress_every: float | None = None
         self.wait: float | None = None
         self.stopping = stopping
@@ -76,8 +75,13 @@ class Stay:
         self._pairings = Pairings()
         self._control = ResumingControl(self.url, on_message=self._heard, on_lost=self._control_lost)
         self._uploader = Uploader(spool, on_result=self._uploaded)
+        self._reports = PlayerReports(self.result, self._uploader, self._tell, stopping.fail)
         self._playing: ServedMatch | None = None
         self._start: MatchStart | None = None
+
+    def keep_copies(self, folder: Path) -> None:
+        """The player process keeps copies of exports in this folder: the result names them as it is named here."""
+        self._reports.keep = folder
 
     async def run(self, participant: str | None) -> PlayResult:
         try:
@@ -147,38 +151,6 @@ class Stay:
         self._tell(answer)
         self._news.set()
 
-    # -- what the player process says ----------------------------------------------------------------------------
-
-    def _player_says(self, message: ToClient) -> None:
-        if isinstance(message, Exported):
-            self._uploader.submit(message.spooled())
-        elif isinstance(message, Happened):
-            self._peer_event(message.event())
-        elif isinstance(message, Kept):
-            # As the caller named the folder; the message has it absolute.
-            self.result.kept.append(Path(self.keep or "", *Path(message.path).parts[-2:]))
-        elif isinstance(message, NotKept):
-            self.stopping.fail(NotKeptError(message.reason))
-
-    def _peer_event(self, event: PeerEvent) -> None:
-        if isinstance(event, EpisodeStarted):
-            log.info("episode started", episode=event.episode, player=self.result.player)
-        elif isinstance(event, EpisodeEnded):
-            self.result.episodes.append(event)
-            log.info("episode ended", episode=event.episode, status=event.status, frames=event.frames)
-            if event.unconfirmed:
-                log.warning(
-                    "frames without the partner's inputs are kept apart",
-                    episode=event.episode,
-                    frames=event.unconfirmed,
-                )
-        elif isinstance(event, DesyncFound):
-            self.result.desyncs.append(event)
-            log.error("states differ between the players", episode=event.episode, frame=event.frame)
-        elif isinstance(event, MatchEnded):
-            self.result.reason = event.reason
-        self._tell(event)
-
     # -- the phases ----------------------------------------------------------------------------------------------
 
     async def _join(self, game: GameIdentity, participant: str | None) -> str:
@@ -219,7 +191,7 @@ class Stay:
             self._player,
             self._transport(start),
             Begin(start, self.url, self.progress_every),
-            on_message=self._player_says,
+            on_message=self._reports.take,
             on_progress=lambda stats: self._tell(Progress(stats)),
         )
         stopping = asyncio.create_task(self._stop_with(playing))

@@ -10,7 +10,7 @@ failed                                            nowhere
 aborted                                           failed (as above)
 ====================  ==========================  ==============================================================
 
-In every state inputs of others may be taken in, local ones handed out (:meth:`Episode.inputs_after`), and
+In every state inputs of others may be taken in, local ones handed out (:attr:`Episode.unsent`), and
 :meth:`Episode.export` gives what is canonical *and stored*: it never asks the game.
 
 *Failed*: the game, the input source or the recorder raised. The live game may be halfway through anything, so the
@@ -20,15 +20,15 @@ session is never settled again; ``settle`` and ``step`` raise what it failed wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any
 
+from rollgym.client_sim.peer.episode_state import TRANSITIONS, EpisodeClosed, State
 from rollgym.client_sim.peer.events import DesyncFound
 from rollgym.client_sim.peer.input_source import InputSource
 from rollgym.client_sim.peer.prediction_rules import checked
+from rollgym.client_sim.peer.unsent_inputs import UnsentInputs
 from rollgym.client_sim.record.export import make_export, make_tail
 from rollgym.client_sim.record.recorder import EpisodeRecorder
-from rollgym.client_sim.rollback.errors import InvariantViolation
 from rollgym.client_sim.rollback.input_queue import IDLE
 from rollgym.client_sim.rollback.interfaces import ActionCheck
 from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
@@ -39,43 +39,15 @@ from rollgym.games.contract import Game
 from rollgym.games.spaces.codec import Codec, CodecError
 from rollgym.protocol.episode.export import Export, Header, Status, Tail
 from rollgym.protocol.messages import GameIdentity, MatchStart
-from rollgym.protocol.packets import idle_bitmap
 from rollgym.protocol.seeds import episode_seed
-
-
-class State(Enum):
-    """Where an episode stands."""
-
-    PLAYING = "playing"
-    TERMINAL = "terminal, but speculative"
-    """The newest frame ended it, for all that is known; not canonical yet."""
-    OVER = "over"
-    """The last frame is canonical: the terminal one, or the last one that survivors of a departure agreed on."""
-    FAILED = "failed"
-    """The game, the input source or the recorder raised."""
-    ABORTED = "aborted"
-    """It was ended before its time."""
-
 
 # A member looked up in its Enum costs three times a name (before Python 3.12).
 _PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED = State
 _OPEN = (_PLAYING, _TERMINAL)
 _READY, _STALLED, _WAITING, _DONE = Progress
 
-TRANSITIONS: Mapping[State, tuple[State, ...]] = {
-    _PLAYING: (_PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED),
-    _TERMINAL: (_PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED),
-    _OVER: (_FAILED,),
-    _FAILED: (),
-    _ABORTED: (_FAILED,),
-}
-
 RecorderFactory = Callable[[Game, tuple[Mapping[str, Any], ...], int], EpisodeRecorder]
 """(game in its first state, infos of ``reset``, local player) -> recorder."""
-
-
-class EpisodeClosed(InvariantViolation):
-    """A call that the episode's state does not allow: a defect of the caller. Nothing has changed."""
 
 
 def session_settings(start: MatchStart) -> SessionSettings:
@@ -146,12 +118,8 @@ class Episode:
         )
         self._queue = self.session.queues[start.player]
         self._idle = (game.spec.default_inputs[start.player],)
-        self.last_input = -1
-        """The last frame with a local input."""
-        self._unsent: list[bytes] = []
-        self._unsent_from = 0
-        self._filled: set[int] = set()
-        """Unsent frames whose input was filled in while the local player was away."""
+        self.unsent = UnsentInputs(self._queue)
+        """Local inputs that others may lack."""
 
     # -- states --------------------------------------------------------------------------------------------------
 
@@ -231,7 +199,7 @@ class Episode:
         except BaseException as error:
             self._break(error)
             raise
-        self._take_sent()
+        self.unsent.take()
 
     def register(self) -> None:
         """Lockstep: fix the input of a frame that cannot be simulated before the others' inputs are here."""
@@ -243,7 +211,7 @@ class Episode:
             except BaseException as error:
                 self._break(error)
                 raise
-            self._take_sent()
+            self.unsent.take()
 
     def _break(self, error: BaseException) -> None:
         self._enter(_FAILED)
@@ -257,34 +225,6 @@ class Episode:
     def _decided(self) -> bytes:
         frame = self.session.current
         return self._decide(self.recorder.observe(frame), frame)
-
-    def _take_sent(self) -> None:
-        queue = self._queue
-        for frame in range(self.last_input + 1, queue.next):
-            self._unsent.append(queue.value(frame))
-            if frame in queue.idle:
-                self._filled.add(frame)
-        self.last_input = queue.next - 1
-
-    # -- what others still lack ----------------------------------------------------------------------------------
-
-    def inputs_after(self, acked: int, most: int) -> tuple[int, tuple[bytes, ...], bytes]:
-        """Local inputs after frame ``acked``: the first one's frame, at most ``most``, and their idle bitmap."""
-        start = acked + 1
-        at = start - self._unsent_from
-        inputs = tuple(self._unsent[at : at + most])
-        if not self._filled:
-            return start, inputs, b""
-        return start, inputs, idle_bitmap([start + i in self._filled for i in range(len(inputs))])
-
-    def forget_inputs(self, acked: int) -> None:
-        """Every other peer has the local inputs up to frame ``acked``."""
-        cut = acked + 1 - self._unsent_from
-        if cut > 256:
-            del self._unsent[:cut]
-            self._unsent_from += cut
-            if self._filled:
-                self._filled = {frame for frame in self._filled if frame >= self._unsent_from}
 
     # -- the end -------------------------------------------------------------------------------------------------
 

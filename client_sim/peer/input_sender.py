@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rollgym.client_sim.peer.disconnect_agreement import Departures
 from rollgym.client_sim.peer.episode import Episode
+from rollgym.client_sim.peer.outbox import Outbox
 from rollgym.client_sim.peer.remote_peer import Link, timestamp
 from rollgym.protocol.packets import ADVANTAGE_UNIT, NO_ECHO, Input, inputs_that_fit
 
@@ -11,10 +15,29 @@ PACKETS_PER_TICK = 4
 
 
 class InputSender:
-    """Makes the input packets: all local inputs a peer has not acknowledged, and what we know."""
+    """Sends the input packets: all local inputs a peer has not acknowledged, and what we know."""
 
-    def __init__(self, players: int, width: int) -> None:
+    def __init__(
+        self, players: int, width: int, others: Sequence[Link], departures: Departures, outbox: Outbox
+    ) -> None:
         self._fit = inputs_that_fit(players, width)
+        self._others = others
+        self._departures = departures
+        self._outbox = outbox
+
+    def send(self, episode: Episode, now: float) -> None:
+        """To everybody who is there what it needs now; and to whoever may come back that it is held for gone."""
+        known, gone = episode.session.inputs.known(), self._departures.flags
+        acked = episode.unsent.last
+        for link in self._others:
+            if link.gone is None:
+                for packet in self._packets(link, episode, known, gone, now):
+                    self._outbox.send(link.player, packet)
+                acked = min(acked, link.acked)
+        episode.unsent.forget(acked)
+        if self._departures.any_gone:
+            for link in self._departures.notices(now):
+                self._outbox.send(link.player, self.notice(link, episode, gone, now))
 
     def notice(self, link: Link, episode: Episode, gone: tuple[bool, ...], now: float) -> Input:
         """For a player who is held for gone and may come back: that it is, and up to where its inputs count."""
@@ -24,7 +47,7 @@ class InputSender:
             episode.number, 0, (), frame, 0, known, gone, timestamp(now), 0, NO_ECHO, -1, 0, link.sent & 0xFFFF, 0
         )
 
-    def packets(
+    def _packets(
         self, link: Link, episode: Episode, known: tuple[int, ...], gone: tuple[bool, ...], now: float
     ) -> list[Input]:
         """What ``link``'s player needs now. At least one packet, even with nothing new: it acknowledges."""
@@ -34,11 +57,11 @@ class InputSender:
         advantage = round(link.sync.local * ADVANTAGE_UNIT)
         if not -32768 <= advantage <= 32767:
             advantage = 32767 if advantage > 0 else -32768
-        acked, last = link.acked, episode.last_input
+        acked, last = link.acked, episode.unsent.last
         sent = timestamp(now)
         packets: list[Input] = []
         for _ in range(PACKETS_PER_TICK):
-            start, inputs, idle = episode.inputs_after(acked, self._fit)
+            start, inputs, idle = episode.unsent.after(acked, self._fit)
             packet = Input(
                 episode.number,
                 start,

@@ -96,8 +96,8 @@ class Intake:
             link.refuse(f"status of {len(known)} players: expected {self._players}")
             return
         acked = known[self._player]
-        if acked > episode.last_input:
-            link.refuse(f"acknowledges frame {acked}: inputs end at {episode.last_input}")
+        if acked > episode.unsent.last:
+            link.refuse(f"acknowledges frame {acked}: inputs end at {episode.unsent.last}")
             return
         furthest = session.current + self._ahead
         if packet.current > furthest or (self._players > 2 and max(known) > furthest):
@@ -126,7 +126,7 @@ class Intake:
             return False
         if packet.episode == self._number and self._episode is not None:
             acked = packet.known[self._player]
-            if acked <= self._episode.last_input:
+            if acked <= self._episode.unsent.last:
                 link.acked = max(link.acked, acked)
                 link.known = tuple(map(max, link.known, packet.known))
         self._departures.drop(link)

@@ -74,6 +74,10 @@ class Pacing:
         """One frame period passes, stretched for a peer that is ``ahead`` frames ahead."""
         self.next_tick += self.period * stretch(ahead)
 
+    def plan_extra(self, now: float, lossy: bool) -> None:
+        """Inputs were sent at ``now``: if packets are being lost, once more between this tick and the next."""
+        self.extra_at = now + self.period / 2 if lossy else NEVER
+
     def behind(self, session: Session) -> bool:
         """Everybody else's inputs are known well beyond our present frame."""
         ahead = session.inputs.remote_known - session.current

@@ -8,22 +8,17 @@ or global randomness. So a scenario gives the same trace and the same exports, b
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import xxhash
 
-from rollgym.client_sim.network_model import CONDITIONS, Channel, Link
-from rollgym.client_sim.peer.events import DesyncFound, EpisodeStarted, MatchEnded, PeerEvent
+from rollgym.client_sim.network_model import Channel
+from rollgym.client_sim.peer.events import DesyncFound, EpisodeStarted, MatchEnded
 from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
-from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
-from rollgym.client_sim.rollback.prediction.rule import Predictor
-from rollgym.games.contract import Game
-from rollgym.games.policies.catalogue import Policy
-from rollgym.protocol.episode.export import Export
-from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.client_sim.simulator.result import PlayerResult, SimulationResult, SimulationStuck
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.protocol.messages import MatchStart
 from rollgym.protocol.packets import Hello, encode
 
 KEEP_ALIVE = 0.25
@@ -34,105 +29,6 @@ EPOCH = 1_700_000_000.0
 
 TIME_LIMIT_SLACK = 600.0
 """Virtual seconds a match may take beyond twice its nominal length before it counts as stuck."""
-
-
-class SimulationStuck(Exception):
-    """The match did not end in time; says where each peer stood."""
-
-
-@dataclass(frozen=True)
-class Pause:
-    """A peer that is not scheduled: from ``at`` for ``duration`` seconds it neither ticks nor reads packets."""
-
-    player: int
-    at: float
-    duration: float
-
-
-@dataclass(frozen=True)
-class Partition:
-    """All packets sent from ``at`` for ``duration`` seconds are lost (those from ``player`` only, if given)."""
-
-    at: float
-    duration: float
-    player: int | None = None
-
-
-@dataclass(frozen=True)
-class Kill:
-    """A peer is gone at ``at``, without a goodbye."""
-
-    player: int
-    at: float
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Everything that a simulated match depends on."""
-
-    settings: PlaySettings
-    game: Callable[[], Game]
-    policies: Sequence[Callable[[Game, int], Policy]]
-    """One per player: (the player's game instance, its index) -> policy. Their number is the number of players."""
-    seed: int = 0
-    """The match seed; the network's draws are seeded by it as well."""
-    match: str = "simulated"
-    """The match's id."""
-    policy_infos: Sequence[Mapping[str, Any]] = ()
-    """Per player, what its record says of its policy; the class's name where not given."""
-    software: Mapping[str, str] = field(default_factory=dict)
-    """Versions, for every player's record."""
-    predictor: Predictor = repeat_last
-    """What every peer takes for an input that has not arrived."""
-    link: Link = CONDITIONS["local"]
-    pauses: Sequence[Pause] = ()
-    partitions: Sequence[Partition] = ()
-    kills: Sequence[Kill] = ()
-    starts: Sequence[float] = ()
-    """Seconds at which each player's peer comes up; 0 where not given."""
-    notify_after: float | None = None
-    """Seconds after which the others are told of a kill, as the server does; None: they have to notice."""
-    computing: Callable[[int], float] | None = None
-    """(player) -> seconds that its game has taken since this was last asked, which is after every poll of its peer. So
-    much later the peer's packets leave and it goes on; meanwhile its client says hello for it, as a real one does."""
-    time_limit: float | None = None
-    """Virtual seconds; None: derived from episodes, frame limit and fps, or an hour an episode without a limit."""
-
-
-@dataclass
-class PlayerResult:
-    """What one peer had at the end."""
-
-    exports: list[Export] = field(default_factory=list)
-    events: list[PeerEvent] = field(default_factory=list)
-    stats: dict[str, Any] = field(default_factory=dict)
-    refused: int = 0
-    refusals: list[str] = field(default_factory=list)
-    packets_sent: int = 0
-    bytes_sent: int = 0
-    failure: BaseException | None = None
-    """What its game or its policy raised."""
-
-    @property
-    def desyncs(self) -> list[DesyncFound]:
-        return [event for event in self.events if isinstance(event, DesyncFound)]
-
-    @property
-    def ended(self) -> str | None:
-        """The reason the match ended here, or None if it did not."""
-        return next((event.reason for event in self.events if isinstance(event, MatchEnded)), None)
-
-
-@dataclass
-class SimulationResult:
-    """The whole match. ``trace`` is a digest of every packet's sending and arrival and of every event."""
-
-    players: list[PlayerResult]
-    seconds: float
-    """Virtual time at the end."""
-    trace: str
-    events: int
-    """Simulator events handled."""
 
 
 class Simulator:
@@ -194,8 +90,8 @@ class Simulator:
                 self.results[player].stats = peer.stats
                 self.results[player].refused = sum(link.refused for link in peer.links.values())
                 self.results[player].refusals = [link.refusal for link in peer.links.values() if link.refusal]
-                self.results[player].packets_sent = peer.packets_sent
-                self.results[player].bytes_sent = peer.bytes_sent
+                self.results[player].packets_sent = peer.stats["packets_sent"]
+                self.results[player].bytes_sent = peer.stats["bytes_sent"]
                 self.results[player].failure = peer.failure
         return SimulationResult(self.results, self.now, self._trace.hexdigest(), self._handled)
 

@@ -25,7 +25,7 @@ from rollgym.commands.output import say
 from rollgym.processes.own_process import not_to_be_ended
 
 if TYPE_CHECKING:
-    from rollgym.client_sim.simulator.simulator import Pause
+    from rollgym.client_sim.simulator.scenario import Pause
     from rollgym.games.contract import GameSpec
     from rollgym.running.simulated import Judged, Plan, Played
     from rollgym.server.storage.store import Store
@@ -167,7 +167,7 @@ def _open(where: Path, out: Path) -> Store:
 
 
 def _pause(text: str) -> Pause:
-    from rollgym.client_sim.simulator.simulator import Pause
+    from rollgym.client_sim.simulator.scenario import Pause
 
     try:
         player, at, length = text.split(":")
@@ -184,7 +184,7 @@ def _play(plan: Plan, spec: GameSpec, matches: int, place: _Place | None, quiet:
     import time
 
     from rollgym.checking.raised import described
-    from rollgym.client_sim.simulator.simulator import SimulationStuck
+    from rollgym.client_sim.simulator.result import SimulationStuck
     from rollgym.running.simulated import judge, play
 
     peers: list[list[dict[str, Any]]] = []

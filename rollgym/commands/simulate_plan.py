@@ -12,7 +12,7 @@ from rollgym.checking.raised import described
 from rollgym.client_sim.network_model import PERFECT, Link
 from rollgym.client_sim.peer.prediction_rules import find_rule
 from rollgym.client_sim.rollback.prediction.catalogue import DEFAULT
-from rollgym.client_sim.simulator.simulator import Pause
+from rollgym.client_sim.simulator.scenario import Pause
 from rollgym.commands.exits import refuse
 from rollgym.commands.options import parameters_from
 from rollgym.config.file import Bot, ExperimentFile

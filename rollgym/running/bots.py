@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rollgym.client_sim.client.client import BotPlayer, play
-from rollgym.client_sim.client.control import ConnectionLost, ControlError, ServerUnreachable
+from rollgym.client_sim.client.control_errors import ConnectionLost, ControlError, ServerUnreachable
 from rollgym.client_sim.client.results import ClientEvent, Joined, PlayResult, Progress
 from rollgym.client_sim.client.stopping import stop_on_signals
 from rollgym.client_sim.exports.upload import Refused, Stored

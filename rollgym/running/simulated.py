@@ -19,7 +19,9 @@ from rollgym.checking.raised import described
 from rollgym.client_sim.network_model import Link
 from rollgym.client_sim.peer.prediction_rules import find_rule, rule_origin
 from rollgym.client_sim.rollback.prediction.catalogue import DEFAULT
-from rollgym.client_sim.simulator.simulator import EPOCH, Pause, Scenario, SimulationResult, Simulator
+from rollgym.client_sim.simulator.result import SimulationResult
+from rollgym.client_sim.simulator.scenario import Pause, Scenario
+from rollgym.client_sim.simulator.simulator import EPOCH, Simulator
 from rollgym.config.file import Bot
 from rollgym.games.code_names import is_code_name
 from rollgym.games.contract import Game, GameSpec
@@ -162,7 +164,7 @@ def play(plan: Plan, number: int, spec: GameSpec) -> Played:
     """Play match ``number``.
 
     What games and policies raise while they play is in the result; what they raise when they are made is raised.
-    Raises :class:`~rollgym.client_sim.simulator.simulator.SimulationStuck`.
+    Raises :class:`~rollgym.client_sim.simulator.result.SimulationStuck`.
     """
     row = plan.row(number, spec)
     return Played(row, Simulator(plan.scenario(row)).play())

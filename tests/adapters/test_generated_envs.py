@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from pettingzoo import ParallelEnv
 
 from rollgym.client_sim.network_model import link
-from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.adapters.adapted import AdaptedGame, environment_seed
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy

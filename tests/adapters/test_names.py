@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pettingzoo import ParallelEnv
 
 from rollgym.client_sim.network_model import link
-from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.adapters.adapted import AdaptedGame
 from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.contract import Game

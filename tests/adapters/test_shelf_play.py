@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from rollgym.client_sim.network_model import link
-from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
 from rollgym.games.env_catalogue.builds import GAMES, LAYOUTS, LEVELS
 from rollgym.games.env_catalogue.catalogue import SHELF

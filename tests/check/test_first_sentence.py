@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from rollgym.checking.safety import check
 from rollgym.client_sim.network_model import link
-from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from rollgym.client_sim.simulator.simulator import Scenario, Simulator
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export import Export

@@ -11,14 +11,8 @@ import socketio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from rollgym.client_sim.client.control import (
-    MAX_BAD,
-    ConnectionLost,
-    Control,
-    JoinRefused,
-    ServerMessage,
-    ServerUnreachable,
-)
+from rollgym.client_sim.client.control import MAX_BAD, Control, ServerMessage
+from rollgym.client_sim.client.control_errors import ConnectionLost, JoinRefused, ServerUnreachable
 from rollgym.games.identity import identity
 from rollgym.games.registry import make
 from rollgym.protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, PlaySettings, Verdict, dump

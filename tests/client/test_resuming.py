@@ -13,7 +13,8 @@ import socketio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from rollgym.client_sim.client.control import ConnectionLost, ServerMessage
+from rollgym.client_sim.client.control import ServerMessage
+from rollgym.client_sim.client.control_errors import ConnectionLost
 from rollgym.client_sim.client.reconnecting_control import ResumingControl
 from rollgym.games.identity import identity
 from rollgym.games.registry import make

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rollgym.client_sim.client.client import BotPlayer, play
-from rollgym.client_sim.client.control import ConnectionLost, JoinRefused
+from rollgym.client_sim.client.control_errors import ConnectionLost, JoinRefused
 from rollgym.client_sim.client.results import Joined, Paired, PlayResult, Progress
 from rollgym.client_sim.exports.spool import Spool
 from rollgym.client_sim.exports.upload import Stored

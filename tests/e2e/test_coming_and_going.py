@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from rollgym.client_sim.client.client import BotPlayer, play
-from rollgym.client_sim.client.control import NobodyCame
+from rollgym.client_sim.client.control_errors import NobodyCame
 from rollgym.client_sim.client.results import ClientEvent, Joined, Paired, PlayResult, Progress
 from rollgym.client_sim.network_model import Link, NetworkConditions
 from rollgym.protocol.messages import MatchStart, Waiting

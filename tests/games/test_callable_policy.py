@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from rollgym.client_sim.network_model import link
-from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.config.problems import ConfigError
 from rollgym.config.reading import load_config
 from rollgym.games.contract import Game

@@ -13,7 +13,8 @@ from gymnasium import spaces
 from onnx import TensorProto, helper, numpy_helper
 
 from rollgym.client_sim.network_model import link
-from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game, GameSpec
 from rollgym.games.errors import GameError
 from rollgym.games.policies.catalogue import Policy, make_policy, policy_origin

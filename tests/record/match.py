@@ -11,7 +11,9 @@ import numpy as np
 from rollgym.client_sim.network_model import CONDITIONS, Link, NetworkConditions
 from rollgym.client_sim.peer.episode import Episode
 from rollgym.client_sim.peer.events import EpisodeEnded
-from rollgym.client_sim.simulator.simulator import _PACKET, Scenario, SimulationResult, Simulator
+from rollgym.client_sim.simulator.result import SimulationResult
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import _PACKET, Simulator
 from rollgym.games.contract import Game
 from rollgym.games.frame_limit import limited
 from rollgym.protocol.episode.export import Export

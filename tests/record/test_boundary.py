@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from rollgym.client_sim.peer.phase import Phase
-from rollgym.client_sim.simulator.simulator import Partition
+from rollgym.client_sim.simulator.scenario import Partition
 from rollgym.protocol.packets import Bye, End, EndAck, Input
 from tests.record.match import (
     Match,

@@ -8,7 +8,8 @@ import pytest
 
 from rollgym.client_sim.peer.events import PlayerGone
 from rollgym.client_sim.peer.intake import LEAVE_GRACE
-from rollgym.client_sim.simulator.simulator import EPOCH, Kill, Partition, Pause, Scenario
+from rollgym.client_sim.simulator.scenario import Kill, Partition, Pause, Scenario
+from rollgym.client_sim.simulator.simulator import EPOCH
 from rollgym.games.policies.catalogue import make_policy
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.packets import Input

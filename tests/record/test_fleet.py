@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rollgym.client_sim.network_model import CONDITIONS, Link
-from rollgym.client_sim.simulator.simulator import Kill, Partition, Pause
+from rollgym.client_sim.simulator.scenario import Kill, Partition, Pause
 from tests.record.match import LATENCY, Match, Play, assert_equal, assert_sound, canonical_prefix
 from tests.record.probe import Holder, Loose, Probe, Restless
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-import rollgym.client_sim.peer.episode
-import rollgym.client_sim.peer.peer
+import rollgym.client_sim.peer.match_phases
+import rollgym.client_sim.peer.unsent_inputs
 import rollgym.client_sim.record.recorder
 import rollgym.games.record.columns
 from rollgym.client_sim.peer.episode import Episode
 from rollgym.client_sim.peer.episode_end import Ending
+from rollgym.client_sim.peer.input_sender import InputSender
 from rollgym.client_sim.peer.intake import Intake
+from rollgym.client_sim.peer.match_phases import MatchPhases
 from rollgym.client_sim.peer.pacing import Pacing
-from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.peer.phase import Phase
 from rollgym.client_sim.record.buffers import CanonicalBuffer, SpeculativeBuffer
 from rollgym.client_sim.record.recorder import EpisodeRecorder
@@ -24,7 +25,8 @@ from rollgym.client_sim.rollback.checksums import ChecksumBook
 from rollgym.client_sim.rollback.errors import RollbackError
 from rollgym.client_sim.rollback.session import Progress, Session
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
-from rollgym.client_sim.simulator.simulator import Pause, SimulationStuck
+from rollgym.client_sim.simulator.result import SimulationStuck
+from rollgym.client_sim.simulator.scenario import Pause
 from rollgym.games.frame_limit import FrameLimit
 from rollgym.protocol.episode.column import ExportError
 from rollgym.protocol.episode.values import pack_value
@@ -164,9 +166,9 @@ def discard_too_much(original: Any, self: Any, anchor: int) -> None:
     original(self, anchor + 4)
 
 
-def silent_at_the_end(original: Any, self: Any, *rest: Any) -> None:
-    if self.phase is not Phase.ENDING:
-        original(self, *rest)
+def silent_at_the_end(original: Any, self: Any, episode: Any, now: float) -> None:
+    if not episode.ended:
+        original(self, episode, now)
 
 
 def shared_events(original: Any, self: Any, *rest: Any) -> None:
@@ -256,7 +258,7 @@ def refusals_that_leave_a_trace(original: Any, self: Any, *rest: Any) -> int:
 
 def stop_without_a_look(self: Any, now: float) -> None:
     if self.phase is Phase.PLAYING:
-        self._handover.finish(self._episode, "aborted", now)
+        self._handover.finish(self.episode, "aborted", now)
     self._leave("left", now)
 
 
@@ -414,12 +416,12 @@ MUTATIONS = [
     ),
     Mutation(
         "EDGE-01 an own pause counts as the partner's silence",
-        put(rollgym.client_sim.peer.peer, "AWAY_AFTER", 1e9),
+        put(rollgym.client_sim.peer.match_phases, "AWAY_AFTER", 1e9),
         test_pause.test_edge_01_both_peers_pause_for_longer_than_the_time_out_at_once,
     ),
     Mutation(
         "EDGE-01 idle inputs pass for real ones",
-        put(rollgym.client_sim.peer.episode, "idle_bitmap", lambda flags: b""),
+        put(rollgym.client_sim.peer.unsent_inputs, "idle_bitmap", lambda flags: b""),
         lambda: test_pause.test_edge_01_the_partner_plays_on_and_missed_frames_are_idle_for_both(1.0, LATENCY),
     ),
     Mutation("EDGE-02 the tail is dropped", put(rollgym.client_sim.peer.episode, "make_tail", nothing), blocked),
@@ -427,17 +429,17 @@ MUTATIONS = [
     Mutation("EDGE-02 the reason is not told", after(Episode, "export", complete_whatever_happened), blocked),
     Mutation(
         "EDGE-02 last inputs are sent only while playing",
-        after(Peer, "_send_inputs", silent_at_the_end),
+        after(InputSender, "send", silent_at_the_end),
         test_boundary.test_edge_02_who_is_done_first_goes_on_sending_what_the_other_lacks,
     ),
     Mutation(
         "EDGE-02 a survivor exports nothing",
-        after(Peer, "_over", leave_without_export),
+        after(MatchPhases, "_over", leave_without_export),
         lambda: test_departure.test_edge_02_the_confirmed_prefix_of_a_survivor_arrives_flagged(1, 0.2),
     ),
     Mutation(
         "EDGE-02 a stopped peer leaves inputs unread",
-        put(Peer, "stop", stop_without_a_look),
+        put(MatchPhases, "stop", stop_without_a_look),
         test_boundary.test_edge_02_a_stopped_peer_exports_every_frame_whose_inputs_it_had,
     ),
     Mutation("EDGE-03 events are lost", after(recorded, "rolling_back", lose_events), events),

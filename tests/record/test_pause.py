@@ -10,7 +10,7 @@ import pytest
 from rollgym.client_sim.network_model import Link, NetworkConditions
 from rollgym.client_sim.record.buffers import CanonicalBuffer, SpeculativeBuffer
 from rollgym.client_sim.record.recorder import EpisodeRecorder
-from rollgym.client_sim.simulator.simulator import Pause
+from rollgym.client_sim.simulator.scenario import Pause
 from rollgym.protocol.packets import Input, inputs_that_fit
 from tests.record.match import LATENCY, Match, Play, Sent, actions, assert_played, own
 from tests.record.probe import Holder, Probe, Restless

@@ -10,7 +10,8 @@ import msgspec
 
 from rollgym.client_sim.exports.export_files import proof
 from rollgym.client_sim.network_model import CONDITIONS, Link
-from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make

@@ -11,7 +11,8 @@ from hypothesis import given
 
 import rollgym
 from rollgym.client_sim.network_model import CONDITIONS
-from rollgym.client_sim.simulator.simulator import Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.dataset.stored_spaces import space_of
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy

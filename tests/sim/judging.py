@@ -14,15 +14,9 @@ from typing import Any
 import numpy as np
 
 from rollgym.client_sim.network_model import Channel
-from rollgym.client_sim.simulator.simulator import (
-    Kill,
-    Partition,
-    Pause,
-    Scenario,
-    SimulationResult,
-    SimulationStuck,
-    Simulator,
-)
+from rollgym.client_sim.simulator.result import SimulationResult, SimulationStuck
+from rollgym.client_sim.simulator.scenario import Kill, Partition, Pause, Scenario
+from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.games.contract import Game
 from rollgym.games.frame_limit import limited
 from rollgym.games.policies.catalogue import Policy

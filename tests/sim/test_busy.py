@@ -15,7 +15,9 @@ from rollgym.client_sim.peer.intake import Intake
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.peer.remote_peer import Link
 from rollgym.client_sim.simulator import simulator as simulator_module
-from rollgym.client_sim.simulator.simulator import PlayerResult, Scenario, Simulator
+from rollgym.client_sim.simulator.result import PlayerResult
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.games.contract import JointInput, Observation, Outcome
 from rollgym.protocol.episode.export import INPUT_IDLE
 from rollgym.protocol.messages import MatchStart, PlaySettings

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from rollgym.client_sim.network_model import CONDITIONS
 from rollgym.client_sim.peer.disconnect_agreement import Departures
-from rollgym.client_sim.simulator.simulator import Kill, Partition, Pause, PlayerResult, Scenario, Simulator
+from rollgym.client_sim.simulator.result import PlayerResult
+from rollgym.client_sim.simulator.scenario import Kill, Partition, Pause, Scenario
+from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.games.contract import Game
 from rollgym.protocol.episode.export import INPUT_GONE, INPUT_REAL, Export
 from rollgym.protocol.messages import PlaySettings

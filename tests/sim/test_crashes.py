@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollgym.client_sim.network_model import CONDITIONS
-from rollgym.client_sim.peer.episode import Episode, State
+from rollgym.client_sim.peer.episode import Episode
+from rollgym.client_sim.peer.episode_state import State
 from rollgym.client_sim.peer.events import EpisodeEnded, EpisodeStarted, MatchEnded, PlayerGone
 from rollgym.client_sim.rollback.session import Session
-from rollgym.client_sim.simulator.simulator import PlayerResult, Scenario, Simulator
+from rollgym.client_sim.simulator.result import PlayerResult
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
 from rollgym.games.frame_limit import limited
 from rollgym.games.policies.catalogue import Policy, make_policy

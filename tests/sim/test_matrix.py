@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rollgym.client_sim.network_model import CONDITIONS
-from rollgym.client_sim.simulator.simulator import Scenario, SimulationResult, simulate
+from rollgym.client_sim.simulator.result import SimulationResult
+from rollgym.client_sim.simulator.scenario import Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
 from rollgym.games.frame_limit import limited
 from rollgym.games.policies.catalogue import Policy, make_policy

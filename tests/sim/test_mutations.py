@@ -15,8 +15,9 @@ from rollgym.client_sim.peer.episode import Episode
 from rollgym.client_sim.peer.episode_end import Ending
 from rollgym.client_sim.peer.input_sender import InputSender
 from rollgym.client_sim.peer.intake import Intake
-from rollgym.client_sim.peer.peer import Peer
+from rollgym.client_sim.peer.match_phases import MatchPhases
 from rollgym.client_sim.peer.remote_peer import Link
+from rollgym.client_sim.peer.unsent_inputs import UnsentInputs
 from rollgym.client_sim.record.buffers import Row, SpeculativeBuffer
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.checksums import ChecksumBook
@@ -90,13 +91,13 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation("10", "a partner is told other inputs than the ones played")
 def _(patch: pytest.MonkeyPatch) -> None:
-    original = Episode.inputs_after
+    original = UnsentInputs.after
 
-    def inputs_after(self: Episode, acked: int, most: int) -> tuple[int, tuple[bytes, ...], bytes]:
+    def after(self: UnsentInputs, acked: int, most: int) -> tuple[int, tuple[bytes, ...], bytes]:
         start, values, idle = original(self, acked, most)
         return start, tuple(b"\x00" if frame % 9 == 8 else value for frame, value in enumerate(values, start)), idle
 
-    patch.setattr(Episode, "inputs_after", inputs_after)
+    patch.setattr(UnsentInputs, "after", after)
 
 
 @mutation("10", "packets of the last episode count for this one")
@@ -113,13 +114,13 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation("11", "inputs are sent once and never again")
 def _(patch: pytest.MonkeyPatch) -> None:
-    original = InputSender.packets
+    original = InputSender._packets
 
     def packets(self: InputSender, link: Link, episode: Episode, *more: Any) -> Iterator[Input]:
         yield from list(original(self, link, episode, *more))
-        link.acked = episode.last_input
+        link.acked = episode.unsent.last
 
-    patch.setattr(InputSender, "packets", packets)
+    patch.setattr(InputSender, "_packets", packets)
 
 
 @mutation("11", "the end of an episode is told once")
@@ -145,15 +146,15 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation("10", "a survivor leaves as soon as it has come to the agreed end itself")
 def _(patch: pytest.MonkeyPatch) -> None:
-    original = Peer._end
+    original = MatchPhases._end
 
-    def end(self: Peer, now: float, out: list[tuple[int, bytes]]) -> None:
+    def end(self: MatchPhases, now: float) -> None:
         if self.episode is not None and not self.episode.complete:
             self._leave("left", now)
         else:
-            original(self, now, out)
+            original(self, now)
 
-    patch.setattr(Peer, "_end", end)
+    patch.setattr(MatchPhases, "_end", end)
 
 
 @mutation("9", "what the dead said of states that no survivor can reach is compared")

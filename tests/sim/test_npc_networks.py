@@ -14,7 +14,9 @@ import pytest
 
 from rollgym.checking.safety import check
 from rollgym.client_sim.network_model import CONDITIONS
-from rollgym.client_sim.simulator.simulator import Pause, Scenario, SimulationResult, simulate
+from rollgym.client_sim.simulator.result import SimulationResult
+from rollgym.client_sim.simulator.scenario import Pause, Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
 from rollgym.games.frame_limit import limited
 from rollgym.games.npcs.npc import Npc, NpcGame

@@ -8,7 +8,8 @@ from rollgym.client_sim.network_model import link
 from rollgym.client_sim.peer.events import MatchEnded, PlayerGone
 from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
-from rollgym.client_sim.simulator.simulator import Kill, Scenario, simulate
+from rollgym.client_sim.simulator.scenario import Kill, Scenario
+from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy
 from rollgym.games.registry import make
