@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from rollgym.client_sim.backoff import Backoff
 from rollgym.client_sim.client.control import CONNECT_TIMEOUT, Control, ServerMessage
 from rollgym.client_sim.client.control_errors import ConnectionLost, ControlError, JoinRefused
 from rollgym.protocol.messages import BAD_RESUME, GameIdentity, MatchOver, MatchStart, PeerLeft, Verdict
@@ -26,7 +27,7 @@ from rollgym.protocol.messages import BAD_RESUME, GameIdentity, MatchOver, Match
 log = structlog.get_logger(__name__)
 
 BACKOFF_FIRST, BACKOFF_MOST = 0.05, 1.0
-"""Seconds between attempts, doubling; each is shortened at random by up to a half."""
+"""Seconds between attempts."""
 
 CLOSING = "closing"
 """The server's answer while it stops: another one may take its place in time."""
@@ -175,7 +176,8 @@ class ResumingControl:
             raise
 
     async def _try_to_return(self, seat: Seat, reason: str) -> None:
-        deadline, attempt = self._clock() + seat.grace, 0
+        deadline = self._clock() + seat.grace
+        backoff = Backoff(BACKOFF_FIRST, BACKOFF_MOST, self._rng)
         while True:
             await self._control.close(within=0.0)
             self._control = self._new_control()
@@ -188,16 +190,15 @@ class ResumingControl:
                     self._give_up(f"{reason}; {error}")
                     return
             except ControlError as error:
-                log.debug("not back yet", error=str(error), attempt=attempt)
-            pause = min(BACKOFF_MOST, BACKOFF_FIRST * 2**attempt) * self._rng.uniform(0.5, 1.0)
-            if self._clock() + pause > deadline:
+                log.debug("not back yet", error=str(error), attempt=backoff.attempts)
+            pause = backoff.next_within(deadline - self._clock())
+            if pause is None:
                 self._give_up(f"{reason}; not back within {seat.grace:g} s")
                 return
             await self._sleep(pause)
-            attempt += 1
         self.resumes += 1
         self._returning = None
-        log.info("connection to the server is back, and our seat", match=seat.match, attempts=attempt + 1)
+        log.info("connection to the server is back, and our seat", match=seat.match, attempts=backoff.attempts + 1)
         if self._control.lost:  # broken again, between the server's answer and this line
             self._broke(self._control, "closed")
 

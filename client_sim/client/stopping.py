@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-import signal
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,20 +13,6 @@ T = TypeVar("T")
 STOP_WITHIN = 1.0
 """Seconds from being told to stop in which a client waits for others: uploads' last chance, and goodbyes. What is
 recorded goes to the disk whatever time that takes."""
-
-
-@contextlib.contextmanager
-def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """While in this context, Ctrl-C, SIGTERM and a terminal that goes away set ``stop`` and do not end the process."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in signals:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
 
 
 class Stopping:

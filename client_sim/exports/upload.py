@@ -19,14 +19,14 @@ import aiohttp
 import msgspec
 import structlog
 
+from rollgym.client_sim.backoff import Backoff
 from rollgym.client_sim.exports.spool import Parcel, Spool, Spooled, SpoolError, names
 from rollgym.protocol.messages import ErrorReply, MessageError, parse
 
 log = structlog.get_logger(__name__)
 
 BACKOFF_FIRST, BACKOFF_MOST = 0.2, 10.0
-"""Seconds between attempts, doubling from the first to the most; each is shortened at random by up to a half, so that
-the clients of a server that was away do not all come back at once."""
+"""Seconds between attempts."""
 
 HELD_STATUSES = frozenset({401, 404, 408, 421, 423, 425, 429})
 """Client errors that another attempt may not meet: the server may be restarting, or does not know the match yet."""
@@ -169,7 +169,7 @@ class Uploader:
         task = asyncio.current_task()
         assert task is not None
         self._waiting[task] = spooled
-        attempt = 0
+        backoff = Backoff(BACKOFF_FIRST, BACKOFF_MOST, self._rng)
         while True:
             async with self._slots:
                 answer = await self._attempt(spooled)
@@ -185,8 +185,7 @@ class Uploader:
             if answer == GONE:
                 log.info("export taken up and finished by another process", **names(spooled.parcel))
                 return
-            attempt += 1
-            pause = min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(attempt - 1, 16)) * self._rng.uniform(0.5, 1.0)
+            pause, attempt = backoff.next(), backoff.attempts
             level = log.warning if attempt in (1, 4) else log.debug
             level("upload not acknowledged", reason=answer, attempt=attempt, next_in=pause, **names(spooled.parcel))
             await self._sleep(pause)

@@ -17,6 +17,7 @@ import aiohttp
 import structlog
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
+from rollgym.client_sim.backoff import Backoff
 from rollgym.client_sim.transport.interface import GONE, OnLost, OnPacket, TransportError
 from rollgym.protocol.packets import MAX_PACKET
 from rollgym.protocol.relay import FINAL_CODES, LEFT, LEFT_STATUS
@@ -37,7 +38,7 @@ CLOSE_TIMEOUT = 0.3
 """Seconds to wait for the server's half of the closing handshake."""
 
 BACKOFF_FIRST, BACKOFF_MOST = 0.05, 1.0
-"""Seconds between attempts to reconnect, doubling; each is shortened at random by up to a half."""
+"""Seconds between attempts to reconnect."""
 
 FINAL_STATUSES = frozenset({400, 401, 403, 404, 405, 410, 426})
 """HTTP answers to the handshake that another attempt will not change."""
@@ -90,7 +91,7 @@ class RelayTransport:
         self._send_bound = send_bound
         self._clock = clock
         self._sleep = sleep
-        self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, no secret
+        self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_MOST, rng)
         self._session: aiohttp.ClientSession | None = None
         self._socket: _Socket | None = None
         self._task: asyncio.Task[None] | None = None
@@ -171,7 +172,7 @@ class RelayTransport:
         return socket
 
     async def _run(self, socket: _Socket | None, on_packet: OnPacket, on_lost: OnLost) -> None:
-        deadline, attempt = 0.0, 0
+        deadline, backoff = 0.0, self._backoff
         while socket is not None:
             opened, received = self._clock(), self._stats["received"]
             reason = await self._receive(socket, on_packet)
@@ -183,10 +184,11 @@ class RelayTransport:
             now = self._clock()
             # A server that accepts and hangs up at once must not keep us here for ever: only a connection that was of
             # use starts the time allowed for reconnecting anew.
-            if attempt == 0 or self._stats["received"] > received or now - opened >= self._reconnect_within:
-                deadline, attempt = now + self._reconnect_within, 0
-            log.warning("relay connection broke", reason=reason, attempt=attempt)
-            socket, attempt, reason = await self._reconnect(deadline, attempt, reason)
+            if backoff.attempts == 0 or self._stats["received"] > received or now - opened >= self._reconnect_within:
+                deadline = now + self._reconnect_within
+                backoff.reset()
+            log.warning("relay connection broke", reason=reason, attempt=backoff.attempts)
+            socket, reason = await self._reconnect(deadline, reason)
             self._socket = socket
         on_lost(reason)
 
@@ -210,24 +212,23 @@ class RelayTransport:
             else:
                 return GONE if socket.close_code == LEFT else f"closed by the server (code {socket.close_code})"
 
-    async def _reconnect(self, deadline: float, attempt: int, reason: str) -> tuple[_Socket | None, int, str]:
+    async def _reconnect(self, deadline: float, reason: str) -> tuple[_Socket | None, str]:
         while True:
-            pause = min(BACKOFF_MOST, BACKOFF_FIRST * 2**attempt) * self._rng.uniform(0.5, 1.0)
-            if self._clock() + pause > deadline:
-                return None, attempt, f"{reason}; not reconnected within {self._reconnect_within:g} s"
+            pause = self._backoff.next_within(deadline - self._clock())
+            if pause is None:
+                return None, f"{reason}; not reconnected within {self._reconnect_within:g} s"
             await self._sleep(pause)
-            attempt += 1
             try:
                 socket = await self._connect()
             except _RefusedError as error:
                 reason = error.reason
                 if error.status in FINAL_STATUSES:
-                    return None, attempt, reason
+                    return None, reason
             except TransportError as error:
                 reason = error.reason
             else:
                 self._stats["reconnects"] += 1
-                return socket, attempt, ""
+                return socket, ""
 
 
 class _RefusedError(TransportError):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import random
+import math
 import time
 import urllib.error
 import urllib.request
@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from rollgym.client_sim.backoff import Backoff
 from rollgym.client_sim.client.client import BotPlayer, play
 from rollgym.client_sim.client.control_errors import ConnectionLost, ControlError, ServerUnreachable
 from rollgym.client_sim.client.results import ClientEvent, Joined, PlayResult, Progress
-from rollgym.client_sim.client.stopping import stop_on_signals
 from rollgym.client_sim.exports.upload import Refused, Stored
 from rollgym.client_sim.network_model import Link
 from rollgym.client_sim.player.process import PlayerFailed
+from rollgym.processes.stop_signals import stop_on_signals
 from rollgym.running.uploads import upload_left
 
 PROGRESS_EVERY = 0.25
@@ -105,12 +106,12 @@ def game_of_server(url: str, within: float | None = 0.0) -> tuple[str, dict[str,
 
     ``within``: seconds to go on asking while nobody answers; None: for ever.
     """
-    pauses = Backoff(within)
+    backoff, left = Backoff(BACKOFF_FIRST, BACKOFF_MOST), _time_left(within)
     while True:
         try:
             return _ask(url)
         except ServerUnknownError:
-            pause = pauses.next()
+            pause = backoff.next_within(left())
             if pause is None:
                 raise
             time.sleep(pause)
@@ -211,30 +212,21 @@ async def run_clients(
     return [outcome for outcome in done if isinstance(outcome, Finished)]
 
 
-class Backoff:
-    """Pauses between attempts, doubling up to :data:`BACKOFF_MOST`, each shortened at random by up to a half."""
-
-    def __init__(self, within: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._until = None if within is None else clock() + within
-        self._pause = BACKOFF_FIRST
-
-    def next(self) -> float | None:
-        """Seconds to pause; None if the time is up after that."""
-        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads attempts, no secret
-        self._pause = min(BACKOFF_MOST, 2 * self._pause)
-        return None if self._until is not None and self._clock() + pause > self._until else pause
+def _time_left(within: float | None) -> Callable[[], float]:
+    """Gives the seconds that are left of ``within``; None: infinitely many."""
+    end = math.inf if within is None else time.monotonic() + within
+    return lambda: end - time.monotonic()
 
 
 async def _is_back(url: str, within: float | None, stop: asyncio.Event) -> bool:
     """Wait until a server answers, for at most ``within`` seconds, or until told to stop."""
-    pauses = Backoff(within)
+    backoff, left = Backoff(BACKOFF_FIRST, BACKOFF_MOST), _time_left(within)
     while not stop.is_set():
         try:
             await asyncio.to_thread(_ask, url)
             return True
         except ServerUnknownError:
-            pause = pauses.next()
+            pause = backoff.next_within(left())
         if pause is None:
             return False
         with contextlib.suppress(TimeoutError):

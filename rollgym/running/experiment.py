@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from rollgym.config.file import ExperimentFile
 from rollgym.dataset.sources import sources
 from rollgym.games.description import DEADLINE
+from rollgym.processes.stop_signals import stop_on_signals
 from rollgym.protocol.messages import ANNULLED, COMPLETE
 from rollgym.running.subprocesses import Child, Event, end_all
 from rollgym.running.totals import together, totals
@@ -179,7 +178,8 @@ async def run_experiment(
         _take(outcome, seat, event)
         on_event(seat, event)
 
-    with _stop_on_signals() as stop:
+    stop = asyncio.Event()
+    with stop_on_signals(stop):
         play = asyncio.create_task(_play(folder, overrides, seats, children, heard))
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -296,17 +296,3 @@ async def _first(child: Child, name: str, folder: RunFolder) -> Event:
         if event is not None:
             raise StartError(f"the {child.name} cannot start: {event['message']}")
     raise StartError(f"the {child.name} ended with code {code} before it was ready: see {folder.logs}")
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[asyncio.Event]:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import errno
 import logging
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import structlog
 from aiohttp import web
 
 from rollgym.games.description import Description
+from rollgym.processes.stop_signals import stop_on_signals
 from rollgym.server.errors import ServerError
 from rollgym.server.http.app import SERVER, create_app
 from rollgym.server.http.library_logs import adopt
@@ -50,7 +50,7 @@ async def serve(
     bound = bind(settings.host, settings.port)
     # The application drains its own work first (settings.grace); what is left then are stuck connections.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STUCK)
-    with contextlib.closing(bound), _on_signals(stop) if signals else contextlib.nullcontext():
+    with contextlib.closing(bound), stop_on_signals(stop) if signals else contextlib.nullcontext():
         await runner.setup()
         assert runner.server is not None
         silence = Silence(settings.limits.join_seconds, asyncio.get_running_loop().time)
@@ -104,21 +104,6 @@ def bind(host: str, port: int) -> socket.socket:
 def _url(host: str, port: int) -> str:
     shown = "127.0.0.1" if host in ("0.0.0.0", "", "::") else host  # noqa: S104 - a comparison
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-
-
-@contextlib.contextmanager
-def _on_signals(stop: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def configure_logs(*, json: bool | None = None, level: str = "info") -> None:
