@@ -8,7 +8,6 @@ protect the last ones) -> *leaving* (bye, and still answering for a moment) -> d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from rollgym.client_sim.peer.disconnect_agreement import Departures
 from rollgym.client_sim.peer.episode import Episode
@@ -98,7 +97,17 @@ class MatchPhases:
         if gap > AWAY_AFTER:
             # Not scheduled for a while: others were not silent in a time in which nobody listened.
             self._departures.excuse(gap, now)
-        self._try(self._play_on, now)
+        try:
+            if self.phase is _MEETING:
+                self._meet(now)
+            if self.phase is _PLAYING:
+                self._play(now)
+            if self.phase is _ENDING:
+                self._end(now)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
+            self._fail(error, now)
         if self.phase is _LEAVING and self._farewell is not None:
             self._outbox.send_all(self._farewell.packets(now))
             if self._farewell.done:
@@ -107,23 +116,12 @@ class MatchPhases:
     def stop(self, now: float) -> None:
         """End the match here and now. Raises as :meth:`advance`."""
         if self.phase in (_MEETING, _PLAYING, _ENDING):
-            self._try(partial(self._finish, "aborted", "left"), now)
-
-    def _try(self, call: Callable[[float], None], now: float) -> None:
-        try:
-            call(now)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
-            self._fail(error, now)
-
-    def _play_on(self, now: float) -> None:
-        if self.phase is _MEETING:
-            self._meet(now)
-        if self.phase is _PLAYING:
-            self._play(now)
-        if self.phase is _ENDING:
-            self._end(now)
+            try:
+                self._finish("aborted", "left", now)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever a game raises is its peer's failure
+                self._fail(error, now)
 
     # -- meeting -------------------------------------------------------------------------------------------------
 

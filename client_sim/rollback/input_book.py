@@ -75,10 +75,10 @@ class InputBook:
         self._sound: list[set[bytes]] = [set() for _ in defaults]
         # Per player, inputs that were looked at and are actions: nearly every input is one of a few.
         # Kept up to date where inputs come in: they are read several times a frame.
-        self._local_known = self._known_of(self.local)
-        self.remote_known = self._known_of(self.remote)
+        self._local_known = -1 if self.local else InputQueue.FOREVER
+        self.remote_known = -1 if self.remote else InputQueue.FOREVER
         """The highest frame up to which every remote player's input is known; ``FOREVER`` if all have left."""
-        self.confirmed = min(self._local_known, self.remote_known)
+        self.confirmed = -1
         """The highest frame up to which every player's input is known; -1 for none."""
 
     def known(self) -> tuple[int, ...]:
@@ -87,16 +87,13 @@ class InputBook:
             return tuple([queue.last for queue in self.queues])
         return tuple([queue.last if queue.closed is None else queue.closed for queue in self.queues])
 
-    def _known_of(self, players: Collection[int]) -> int:
-        queues, lowest = self.queues, InputQueue.FOREVER
-        for player in players:
-            last = queues[player].last
-            if last < lowest:
-                lowest = last
-        return lowest
-
     def _note_remote(self) -> None:
-        self.remote_known = remote = self._known_of(self.remote)
+        queues, remote = self.queues, InputQueue.FOREVER
+        for player in self.remote:
+            last = queues[player].last
+            if last < remote:
+                remote = last
+        self.remote_known = remote
         local = self._local_known
         self.confirmed = local if local < remote else remote
 
@@ -182,17 +179,18 @@ class InputBook:
         for at, player in enumerate(self.local):
             if len(inputs[at]) != queues[player].width:
                 raise InputWidth(player, inputs[at], queues[player].width)
+        local = InputQueue.FOREVER
         for at, player in enumerate(self.local):
             queue = queues[player]
             target = current + self.delays[player]
-            if queue.next > target:
-                continue  # the delay was lowered: this frame's input is decided already
-            while queue.next < target:
-                # The first frames of an episode, or the delay was raised: hold the newest input.
-                queue.append(queue.values[-1] if queue.values else queue.default)
-            queue.append(inputs[at], source)
-        self._local_known = local = self._known_of(self.local)
-        remote = self.remote_known
+            if queue.next <= target:  # else the delay was lowered, and this frame's input is decided already
+                while queue.next < target:
+                    # The first frames of an episode, or the delay was raised: hold the newest input.
+                    queue.append(queue.values[-1] if queue.values else queue.default)
+                queue.append(inputs[at], source)
+            if queue.last < local:
+                local = queue.last
+        self._local_known, remote = local, self.remote_known
         self.confirmed = local if local < remote else remote
 
     # -- the past ------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from rollgym.client_sim.rollback.input_queue import HISTORY, InputQueue
 class InputHistory:
     """The confirmed inputs of one player, to be read only. Lives as long as the episode and grows with it."""
 
-    __slots__ = ("_player", "_queue")
+    __slots__ = ("_player", "_queue", "_values")
 
     def __init__(self, queue: InputQueue, player: int) -> None:
         self._queue = queue
+        self._values = queue.values
         self._player = player
 
     @property
@@ -34,7 +35,7 @@ class InputHistory:
     @property
     def newest(self) -> bytes:
         """The input of frame ``last``; the default before there is one."""
-        values = self._queue.values
+        values = self._values
         return values[-1] if values else self._queue.default
 
     def value(self, frame: int) -> bytes:
