@@ -18,7 +18,7 @@ from benchmarks.measuring import Figure, Report, at_most, figure, interleaved, m
 from rollgym.client_sim.exports.export_files import keep_export
 from rollgym.client_sim.network_model import link
 from rollgym.client_sim.record.recorder import EpisodeRecorder
-from rollgym.client_sim.rollback import Progress, Session, SessionSettings
+from rollgym.client_sim.rollback import Session, SessionProgress, SessionSettings
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.dataset.compare import compare_paths
 from rollgym.games.builtin.drift.rules import Drift
@@ -79,7 +79,7 @@ def _play(inputs: list[JointInput], record: bool) -> None:
     for frame, (local, _) in enumerate(inputs):
         if frame:
             session.add_inputs(1, frame - 1, (inputs[frame - 1][1],))
-        if session.settle() is not Progress.READY:
+        if session.settle() is not SessionProgress.READY:
             raise AssertionError(f"stalled at frame {frame}")
         session.step((local,))
     if session.stats.rollbacks < len(inputs) // 8:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import cycle, islice
 
 from benchmarks.measuring import Report, at_least, at_most, figure, interleaved, main
-from rollgym.client_sim.rollback import Progress, Session, SessionSettings, SyncTest
+from rollgym.client_sim.rollback import Session, SessionProgress, SessionSettings, SyncTest
 from rollgym.games.builtin.drift.rules import Drift, benchmark_input
 from rollgym.games.contract import JointInput
 
@@ -191,7 +191,7 @@ def _session_player(late: int) -> Play:
                 start = max(0, arrived - 2) if session.queues[1].next else 0
                 values = [remote[frame % 1_000] for frame in range(start, arrived + 1)]
                 session.add_inputs(1, start, values)
-            if session.settle() is not Progress.READY:
+            if session.settle() is not SessionProgress.READY:
                 raise AssertionError(f"stalled at frame {current}")
             session.step((local[current % 1_000],))
 

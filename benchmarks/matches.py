@@ -9,7 +9,7 @@ from typing import Any
 from rollgym.client_sim.network_model import Link
 from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
-from rollgym.client_sim.peer.phase import Phase
+from rollgym.client_sim.peer.phase import PeerPhase
 from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.games.contract import Game
 from rollgym.games.policies.catalogue import Policy, make_policy
@@ -57,7 +57,7 @@ class FaceToFace:
         end = peer.episode.session.current + frames
         while peer.episode.session.current < end:
             self.tick()
-            if peer.phase is not Phase.PLAYING:
+            if peer.phase is not PeerPhase.PLAYING:
                 raise AssertionError(f"the episode ended before frame {end}")
 
 

@@ -72,7 +72,7 @@ KEPT = (
     "tests/check/test_check.py::test_a_sound_environment_passes_everything",
     "tests/e2e/test_client_and_server.py::test_two_clients_play_and_the_server_verifies_every_episode",
     "tests/processes/test_child.py::test_messages_of_all_sizes_come_back_whole_and_in_order",
-    "tests/sim/test_link.py",
+    "tests/sim/test_remote_peer.py",
     "tests/sim/test_pacing.py",
 )
 """Of the above."""

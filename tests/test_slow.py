@@ -26,4 +26,4 @@ def test_the_whole_check_runs_both() -> None:
 
 def test_a_test_is_slow_by_its_name() -> None:
     assert is_slow("tests/sim/test_fleet.py::test_fleet[0]")
-    assert not is_slow("tests/sim/test_link.py::test_x")
+    assert not is_slow("tests/sim/test_remote_peer.py::test_x")

@@ -77,16 +77,16 @@ class ServedMatch:
 
         When it is cancelled, or the transport fails, the match is stopped first, which hands over the partial export.
         """
-        self._player.listen(self._hear, self._player_ended)
+        self._player.listen(self._on_player_message, self._on_player_ended)
         if self._player.over:
-            self._player_ended()
-        self._player.tell(self._begin)
+            self._on_player_ended()
+        self._player.send(self._begin)
         self._begun = True
         for player in self._left:
-            self._player.tell(Left(player))
+            self._player.send(Left(player))
         beside: list[asyncio.Task[None]] = []
         try:
-            await self._transport.open(self._player.packet, self._transport_lost)
+            await self._transport.open(self._player.packet, self._on_transport_lost)
             beside.append(asyncio.create_task(self._keep_alive(), name="keep alive"))
             await asyncio.shield(self._ended)
         except BaseException:
@@ -102,14 +102,14 @@ class ServedMatch:
     def stop(self) -> None:
         """Stop playing now: partial export, goodbye to the partners. :meth:`run` returns soon. May be repeated."""
         if self._stopping is None and not self._ended.done():
-            self._player.tell(Stop())
+            self._player.send(Stop())
             self._stopping = asyncio.create_task(self._insist())
 
     def player_left(self, player: int) -> None:
         """The server says that another player is gone. It may do so before the match has begun here."""
         self._left.append(player)
         if self._begun:
-            self._player.tell(Left(player))
+            self._player.send(Left(player))
 
     def stats(self) -> dict[str, Any]:
         """The player's newest, and the transport's."""
@@ -118,7 +118,7 @@ class ServedMatch:
 
     # -- what comes ----------------------------------------------------------------------------------------------
 
-    def _hear(self, message: ToClient) -> None:
+    def _on_player_message(self, message: ToClient) -> None:
         if type(message) is Outgoing:
             self._was_sent = True
             self._transport.send(message.destination, message.data)
@@ -135,7 +135,7 @@ class ServedMatch:
         else:
             self._on_message(message)
 
-    def _player_ended(self) -> None:
+    def _on_player_ended(self) -> None:
         if not self._ended.done():
             self.failure = self.failure or self._player.how_it_ended()
             self._end()
@@ -144,11 +144,11 @@ class ServedMatch:
         if not self._ended.done():
             self._ended.set_result(None)
 
-    def _transport_lost(self, reason: str) -> None:
+    def _on_transport_lost(self, reason: str) -> None:
         log.info("transport lost", reason=reason)
         self.lost = reason
         if reason == GONE:
-            self._player.tell(Left(self._begin.start.player))
+            self._player.send(Left(self._begin.start.player))
         self.stop()
 
     # -- what time brings ----------------------------------------------------------------------------------------
@@ -160,14 +160,14 @@ class ServedMatch:
         # Rounds are counted and not seconds: a machine that slept has not been waiting for its game.
         silent, most = 0, (settings.start_timeout + 1 / settings.fps) / every
         while True:
-            self._player.tell(Alive())
+            self._player.send(Alive())
             self._was_sent = False
-            heard = self._player.heard
+            received = self._player.received
             await self._sleep(every)
             if not self._was_sent:
                 self._transport.send(EVERYONE, _STILL_HERE)
                 self.kept_alive += 1
-            silent = silent + 1 if self._player.heard == heard else 0
+            silent = silent + 1 if self._player.received == received else 0
             if silent > most and self._stopping is None:
                 self.failure = f"the game was at work for more than {settings.start_timeout:g} s"
                 self.stop()

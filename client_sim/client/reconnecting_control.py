@@ -35,7 +35,7 @@ CLOSING = "closing"
 TOKEN_BYTES = 32
 
 
-class Seat:
+class HeldSeat:
     """What it takes to come back to a match."""
 
     def __init__(self, start: MatchStart) -> None:
@@ -48,7 +48,7 @@ class Seat:
         """Messages about the match so far."""
 
 
-class ResumingControl:
+class ReconnectingControl:
     """Like :class:`~rollgym.client_sim.client.control.Control`, over as many connections as it takes.
 
     ``on_lost`` is called once, when the connection is lost for good: there is no seat to come back to, the server does
@@ -76,7 +76,7 @@ class ResumingControl:
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 - spreads reconnects, no secret
         self._control = self._new_control()
-        self._seat: Seat | None = None
+        self._seat: HeldSeat | None = None
         self._returning: asyncio.Task[None] | None = None
         self._lost: str | None = None
         self._closing = False
@@ -133,18 +133,18 @@ class ResumingControl:
     def _new_control(self) -> Control:
         control: Control = Control(
             self.url,
-            on_message=lambda message: self._hear(control, message),
+            on_message=lambda message: self._on_connection_message(control, message),
             on_lost=lambda reason: self._broke(control, reason),
             timeout=self._timeout,
         )
         return control
 
-    def _hear(self, control: Control, message: ServerMessage) -> None:
+    def _on_connection_message(self, control: Control, message: ServerMessage) -> None:
         if control is not self._control:
             return  # said to a connection that we have given up; it will be said again
         seat = self._seat
         if isinstance(message, MatchStart):
-            self._seat = Seat(message) if message.resume else None
+            self._seat = HeldSeat(message) if message.resume else None
         elif seat is not None and isinstance(message, PeerLeft | Verdict | MatchOver) and message.match == seat.match:
             seat.heard += 1
             if isinstance(message, MatchOver):
@@ -168,14 +168,14 @@ class ResumingControl:
 
     # -- coming back ---------------------------------------------------------------------------------------------
 
-    async def _return(self, seat: Seat, reason: str) -> None:
+    async def _return(self, seat: HeldSeat, reason: str) -> None:
         try:
             await self._try_to_return(seat, reason)
         except Exception as error:
             self._give_up(f"{reason}; {error!r}")  # whoever waits for us must not wait for ever
             raise
 
-    async def _try_to_return(self, seat: Seat, reason: str) -> None:
+    async def _try_to_return(self, seat: HeldSeat, reason: str) -> None:
         deadline = self._clock() + seat.grace
         backoff = Backoff(BACKOFF_FIRST, BACKOFF_MOST, self._rng)
         while True:
@@ -202,7 +202,7 @@ class ResumingControl:
         if self._control.lost:  # broken again, between the server's answer and this line
             self._broke(self._control, "closed")
 
-    async def _resume(self, seat: Seat) -> None:
+    async def _resume(self, seat: HeldSeat) -> None:
         """Raises :class:`JoinRefused` if no token is good any more."""
         new = secrets.token_urlsafe(TOKEN_BYTES)
         tokens = list(reversed(seat.tokens))

@@ -17,7 +17,7 @@ from rollgym.client_sim.client.control_errors import ControlError, JoinRefused, 
 from rollgym.client_sim.client.match import ServedMatch
 from rollgym.client_sim.client.pairings import Pairings, check_start
 from rollgym.client_sim.client.player_reports import PlayerReports
-from rollgym.client_sim.client.reconnecting_control import ResumingControl
+from rollgym.client_sim.client.reconnecting_control import ReconnectingControl
 from rollgym.client_sim.client.results import ClientEvent, ControlLost, Joined, Paired, PlayResult, Progress
 from rollgym.client_sim.client.stopping import Stopping
 from rollgym.client_sim.exports.spool import Spool
@@ -73,9 +73,9 @@ class Stay:
         self._news = asyncio.Event()  # set whenever a message came, the connection broke, or an upload has its answer
         self._refusal: ErrorReply | None = None
         self._pairings = Pairings()
-        self._control = ResumingControl(self.url, on_message=self._heard, on_lost=self._control_lost)
-        self._uploader = Uploader(spool, on_result=self._uploaded)
-        self._reports = PlayerReports(self.result, self._uploader, self._tell, stopping.fail)
+        self._control = ReconnectingControl(self.url, on_message=self._on_message, on_lost=self._on_control_lost)
+        self._uploader = Uploader(spool, on_result=self._on_uploaded)
+        self._reports = PlayerReports(self.result, self._uploader, self._notify, stopping.fail)
         self._playing: ServedMatch | None = None
         self._start: MatchStart | None = None
 
@@ -105,50 +105,50 @@ class Stay:
 
     # -- what the server says ------------------------------------------------------------------------------------
 
-    def _heard(self, message: ServerMessage) -> None:
+    def _on_message(self, message: ServerMessage) -> None:
         if isinstance(message, MatchStart):
             if not self._pairings.add(message):
                 log.warning("pairing ignored: there are too many", match=message.match)
         elif isinstance(message, MatchOver):
             # It may come before we have begun the match, as may the next one: both wait until we look.
             if self._pairings.over(message) and self._is_played(message.match):
-                self._tell(message)
+                self._notify(message)
                 if self._playing is not None:
                     self._playing.stop()
         elif isinstance(message, PeerLeft):
             if self._pairings.left(message) and self._is_played(message.match) and self._playing is not None:
-                self._tell(message)
+                self._notify(message)
                 self._playing.player_left(message.player)
         elif isinstance(message, Verdict):
             start = self._start
             if start is not None and message.match == start.match and 0 <= message.episode < start.settings.episodes:
                 self.result.verdicts[message.episode] = message
-                self._tell(message)
+                self._notify(message)
         elif isinstance(message, Waiting):
-            self._tell(message)
+            self._notify(message)
         else:
             log.error("the server reports an error", code=message.code, message=message.message)
             self._refusal = message
-            self._tell(message)
+            self._notify(message)
         self._news.set()
 
     def _is_played(self, match: str) -> bool:
         return self._start is not None and self._start.match == match
 
-    def _control_lost(self, reason: str) -> None:
+    def _on_control_lost(self, reason: str) -> None:
         over = self._start is not None and self._pairings.is_over(self._start.match)
         # A server may end with its last match.
         (log.info if over else log.warning)("connection to the server lost for good", reason=reason)
         self.result.server_lost = reason
-        self._tell(ControlLost(reason))
+        self._notify(ControlLost(reason))
         self._news.set()
 
-    def _uploaded(self, answer: UploadResult) -> None:
+    def _on_uploaded(self, answer: UploadResult) -> None:
         if isinstance(answer, Refused):
             self.result.refused.append(answer)
         elif self._is_played(answer.parcel.match):
             self.result.stored.add(answer.parcel.episode)
-        self._tell(answer)
+        self._notify(answer)
         self._news.set()
 
     # -- the phases ----------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Stay:
         """Raises :class:`ServerUnreachable`, :class:`JoinRefused`, :class:`ConnectionLost`."""
         await self._control.connect()
         self.result.participant = await self._control.join(game, participant, software())
-        self._tell(Joined(self.url, self.result.participant))
+        self._notify(Joined(self.url, self.result.participant))
         return self.result.participant
 
     async def _next_match(self) -> MatchStart:
@@ -182,7 +182,7 @@ class Stay:
         self._start = start
         self.result.match, self.result.player = start.match, start.player
         self.result.wanted = start.settings.episodes
-        self._tell(Paired(start.match, start.player, start.participants, start.seed, start.settings.episodes))
+        self._notify(Paired(start.match, start.player, start.participants, start.seed, start.settings.episodes))
         over = self._pairings.over_because(start.match)
         if over is not None:
             self.result.reason = over
@@ -192,27 +192,27 @@ class Stay:
             self._transport(start),
             Begin(start, self.url, self.progress_every),
             on_message=self._reports.take,
-            on_progress=lambda stats: self._tell(Progress(stats)),
+            on_progress=lambda stats: self._notify(Progress(stats)),
         )
         stopping = asyncio.create_task(self._stop_with(playing))
         for player in self._pairings.who_left(start.match):
-            self._tell(PeerLeft(start.match, player))
+            self._notify(PeerLeft(start.match, player))
             playing.player_left(player)
         try:
             await playing.run()
         except TransportError as error:
             # The relay is closed to us. If that is because the match was annulled, the server says so.
-            if not await self._said_annulled(start.match):
+            if not await self._was_annulled(start.match):
                 self.result.lost = str(error)
         finally:
             stopping.cancel()
             self._playing = None
             self.result.stats = playing.stats()
-        self._say_why(start, playing)
+        self._note_end(start, playing)
         if self._player.over:
             await self._take_up_what_was_spooled(start)
 
-    def _say_why(self, start: MatchStart, playing: ServedMatch) -> None:
+    def _note_end(self, start: MatchStart, playing: ServedMatch) -> None:
         # Whoever stops a client knows that a game at work is interrupted; for anybody else that is news.
         failure = playing.failure or (None if self.stopping.asked else playing.interrupted)
         complete = sum(episode.status == "complete" for episode in self.result.episodes)
@@ -243,7 +243,7 @@ class Stay:
             relay, self.network, player=start.player, players=len(start.participants), seed=self.network_seed
         )
 
-    async def _said_annulled(self, match: str) -> bool:
+    async def _was_annulled(self, match: str) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANNULLED_WITHIN):
                 while not self._pairings.is_over(match) and not self._control.lost and not self.stopping.asked:
@@ -295,7 +295,7 @@ class Stay:
         await self.stopping.wait()
         playing.stop()
 
-    def _tell(self, event: ClientEvent) -> None:
+    def _notify(self, event: ClientEvent) -> None:
         try:
             self._on_event(event)
         except Exception as error:  # noqa: BLE001 - play() raises it; here a library's callback would lose it

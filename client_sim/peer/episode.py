@@ -33,7 +33,7 @@ from rollgym.client_sim.rollback.input_queue import IDLE
 from rollgym.client_sim.rollback.interfaces import ActionCheck
 from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
 from rollgym.client_sim.rollback.prediction.rule import Predictor
-from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.games.contract import Game
 from rollgym.games.spaces.codec import Codec, CodecError
@@ -44,7 +44,7 @@ from rollgym.protocol.seeds import episode_seed
 # A member looked up in its Enum costs three times a name (before Python 3.12).
 _PLAYING, _TERMINAL, _OVER, _FAILED, _ABORTED = State
 _OPEN = (_PLAYING, _TERMINAL)
-_READY, _STALLED, _WAITING, _DONE = Progress
+_READY, _STALLED, _WAITING, _DONE = SessionProgress
 
 RecorderFactory = Callable[[Game, tuple[Mapping[str, Any], ...], int], EpisodeRecorder]
 """(game in its first state, infos of ``reset``, local player) -> recorder."""
@@ -93,7 +93,7 @@ class Episode:
         self.ticks = 0
         self.desyncs: list[DesyncFound] = []
         """Differences of states that were found in this episode."""
-        self._untold: list[DesyncFound] = []
+        self._unreported: list[DesyncFound] = []
         self.state = _PLAYING
         self.failure: BaseException | None = None
         """What it failed with."""
@@ -146,7 +146,7 @@ class Episode:
 
     # -- play ----------------------------------------------------------------------------------------------------
 
-    def settle(self, now: float) -> Progress:
+    def settle(self, now: float) -> SessionProgress:
         """Act on everything that arrived; what is confirmed becomes canonical."""
         if self.state not in _OPEN:
             self._refuse("settle")
@@ -168,13 +168,13 @@ class Episode:
         for one in self.session.take_desyncs():
             found = DesyncFound(self.number, one.frame, one.player, f"{one.local:016x}", f"{one.remote:016x}")
             self.desyncs.append(found)
-            self._untold.append(found)
+            self._unreported.append(found)
 
     def take_desyncs(self) -> list[DesyncFound]:
         """Differences of states found since the last call."""
-        if not self._untold:
+        if not self._unreported:
             return []
-        found, self._untold = self._untold, []
+        found, self._unreported = self._unreported, []
         return found
 
     @property

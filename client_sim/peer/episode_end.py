@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rollgym.client_sim.peer.events import DesyncFound
-from rollgym.client_sim.peer.remote_peer import Link
+from rollgym.client_sim.peer.remote_peer import RemotePeer
 from rollgym.client_sim.rollback.session import Session
 from rollgym.protocol.packets import End, EndAck
 
 END_INTERVAL = 0.05
-"""Seconds between two ends that wait for an acknowledgement: a few per round trip of a slow link."""
+"""Seconds between two ends that wait for an acknowledgement: a few per round trip of a slow remote."""
 
 
-class Ending:
+class EpisodeEnd:
     """One episode's end at one peer, whose canonical buffer is complete."""
 
-    def __init__(self, episode: int, frames: int, digest: bytes, links: Sequence[Link], now: float) -> None:
+    def __init__(self, episode: int, frames: int, digest: bytes, remotes: Sequence[RemotePeer], now: float) -> None:
         self.episode = episode
         self.frames = frames
         self.digest = digest
-        self._links = links
+        self._remotes = remotes
         self._next = now
 
     def packets(self, now: float) -> Iterator[tuple[int, End | EndAck]]:
@@ -31,21 +31,25 @@ class Ending:
         if now < self._next:
             return
         self._next = now + END_INTERVAL
-        for link in self._links:
-            if link.gone is None and not link.end_acked:
-                yield link.player, End(self.episode, self.frames, self.digest)
-            if link.end is not None:
-                yield link.player, EndAck(self.episode, self.frames)
+        for remote in self._remotes:
+            if remote.gone is None and not remote.end_acked:
+                yield remote.player, End(self.episode, self.frames, self.digest)
+            if remote.end is not None:
+                yield remote.player, EndAck(self.episode, self.frames)
 
     @property
     def settled(self) -> bool:
         """Everybody who is still there has our end, and we have theirs."""
-        return all(link.gone is not None or (link.end_acked and link.end is not None) for link in self._links)
+        return all(remote.gone is not None or (remote.end_acked and remote.end is not None) for remote in self._remotes)
 
     @property
-    def awaited(self) -> list[Link]:
+    def awaited(self) -> list[RemotePeer]:
         """Those who are there and whose end, or whose word that they have ours, is missing."""
-        return [link for link in self._links if link.gone is None and not (link.end_acked and link.end is not None)]
+        return [
+            remote
+            for remote in self._remotes
+            if remote.gone is None and not (remote.end_acked and remote.end is not None)
+        ]
 
     def differences(self, session: Session) -> list[DesyncFound]:
         """Ends that are not ours: another number of frames, or other content.
@@ -57,13 +61,13 @@ class Ending:
         return [
             DesyncFound(
                 self.episode,
-                min(link.end.frames, self.frames),
-                link.player,
+                min(remote.end.frames, self.frames),
+                remote.player,
                 f"{self.frames} frames {self.digest.hex()[:16]}",
-                f"{link.end.frames} frames {link.end.digest.hex()[:16]}",
+                f"{remote.end.frames} frames {remote.end.digest.hex()[:16]}",
             )
-            for link in self._links
-            if link.end is not None
-            and (of_the_gone or link.gone is None)
-            and (link.end.frames, link.end.digest) != (self.frames, self.digest)
+            for remote in self._remotes
+            if remote.end is not None
+            and (of_the_gone or remote.gone is None)
+            and (remote.end.frames, remote.end.digest) != (self.frames, self.digest)
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from rollgym.client_sim.peer.meeting import HELLO_INTERVAL
-from rollgym.client_sim.peer.remote_peer import Link
+from rollgym.client_sim.peer.remote_peer import RemotePeer
 from rollgym.protocol.packets import BYE_REASONS, Bye, Input
 
 LINGER = 1.5
@@ -20,7 +20,7 @@ class Farewell:
         self,
         reason: str,
         episode: int,
-        links: Sequence[Link],
+        remotes: Sequence[RemotePeer],
         patience: float,
         now: float,
         notices: Mapping[int, Input] | None = None,
@@ -28,7 +28,7 @@ class Farewell:
         """``notices``: what is said instead of a bye to players who may not take one for leave to play on alone."""
         self._notices = notices or {}
         self._bye = Bye(episode, BYE_REASONS.index(reason))
-        self._links = links
+        self._remotes = remotes
         self._deadline = now + LINGER
         self._patience = patience
         self.next = now
@@ -40,9 +40,9 @@ class Farewell:
         if now < self.next:
             return
         self.next = now + HELLO_INTERVAL
-        for link in self._links:
-            yield link.player, self._notices.get(link.player, self._bye)
-        waiting = [link for link in self._links if not link.said_bye and link.gone is None]
+        for remote in self._remotes:
+            yield remote.player, self._notices.get(remote.player, self._bye)
+        waiting = [remote for remote in self._remotes if not remote.sent_bye and remote.gone is None]
         # A partner who still talks may have lost every bye so far, and would wait for us in vain.
-        talking = now < self._deadline + self._patience and any(now - link.last_heard < LINGER for link in waiting)
+        talking = now < self._deadline + self._patience and any(now - remote.last_heard < LINGER for remote in waiting)
         self.done = not waiting or (now >= self._deadline and not talking)

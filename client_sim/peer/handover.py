@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.peer.disconnect_agreement import DisconnectAgreement
 from rollgym.client_sim.peer.episode import Episode
 from rollgym.client_sim.peer.events import EpisodeEnded, PeerEvent
 from rollgym.protocol.episode.export import Export, Status
@@ -21,7 +21,7 @@ class Handover:
 
     def __init__(
         self,
-        departures: Departures,
+        departures: DisconnectAgreement,
         events: list[PeerEvent],
         policy: dict[str, Any],
         software: dict[str, str],

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.peer.disconnect_agreement import DisconnectAgreement
 from rollgym.client_sim.peer.episode import Episode
-from rollgym.client_sim.peer.episode_end import Ending
+from rollgym.client_sim.peer.episode_end import EpisodeEnd
 from rollgym.client_sim.peer.events import EpisodeStarted, MatchEnded, PeerEvent, PlayerGone
 from rollgym.client_sim.peer.farewell import Farewell
 from rollgym.client_sim.peer.handover import Handover
@@ -20,16 +20,16 @@ from rollgym.client_sim.peer.intake import Intake
 from rollgym.client_sim.peer.meeting import Meeting
 from rollgym.client_sim.peer.outbox import Outbox
 from rollgym.client_sim.peer.pacing import AWAY_AFTER, NEVER, Pacing
-from rollgym.client_sim.peer.phase import Phase
+from rollgym.client_sim.peer.phase import PeerPhase
 from rollgym.client_sim.peer.playing import Playing
-from rollgym.client_sim.peer.remote_peer import Link
-from rollgym.client_sim.rollback.session import Progress
+from rollgym.client_sim.peer.remote_peer import RemotePeer
+from rollgym.client_sim.rollback.session import SessionProgress
 from rollgym.protocol.episode.export import Status
 from rollgym.protocol.messages import PlaySettings
 from rollgym.protocol.packets import Input
 
 # A member looked up in its Enum costs three times a name (before Python 3.12), and every poll asks for the phase often.
-_MEETING, _PLAYING, _ENDING, _LEAVING, _DONE = Phase
+_MEETING, _PLAYING, _ENDING, _LEAVING, _DONE = PeerPhase
 
 
 class MatchPhases:
@@ -43,10 +43,10 @@ class MatchPhases:
         self,
         settings: PlaySettings,
         begin_episode: Callable[[int, float], Episode],
-        others: Sequence[Link],
+        others: Sequence[RemotePeer],
         now: float,
         *,
-        departures: Departures,
+        departures: DisconnectAgreement,
         intake: Intake,
         handover: Handover,
         sender: InputSender,
@@ -72,7 +72,7 @@ class MatchPhases:
         self._events = events
         self._meeting = Meeting(others, settings.start_timeout, now)
         self._playing = Playing(settings, self.pacing, others)
-        self._ending: Ending | None = None
+        self._ending: EpisodeEnd | None = None
         self._farewell: Farewell | None = None
 
     # -- time passes ---------------------------------------------------------------------------------------------
@@ -138,9 +138,9 @@ class MatchPhases:
     def _begin(self, number: int, now: float) -> None:
         self.number = number
         self._handover.begin()
-        for link in self._others:
-            link.start_episode()
-            link.last_heard = link.played_at = now
+        for remote in self._others:
+            remote.start_episode()
+            remote.last_heard = remote.played_at = now
         self.episode = self._begin_episode(number, now)
         self._intake.begin(number, self.episode)
         self.pacing.start(now)
@@ -172,12 +172,12 @@ class MatchPhases:
         if episode.desyncs and self._desynced(episode):
             self._finish("desync", "desync", now)
             return
-        if progress is Progress.OVER:
+        if progress is SessionProgress.OVER:
             self._over(episode, now)
             return
         self._sender.send(episode, now)
-        pacing.plan_extra(now, any([link.reported_loss for link in self._others]))
-        if progress is Progress.READY:
+        pacing.plan_extra(now, any([remote.reported_loss for remote in self._others]))
+        if progress is SessionProgress.READY:
             self._departures.waiting_since = now
         else:
             self._departures.wait(now, self._departures.slowest(session), session)
@@ -197,8 +197,8 @@ class MatchPhases:
 
     def _note_departures(self, now: float) -> bool:
         """Whoever has been silent for too long, or said that it goes, is gone. True if anybody is."""
-        for link in self._departures.due(now):
-            self._events.append(PlayerGone(link.player, link.gone or ""))
+        for remote in self._departures.due(now):
+            self._events.append(PlayerGone(remote.player, remote.gone or ""))
         return self._departures.any_gone
 
     def _part(self, episode: Episode, now: float) -> None:
@@ -223,7 +223,7 @@ class MatchPhases:
         if self._failed(episode):
             self._leave("error", now)
             return
-        self._ending = Ending(episode.number, export.header.frames, export.digest, self._others, now)
+        self._ending = EpisodeEnd(episode.number, export.header.frames, export.digest, self._others, now)
         self.phase = _ENDING
         self._departures.waiting_since = now
         self.pacing.start(now)
@@ -257,7 +257,7 @@ class MatchPhases:
         last = episode.number + 1 >= self._settings.episodes
         if differences and self._settings.on_desync == "stop":
             self._leave("desync", now)
-        elif last and episode.complete and all(link.end is not None for link in self._others):
+        elif last and episode.complete and all(remote.end is not None for remote in self._others):
             # Whoever is gone by now has played the whole match.
             self._leave("finished", now)
         elif last or (departures.any_gone and not departures.goes_on):
@@ -307,7 +307,9 @@ class MatchPhases:
         if episode is not None:
             if self._handover.beyond(episode):
                 missing = departures.missing()
-                notices = {link.player: self._sender.notice(link, episode, departures.flags, now) for link in missing}
+                notices = {
+                    remote.player: self._sender.notice(remote, episode, departures.flags, now) for remote in missing
+                }
             episode.recorder.clear()
         self._intake.close()
         self.phase = _LEAVING

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.peer.disconnect_agreement import DisconnectAgreement
 from rollgym.client_sim.peer.episode import Episode, RecorderFactory
 from rollgym.client_sim.peer.events import PeerEvent
 from rollgym.client_sim.peer.handover import Handover
@@ -20,8 +20,8 @@ from rollgym.client_sim.peer.input_source import InputSource
 from rollgym.client_sim.peer.intake import LEAVE_GRACE, Intake
 from rollgym.client_sim.peer.match_phases import MatchPhases
 from rollgym.client_sim.peer.outbox import Outbox
-from rollgym.client_sim.peer.phase import Phase
-from rollgym.client_sim.peer.remote_peer import Link, connection_totals
+from rollgym.client_sim.peer.phase import PeerPhase
+from rollgym.client_sim.peer.remote_peer import RemotePeer, connection_totals
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
 from rollgym.client_sim.rollback.prediction.rule import Predictor
@@ -60,15 +60,15 @@ class Peer:
         self.start = start
         self.player = start.player
         players = len(start.participants)
-        self.links = {p: Link(p, players, now) for p in range(players) if p != start.player}
-        self._others = tuple(self.links.values())
+        self.remotes = {p: RemotePeer(p, players, now) for p in range(players) if p != start.player}
+        self._others = tuple(self.remotes.values())
         known = identity(game.spec)
         codec = game.spec.input_codecs[start.player]
         played = limited(game, start.settings.frame_limit)
         self._outbox = Outbox()
         self._events: list[PeerEvent] = []
-        self._departures = Departures(self._others, start.player, start.settings)
-        self._intake = Intake(start, self.links, self._departures)
+        self._departures = DisconnectAgreement(self._others, start.player, start.settings)
+        self._intake = Intake(start, self.remotes, self._departures)
         self._handover = Handover(self._departures, self._events, policy_info, software, wall - now)
         self._match = MatchPhases(
             start.settings,
@@ -86,10 +86,10 @@ class Peer:
     @property
     def done(self) -> bool:
         """Nothing more will be sent or played."""
-        return self._match.phase is Phase.DONE
+        return self._match.phase is PeerPhase.DONE
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> PeerPhase:
         """Where it stands in its match."""
         return self._match.phase
 
@@ -131,9 +131,9 @@ class Peer:
         """The server says that a player's connection ended; of our own, that we count as gone for it."""
         if player == self.player:
             self._departures.dropped = True
-        elif (link := self.links.get(player)) is not None:
-            link.gave_word = True
-            self._departures.suspect(link, "left", "partner_left", now + LEAVE_GRACE)
+        elif (remote := self.remotes.get(player)) is not None:
+            remote.left_for_good = True
+            self._departures.suspect(remote, "left", "partner_left", now + LEAVE_GRACE)
 
     def stop(self, now: float) -> None:
         """End the match here and now: the canonical prefix is exported, partners are told."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Phase(Enum):
+class PeerPhase(Enum):
     """*Meeting* (hello until everybody was heard), then *playing* and *ending* in turn for each episode, *leaving*
     (bye, and still answering for a moment), done."""
 

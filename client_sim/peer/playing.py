@@ -6,26 +6,26 @@ from collections.abc import Sequence
 
 from rollgym.client_sim.peer.episode import Episode
 from rollgym.client_sim.peer.pacing import CATCH_UP_BATCH, Pacing
-from rollgym.client_sim.peer.remote_peer import Link
-from rollgym.client_sim.rollback.session import Progress
+from rollgym.client_sim.peer.remote_peer import RemotePeer
+from rollgym.client_sim.rollback.session import SessionProgress
 from rollgym.protocol.messages import PlaySettings
 
 # A member looked up in its Enum costs three times a name (before Python 3.12).
-_READY, _STALLED, _TERMINAL, _OVER = Progress
+_READY, _STALLED, _TERMINAL, _OVER = SessionProgress
 
 
 class Playing:
     """Brings clock, session and input together: settle, step, and again while more is due."""
 
-    __slots__ = ("_links", "_lockstep", "_pacing", "_stops")
+    __slots__ = ("_lockstep", "_pacing", "_remotes", "_stops")
 
-    def __init__(self, settings: PlaySettings, pacing: Pacing, links: Sequence[Link]) -> None:
+    def __init__(self, settings: PlaySettings, pacing: Pacing, remotes: Sequence[RemotePeer]) -> None:
         self._pacing = pacing
-        self._links = links
+        self._remotes = remotes
         self._lockstep = settings.max_prediction == 0
         self._stops = settings.on_desync == "stop"
 
-    def advance(self, episode: Episode, now: float) -> Progress:
+    def advance(self, episode: Episode, now: float) -> SessionProgress:
         """Play what is due at ``now``, up to a difference of states that is to end the match."""
         pacing, session = self._pacing, episode.session
         budget = CATCH_UP_BATCH
@@ -51,11 +51,11 @@ class Playing:
         return progress
 
     def _ahead(self) -> float:
-        return max([link.sync.ahead for link in self._links]) if self._links else 0.0
+        return max([remote.sync.ahead for remote in self._remotes]) if self._remotes else 0.0
 
     def _advantage(self, episode: Episode) -> int:
         # The largest lead is the one over whom we have heard the least of.
-        return episode.session.current - min([link.current for link in self._links]) if self._links else 0
+        return episode.session.current - min([remote.current for remote in self._remotes]) if self._remotes else 0
 
     def _rtt(self) -> float:
-        return max([link.rtt for link in self._links]) if self._links else float("nan")
+        return max([remote.rtt for remote in self._remotes]) if self._remotes else float("nan")

@@ -55,7 +55,7 @@ class LossMeter:
         return step > 0
 
 
-class Link:
+class RemotePeer:
     """One other peer, seen from here."""
 
     def __init__(self, player: int, players: int, now: float) -> None:
@@ -73,8 +73,8 @@ class Link:
         """When it counts as gone, why, and what that makes of the episode, if it is about to leave."""
         self.gone: str | None = None
         """Why it left, if it did."""
-        self.said_bye = False
-        self.gave_word = False
+        self.sent_bye = False
+        self.left_for_good = False
         """It has left, by its own word or the server's: its record ends, and it will not play on without us."""
         self.rtt = float("nan")
         self.incoming = LossMeter()
@@ -109,7 +109,7 @@ class Link:
             return 0, NO_ECHO
         return self._echo, min(int((now - self._echo_at) * _TICKS), NO_ECHO - 1)
 
-    def hear(self, packet: Input, now: float, local_current: int) -> None:
+    def on_packet(self, packet: Input, now: float, local_current: int) -> None:
         """Take in the timing of a packet of the present episode."""
         if packet.current > self.current:
             self.progress_at = now
@@ -124,7 +124,7 @@ class Link:
         if packet.current >= self.current:
             # An overtaken packet says nothing about the present.
             self.current = packet.current
-            self.sync.hear(local_current - packet.current, packet.advantage / ADVANTAGE_UNIT)
+            self.sync.on_packet(local_current - packet.current, packet.advantage / ADVANTAGE_UNIT)
 
     def refuse(self, reason: str) -> None:
         """Count something that made no sense."""
@@ -132,11 +132,11 @@ class Link:
         self.refusal = reason
 
 
-def connection_totals(links: Sequence[Link]) -> dict[str, Any]:
+def connection_totals(remotes: Sequence[RemotePeer]) -> dict[str, Any]:
     """The worst round trip (seconds), lead (frames) and loss over all partners, and how much of theirs was refused."""
     return {
-        "rtt": max([link.rtt for link in links], default=float("nan")),
-        "ahead": max([link.sync.ahead for link in links], key=abs, default=0.0),
-        "loss": max([link.incoming.loss for link in links], default=0.0),
-        "refused": sum(link.refused for link in links),
+        "rtt": max([remote.rtt for remote in remotes], default=float("nan")),
+        "ahead": max([remote.sync.ahead for remote in remotes], key=abs, default=0.0),
+        "loss": max([remote.incoming.loss for remote in remotes], default=0.0),
+        "refused": sum(remote.refused for remote in remotes),
     }

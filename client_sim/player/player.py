@@ -80,7 +80,7 @@ def main(channel: Channel) -> None:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's own code may raise anything
-            line.tell(_failure(error))
+            line.send(_failure(error))
             return
         player.run()
 
@@ -107,7 +107,7 @@ class ClientLine:
         assert isinstance(parsed, InMatch), parsed
         return parsed
 
-    def tell(self, message: ToClient) -> None:
+    def send(self, message: ToClient) -> None:
         """Raises ``ChannelClosed``."""
         self._channel.send(pack(message))
 
@@ -140,7 +140,7 @@ class Player:
         self._policy_info |= watch.run(rule_origin, plan.prediction)
         if not named:
             self._make_policy(0)  # whether it can play this game at all: said before anybody joins
-        line.tell(Ready(identity(self._game.spec)))
+        line.send(Ready(identity(self._game.spec)))
 
     def run(self) -> None:
         """Play what the client wants played, until it hangs up."""
@@ -164,7 +164,7 @@ class Player:
                 self._keep_copies()
                 if time.monotonic() >= self._next_stats and begin.progress_every is not None:
                     self._next_stats = time.monotonic() + begin.progress_every
-                    self._line.tell(Stats(self._stats(playing)))
+                    self._line.send(Stats(self._stats(playing)))
 
             drive(playing, self._line, between=between, quiet=2 * keep_alive(begin.start.settings))
         except ChannelClosed:
@@ -176,7 +176,7 @@ class Player:
         except BaseException as error:  # noqa: BLE001 - the user's own code may raise anything
             failure = _failure(error)
         self._keep_copies()
-        self._line.tell(Ended({} if driver is None else self._stats(driver), failure))
+        self._line.send(Ended({} if driver is None else self._stats(driver), failure))
 
     def _driver(self, begin: Begin) -> Driver:
         start = begin.start
@@ -199,18 +199,18 @@ class Player:
                 spooled = self._spool.take(export, upload, start.ticket)
             if self._keep is not None:
                 self._to_keep.append(export)
-            self._line.tell(Exported.of(spooled))
+            self._line.send(Exported.of(spooled))
 
-        def heard(event: PeerEvent) -> None:
+        def on_event(event: PeerEvent) -> None:
             if isinstance(event, EpisodeStarted) and event.episode == 0 and begin.progress_every is not None:
                 self._next_stats = time.monotonic() + begin.progress_every
-            self._line.tell(Happened.of(event))
+            self._line.send(Happened.of(event))
 
         return Driver(
             peer,
-            send=lambda player, packet: self._line.tell(Outgoing(player, packet)),
+            send=lambda player, packet: self._line.send(Outgoing(player, packet)),
             on_export=store,
-            on_event=heard,
+            on_event=on_event,
         )
 
     def _stats(self, driver: Driver) -> dict[str, Any]:
@@ -245,9 +245,9 @@ class Player:
             try:
                 with self._our_umask():
                     path = keep_export(export, self._keep, self._plan.keep_said)
-                self._line.tell(Kept(str(path)))
+                self._line.send(Kept(str(path)))
             except (OSError, EpisodeFileError) as error:
-                self._line.tell(NotKept(str(error)))
+                self._line.send(NotKept(str(error)))
 
 
 def _let_calls_be_interrupted(watch: Stopwatch) -> None:

@@ -47,7 +47,7 @@ class PlayerProcess:
         self._on_message: Callable[[ToClient], None] = lambda message: None
         self._on_end: Callable[[], None] = lambda: None
         self._ready: asyncio.Future[GameIdentity] = asyncio.get_running_loop().create_future()
-        self.heard = 0
+        self.received = 0
         """Messages and packets of the process so far. While it grows, nothing in there takes long."""
         self.dropped = 0
         """Packets that the process was too busy to take."""
@@ -78,7 +78,7 @@ class PlayerProcess:
         """From now on ``on_message`` gets what the process says, and ``on_end`` is called when it has ended."""
         self._on_message, self._on_end = on_message, on_end
 
-    def tell(self, message: ToPlayer) -> None:
+    def send(self, message: ToPlayer) -> None:
         """Never blocks; a process that has ended does not mind."""
         self._child.send(pack(message))
 
@@ -119,7 +119,7 @@ class PlayerProcess:
     async def _read(self) -> None:
         try:
             while (raw := await self._child.receive()) is not None:
-                self.heard += 1
+                self.received += 1
                 self._take(parse_to_client(raw))
         except (FramingError, msgspec.MsgspecError, IndexError) as error:
             # Only a game that writes to descriptors that are not its own can do this.

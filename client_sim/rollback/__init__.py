@@ -12,7 +12,7 @@ whose inputs are all real and that was simulated with exactly those is *canonica
 
 A whole two-player match in one loop, with one session per player and a wire that is three frames late:
 
->>> from rollgym.client_sim.rollback import Progress, Session, SessionSettings
+>>> from rollgym.client_sim.rollback import SessionProgress, Session, SessionSettings
 >>> class Sum:  # a game without end: everybody's inputs are mixed into one number
 ...     total = 0
 ...     def step(self, inputs): self.total = self.total * 3 % 97 + sum(i[0] for i in inputs); return self
@@ -28,7 +28,7 @@ A whole two-player match in one loop, with one session per player and a wire tha
 ...         for p, session in enumerate(sessions):
 ...             if tick >= late:  # what the other one decided `late` ticks ago arrives
 ...                 session.add_inputs(1 - p, tick - late, [bytes([(tick - late) * (2 - p) % 5])])
-...             if session.settle() is Progress.READY:
+...             if session.settle() is SessionProgress.READY:
 ...                 session.step([bytes([tick * (p + 1) % 5])])
 ...     return sessions
 >>> one, two = play()
@@ -50,7 +50,7 @@ from rollgym.client_sim.rollback.prediction.catalogue import PREDICTORS
 from rollgym.client_sim.rollback.prediction.default_input import default_input
 from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
 from rollgym.client_sim.rollback.prediction.rule import InputHistory, Predictor
-from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.client_sim.rollback.spectator import Spectator, replay
 from rollgym.client_sim.rollback.synctest import SyncTest, SyncTestFailed
@@ -58,7 +58,7 @@ from rollgym.client_sim.rollback.synctest import SyncTest, SyncTestFailed
 __all__ = [
     "Session",
     "SessionSettings",
-    "Progress",
+    "SessionProgress",
     "Simulation",
     "JointInput",
     "Recorder",

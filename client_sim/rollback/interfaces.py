@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 JointInput = tuple[bytes, ...]
+"""One encoded input per player, in the order of players; each as wide as that player's default input."""
 
 ActionCheck = Callable[[bytes], str | None]
 """What is wrong with an encoded action, or None. A pure function: what was found right once is not looked at again."""
@@ -15,19 +16,41 @@ class Outcome(Protocol):
     """What the core reads of a step's result; the rest is between the game and the recorder."""
 
     @property
-    def terminal(self) -> bool: ...
+    def terminal(self) -> bool:
+        """The step ended the episode: no later frame is stepped, unless a ``load`` goes back before this one."""
+        ...
 
 
 class Simulation(Protocol):
-    """A deterministic game. See ``rollgym.games.contract.Game``, which is one."""
+    """A deterministic game. See ``rollgym.games.contract.Game``, which is one.
 
-    def step(self, inputs: JointInput, /) -> Outcome: ...
+    A session calls it from one thread, and owns it: nobody else steps or loads it meanwhile. ``save`` and ``digest``
+    may be called at any time, ``load`` with any snapshot of this episode that ``save`` gave, and ``step`` unless the
+    present state is the end. What a method raises comes out of :meth:`Session.settle` or :meth:`Session.step`; the
+    session is of no use after that.
+    """
 
-    def save(self) -> Any: ...
+    def step(self, inputs: JointInput, /) -> Outcome:
+        """Advance one frame with everybody's inputs.
 
-    def load(self, snapshot: Any, /) -> None: ...
+        A pure function of the state and the inputs: the same ones give the same next state and outcome, in this
+        process and in any other, however often the frame was stepped before. No clock, no randomness but the state's.
+        The inputs may be predictions, so they need not be what anybody ever sends.
+        """
+        ...
 
-    def digest(self, snapshot: Any, /) -> int: ...
+    def save(self) -> Any:
+        """The present state. Neither later steps nor ``load`` may change what was returned; it is never None."""
+        ...
+
+    def load(self, snapshot: Any, /) -> None:
+        """Make ``snapshot`` the present state. It must not be changed, for it may be loaded again."""
+        ...
+
+    def digest(self, snapshot: Any, /) -> int:
+        """A hash of a saved state, ``0 <= digest < 2**64``. Equal states have equal digests, on any machine; states
+        that differ should not. Neither the snapshot nor the present state changes."""
+        ...
 
 
 class Rollback(NamedTuple):
@@ -48,7 +71,12 @@ class Rollback(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Hears of every frame. Must not call back into the session."""
+    """Is called for every frame, in the thread of the session and in the middle of its work: it must not call back.
+
+    For each frame: ``simulated`` once; then any number of times ``mispredicted``, ``rolling_back`` (to it or an earlier
+    frame) and ``simulated`` again; then ``promoted`` once, in the order of frames (never for frames to which the
+    episode does not come). What it raises comes out of the session's call, like what the simulation raises.
+    """
 
     def simulated(self, frame: int, inputs: JointInput, speculative: bool, outcome: Any, saved: bool, /) -> None:
         """Frame ``frame`` was stepped. ``speculative``: with a predicted input. ``saved``: ``S_{frame+1}`` is kept, and

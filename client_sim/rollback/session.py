@@ -23,7 +23,7 @@ from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from rollgym.client_sim.rollback.statistics import Statistics
 
 
-class Progress(Enum):
+class SessionProgress(Enum):
     """What a session can do next."""
 
     READY = "ready"
@@ -174,7 +174,7 @@ class Session:
 
     # -- a tick --------------------------------------------------------------------------------------------------
 
-    def settle(self) -> Progress:
+    def settle(self) -> SessionProgress:
         """Act on everything that has arrived. Steps 2 to 7 of a tick; step 1 was :meth:`add_inputs`.
 
         May be called as often as one likes; without new inputs it changes nothing.
@@ -212,8 +212,8 @@ class Session:
         :meth:`settle` would say ``READY``, or :class:`InputWidth`; nothing has changed then.
         """
         progress = self._progress()
-        if progress is not Progress.READY or self._first_incorrect is not None:
-            raise NotReady("about to roll back" if progress is Progress.READY else progress.value)
+        if progress is not SessionProgress.READY or self._first_incorrect is not None:
+            raise NotReady("about to roll back" if progress is SessionProgress.READY else progress.value)
         frame = self.current
         self.inputs.register(inputs, source, frame)
         predict, known = self._predict, self.inputs.confirmed
@@ -247,15 +247,15 @@ class Session:
         """
         self.inputs.register(inputs, source, self.current)
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> SessionProgress:
         # 6. A terminal frame is the end only when it is canonical; until then a rollback may take it away.
         end = self._terminal
         if self._last_frame is not None and (end is None or self._last_frame < end):
             end = self._last_frame
         if end is not None and self.current > end:
-            return Progress.OVER if self.canonical > end else Progress.TERMINAL
+            return SessionProgress.OVER if self.canonical > end else SessionProgress.TERMINAL
         # 7. Last, because everything above may have moved the confirmed frame.
-        return Progress.READY if self._may_simulate() else Progress.STALLED
+        return SessionProgress.READY if self._may_simulate() else SessionProgress.STALLED
 
     # -- the past ------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rollgym.client_sim.rollback.interfaces import JointInput, Outcome, Recorder, Simulation
-from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.settings import SessionSettings
 
 
@@ -43,7 +43,7 @@ class Spectator:
         """Play what is due; the number of frames played (0 while nothing is known, or when the episode is over)."""
         played = 0
         for _ in range(self.catch_up if self.behind > self.buffer else 1):
-            if self.session.settle() is not Progress.READY:
+            if self.session.settle() is not SessionProgress.READY:
                 return played
             self.session.step(())
             played += 1

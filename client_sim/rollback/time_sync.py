@@ -35,7 +35,7 @@ class TimeSync:
         self.remote = 0.0
         self._heard = False
 
-    def hear(self, local_advantage: float, remote_advantage: float) -> None:
+    def on_packet(self, local_advantage: float, remote_advantage: float) -> None:
         """A packet arrived: our frame minus the sender's, and the sender's own advantage as it reports it."""
         if not self._heard:
             self._heard = True

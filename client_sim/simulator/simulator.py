@@ -88,8 +88,8 @@ class Simulator:
             if peer is not None:
                 self._collect(player, peer)
                 self.results[player].stats = peer.stats
-                self.results[player].refused = sum(link.refused for link in peer.links.values())
-                self.results[player].refusals = [link.refusal for link in peer.links.values() if link.refusal]
+                self.results[player].refused = sum(remote.refused for remote in peer.remotes.values())
+                self.results[player].refusals = [remote.refusal for remote in peer.remotes.values() if remote.refusal]
                 self.results[player].packets_sent = peer.stats["packets_sent"]
                 self.results[player].bytes_sent = peer.stats["bytes_sent"]
                 self.results[player].failure = peer.failure

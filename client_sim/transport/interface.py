@@ -25,13 +25,19 @@ class TransportError(Exception):
 
 
 class Transport(Protocol):
-    """Delivers packets between the players of a match as datagrams: each may be lost, none waits for another for long.
+    """Delivers packets between the players of a match as datagrams: each may be lost, repeated, overtaken or late, and
+    none waits for another for long. One that arrives is whole, and its source is true: the peer relies on both.
 
-    Life: :meth:`open` once, then :meth:`send` at will, then :meth:`close` once.
+    Life: :meth:`open` once, then :meth:`send` at will, then :meth:`close` once; all from the event loop. A packet has 1
+    to ``rollgym.protocol.packets.MAX_PACKET`` bytes, players are counted from 0.
     """
 
     async def open(self, on_packet: OnPacket, on_lost: OnLost) -> None:
-        """Connect. Raises :class:`TransportError` if that does not work within the transport's bound."""
+        """Connect. Raises :class:`TransportError` if that does not work within the transport's bound.
+
+        From then on ``on_packet`` gets every packet of the other players; ``on_lost`` is called at most once, and not
+        because of :meth:`close`.
+        """
         ...
 
     def send(self, destination: int, data: bytes) -> None:
@@ -42,9 +48,10 @@ class Transport(Protocol):
         ...
 
     def stats(self) -> dict[str, Any]:
-        """Counters since opening."""
+        """Counters since opening, by name, for records and people. May be called after :meth:`close`."""
         ...
 
     async def close(self, grace: float = 0.0) -> None:
-        """Disconnect. Packets still held back on this side have ``grace`` seconds to get out."""
+        """Disconnect, also where :meth:`open` has failed or was never called. Raises nothing for a connection that is
+        gone. Packets still held back on this side have ``grace`` seconds to get out."""
         ...

@@ -78,7 +78,7 @@ class Table:
 
     async def begin(self) -> None:
         """Until it plays: the other player has said hello, and inputs are sent."""
-        self.player.tell(Begin(START, "http://server", None))
+        self.player.send(Begin(START, "http://server", None))
         self.player.packet(1, encode(Hello(0, True)), asyncio.get_running_loop().time())
         await self.until(lambda m: isinstance(m, Happened) and m.kind == "EpisodeStarted")
 
@@ -101,7 +101,7 @@ def exported(folder: Path) -> list[Any]:
 async def test_the_record_has_the_bots_parameters_with_their_defaults(tmp_path: Path) -> None:
     async with table(plan(tmp_path)) as here:
         await here.begin()
-        here.player.tell(Stop())
+        here.player.send(Stop())
         await here.until(lambda message: isinstance(message, Exported))
     (export,) = exported(tmp_path)
     assert export.own.policy["name"] == "random_hold"
@@ -121,7 +121,7 @@ async def test_a_policys_file_is_where_the_command_was_given_though_the_game_goe
     given = plan(tmp_path, game="wanders:make", policy="scripted", policy_parameters={"path": "script.json"})
     async with table(given) as here:
         await here.begin()
-        here.player.tell(Stop())
+        here.player.send(Stop())
         await here.until(lambda message: isinstance(message, Exported))
     (export,) = exported(tmp_path)
     assert export.own.policy["parameters"]["path"] == "script.json"
@@ -135,7 +135,7 @@ async def test_a_games_umask_is_not_that_of_our_files(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     async with table(plan(tmp_path, game="private:make", keep=str(tmp_path / "keep"))) as here:
         await here.begin()
-        here.player.tell(Stop())
+        here.player.send(Stop())
         await here.until(lambda message: isinstance(message, Ended))
     (kept,) = (tmp_path / "keep").rglob("*.parquet")
     (tmp_path / "ordinary").touch()
@@ -182,7 +182,7 @@ async def test_a_player_whose_client_is_gone_stops_and_spools_what_is_canonical(
 async def test_nothing_is_said_of_an_episodes_end_before_its_export_is_on_disk(tmp_path: Path) -> None:
     async with table(plan(tmp_path)) as here:
         await here.begin()
-        here.player.tell(Stop())
+        here.player.send(Stop())
         await here.until(lambda message: isinstance(message, Ended))
     kinds = [type(m).__name__ if not isinstance(m, Happened) else m.kind for m in here.said if type(m) is not Outgoing]
     assert kinds.index("Exported") < kinds.index("EpisodeEnded")

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from rollgym.client_sim.client.control import ServerMessage
 from rollgym.client_sim.client.control_errors import ConnectionLost
-from rollgym.client_sim.client.reconnecting_control import ResumingControl
+from rollgym.client_sim.client.reconnecting_control import ReconnectingControl
 from rollgym.games.identity import identity
 from rollgym.games.registry import make
 from rollgym.protocol.messages import (
@@ -105,7 +105,7 @@ class Playing:
         self.pauses: list[float] = []
         self.now = 0.0
         url = str(server.server.make_url("/")).rstrip("/")
-        self.control = ResumingControl(
+        self.control = ReconnectingControl(
             url,
             on_message=self.messages.put_nowait,
             on_lost=self.lost.set_result,

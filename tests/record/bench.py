@@ -8,7 +8,7 @@ from typing import Any
 
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.interfaces import Rollback
-from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.games.frame_limit import limited
 from rollgym.games.record.columns import CanonicalBuilder
@@ -55,7 +55,7 @@ class Bench:
         self.delivered = 0
         self.thorough = True
         """Compare all canonical rows after every call, not just their number. Too slow for long episodes."""
-        self.progress = Progress.READY
+        self.progress = SessionProgress.READY
         self._draw = draw
         self._proven: tuple[int, tuple[Any, ...]] = (0, ())
 
@@ -71,7 +71,7 @@ class Bench:
         assert self.recorder.canonical.frames == canonical, "arriving alone makes nothing canonical"
         self.check()
 
-    def settle(self) -> Progress:
+    def settle(self) -> SessionProgress:
         self.progress = self.session.settle()
         session = self.session
         assert session.rollback_pending is None
@@ -81,7 +81,7 @@ class Bench:
 
     def tick(self) -> None:
         """One frame, if the session is ready for it."""
-        if self.settle() is Progress.READY:
+        if self.settle() is SessionProgress.READY:
             action = bytes([self._draw.randrange(ACTIONS)])
             if self.session.queues[0].next <= self.session.current + self.session.settings.input_delay:
                 self.mine.append(action)
@@ -94,9 +94,9 @@ class Bench:
         for _ in range(4 * self.limit):
             self.deliver(4)
             self.tick()
-            if self.progress is Progress.OVER:
+            if self.progress is SessionProgress.OVER:
                 break
-        assert self.progress is Progress.OVER
+        assert self.progress is SessionProgress.OVER
         built = self.recorder.build()
         assert built.columns["frame"].shape == (self.limit,)
         return built

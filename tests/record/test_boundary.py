@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rollgym.client_sim.peer.phase import Phase
+from rollgym.client_sim.peer.phase import PeerPhase
 from rollgym.client_sim.simulator.scenario import Partition
 from rollgym.protocol.packets import Bye, End, EndAck, Input
 from tests.record.match import (
@@ -261,7 +261,9 @@ def test_edge_02_a_stopped_peer_exports_every_frame_whose_inputs_it_had() -> Non
 
 
 def test_rec_06_a_peer_stopped_while_the_end_is_agreed_on_keeps_nothing() -> None:
-    match = Play(frames=60, watch=stop_when(lambda s: s.peers[0] is not None and s.peers[0].phase is Phase.ENDING))()
+    match = Play(
+        frames=60, watch=stop_when(lambda s: s.peers[0] is not None and s.peers[0].phase is PeerPhase.ENDING)
+    )()
     assert match.statuses()[0] == ["complete"]
     assert_sound(match, 0, match.export(0))
     assert_empty(match)

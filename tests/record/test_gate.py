@@ -21,7 +21,7 @@ from rollgym.client_sim.rollback.errors import (
     RollbackError,
     UnknownPlayer,
 )
-from rollgym.client_sim.rollback.session import Progress
+from rollgym.client_sim.rollback.session import SessionProgress
 from rollgym.games.contract import Outcome
 from rollgym.games.record.columns import CanonicalBuilder
 from tests.record.bench import Bench, random_schedule, replayed, rows
@@ -68,7 +68,7 @@ def test_rec_01_rec_02_property(
 def test_rec_01_a_frame_is_in_the_speculative_buffer_as_soon_as_it_is_simulated() -> None:
     bench = Bench()
     for frame in range(6):
-        assert bench.settle() is Progress.READY
+        assert bench.settle() is SessionProgress.READY
         bench.session.step([b"\1"])
         assert bench.recorder.speculative.end == frame + 1
         row = bench.recorder.speculative.row(frame)
@@ -91,11 +91,11 @@ def test_rec_02_a_misprediction_that_arrives_while_waiting_at_the_end_is_correct
     # The last frames are all guesses, the session waits at the terminal frame; then the real inputs come.
     bench = Bench(limit=12, window=20)
     run_ahead(bench, 14)
-    assert bench.progress is Progress.TERMINAL
+    assert bench.progress is SessionProgress.TERMINAL
     assert bench.session.current == 12
     bench.deliver(12)
     assert bench.recorder.canonical.frames == 0
-    assert bench.settle() is Progress.OVER
+    assert bench.settle() is SessionProgress.OVER
     assert len(bench.recorder.rollbacks) == 1
     final = bench.recorder.build()
     assert rows(final, 12) == rows(replayed(bench.mine, bench.theirs, 12, 1), 12)
@@ -151,7 +151,7 @@ def test_rec_03_what_is_not_canonical_is_in_the_tail_with_what_is_known_of_it() 
     assert (tail.start, tail.real[0]) == (3, (True, False))
     bench.deliver(40)
     run_ahead(bench, 60)
-    assert bench.progress is Progress.OVER
+    assert bench.progress is SessionProgress.OVER
     assert make_tail(bench.recorder, bench.session) is None
 
 
@@ -250,7 +250,7 @@ def test_what_is_refused_leaves_session_and_record_as_they_were(case: str) -> No
     bench = Bench()
     bench.deliver(8)
     run_ahead(bench, 30)
-    assert bench.progress is Progress.STALLED
+    assert bench.progress is SessionProgress.STALLED
     assert (bench.recorder.rollbacks, bench.session.canonical) == ([], 8)
     before = bench.fingerprint()
     with pytest.raises(error):

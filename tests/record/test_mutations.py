@@ -13,17 +13,17 @@ import rollgym.client_sim.peer.unsent_inputs
 import rollgym.client_sim.record.recorder
 import rollgym.games.record.columns
 from rollgym.client_sim.peer.episode import Episode
-from rollgym.client_sim.peer.episode_end import Ending
+from rollgym.client_sim.peer.episode_end import EpisodeEnd
 from rollgym.client_sim.peer.input_sender import InputSender
 from rollgym.client_sim.peer.intake import Intake
 from rollgym.client_sim.peer.match_phases import MatchPhases
 from rollgym.client_sim.peer.pacing import Pacing
-from rollgym.client_sim.peer.phase import Phase
+from rollgym.client_sim.peer.phase import PeerPhase
 from rollgym.client_sim.record.buffers import CanonicalBuffer, SpeculativeBuffer
 from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.checksums import ChecksumBook
 from rollgym.client_sim.rollback.errors import RollbackError
-from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from rollgym.client_sim.simulator.result import SimulationStuck
 from rollgym.client_sim.simulator.scenario import Pause
@@ -76,11 +76,11 @@ def skip_speculative(original: Any, self: Any, frame: int, inputs: Any, speculat
         original(self, frame, inputs, speculative, *rest)
 
 
-def promote_before_rolling_back(original: Any, self: Any) -> Progress:
+def promote_before_rolling_back(original: Any, self: Any) -> SessionProgress:
     due, self._first_incorrect = self._first_incorrect, None
     original(self)
     self._first_incorrect = due
-    progress: Progress = original(self)
+    progress: SessionProgress = original(self)
     return progress
 
 
@@ -101,8 +101,8 @@ def promote_guesses(session: Any) -> None:
         session.canonical = frame + 1
 
 
-def settle_and_promote_guesses(original: Any, self: Any) -> Progress:
-    progress: Progress = original(self)
+def settle_and_promote_guesses(original: Any, self: Any) -> SessionProgress:
+    progress: SessionProgress = original(self)
     promote_guesses(self)
     return progress
 
@@ -198,15 +198,15 @@ def player_0_is_nobody(original: Any, self: Any, event: Any) -> None:
     original(self, event._replace(player=event.player or 1))
 
 
-def a_guessed_end_is_the_end(original: Any, self: Any) -> Progress:
-    progress: Progress = original(self)
-    return Progress.OVER if progress is Progress.TERMINAL else progress
+def a_guessed_end_is_the_end(original: Any, self: Any) -> SessionProgress:
+    progress: SessionProgress = original(self)
+    return SessionProgress.OVER if progress is SessionProgress.TERMINAL else progress
 
 
-def on_beyond_the_end(original: Any, self: Any) -> Progress:
-    progress: Progress = original(self)
-    if progress is Progress.TERMINAL:
-        return Progress.READY if self._may_simulate() else Progress.STALLED
+def on_beyond_the_end(original: Any, self: Any) -> SessionProgress:
+    progress: SessionProgress = original(self)
+    if progress is SessionProgress.TERMINAL:
+        return SessionProgress.READY if self._may_simulate() else SessionProgress.STALLED
     return progress
 
 
@@ -257,7 +257,7 @@ def refusals_that_leave_a_trace(original: Any, self: Any, *rest: Any) -> int:
 
 
 def stop_without_a_look(self: Any, now: float) -> None:
-    if self.phase is Phase.PLAYING:
+    if self.phase is PeerPhase.PLAYING:
         self._handover.finish(self.episode, "aborted", now)
     self._leave("left", now)
 
@@ -461,15 +461,15 @@ MUTATIONS = [
     ),
     Mutation(
         "BOUND-01 an end of any episode counts",
-        after(Intake, "_hear_end", any_episode),
+        after(Intake, "_on_end", any_episode),
         test_boundary.test_bound_01_late_end_packets_of_an_old_episode_do_not_touch_the_next,
     ),
     Mutation(
         "BOUND-01 inputs of any episode count",
-        after(Intake, "_hear_input", any_episode),
+        after(Intake, "_on_input", any_episode),
         test_boundary.test_bound_01_inputs_held_over_the_boundary_and_delayed_past_it_do_not_leak,
     ),
-    Mutation("BOUND-01 an end is sent once", after(Ending, "packets", ends_once), ends_lost),
+    Mutation("BOUND-01 an end is sent once", after(EpisodeEnd, "packets", ends_once), ends_lost),
     Mutation(
         "BOUND-01 the step counter is outside of the state",
         put(FrameLimit, "load", a_counter_outside_the_state),

@@ -20,7 +20,7 @@ from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.errors import InvariantViolation, NotReady, RollbackError
 from rollgym.client_sim.rollback.input_queue import GONE, IDLE, REAL, InputQueue
 from rollgym.client_sim.rollback.interfaces import Rollback
-from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.games.contract import JointInput, Outcome
 from rollgym.protocol.episode.column import Column
@@ -139,12 +139,12 @@ class Harness:
     def source(self, player: int, frame: int) -> int:
         return GONE if frame >= len(self.facts[player]) else int((player, frame) in self.idle)
 
-    def expected_progress(self) -> Progress:
+    def expected_progress(self) -> SessionProgress:
         ends = [frame for frame in (self.terminal, self.last_frame) if frame is not None and frame < len(self.used)]
         if ends:
-            return Progress.OVER if self.canonical > min(ends) else Progress.TERMINAL
+            return SessionProgress.OVER if self.canonical > min(ends) else SessionProgress.TERMINAL
         ready = len(self.used) - self.remote_known <= self.setup.window
-        return Progress.READY if ready else Progress.STALLED
+        return SessionProgress.READY if ready else SessionProgress.STALLED
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class Harness:
             return refusal
         raise Broken(3, f"not refused, expected {error.__name__}")
 
-    def settle(self) -> Progress:
+    def settle(self) -> SessionProgress:
         """One settle, and everything that must hold after it."""
         end = len(self.used)
         expected = self.pending
@@ -282,11 +282,11 @@ class Harness:
             demand(RECORD, self._reported == 1, f"{self._reported} frames reported in a step")
         self.check(thoroughly=False)
 
-    def tick(self, values: Sequence[bytes], source: int = REAL) -> Progress:
+    def tick(self, values: Sequence[bytes], source: int = REAL) -> SessionProgress:
         """Settle, and step if that is allowed; otherwise a step must be refused."""
         progress = self.settle()
         self.ticks[progress.name] += 1
-        if progress is Progress.READY:
+        if progress is SessionProgress.READY:
             self.step(values, source)
         else:
             self.refuse(NotReady, lambda: self.session.step(values))

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.settings import SessionSettings
 from tests.rollback.toy import Bare
 
@@ -43,7 +43,7 @@ def test_bounded(early: int, every: int) -> None:
         while sent < frame + early:
             session.add_inputs(1, sent, [bytes((sent // 7 % 4,))])
             sent += 1
-        assert session.settle() is Progress.READY
+        assert session.settle() is SessionProgress.READY
         session.step([bytes((frame // 5 % 4,))])
         if frame % 100 == 0:
             sizes.append(entries(session))

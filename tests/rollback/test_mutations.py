@@ -18,7 +18,7 @@ from rollgym.client_sim.rollback.errors import InputGap
 from rollgym.client_sim.rollback.input_book import InputBook
 from rollgym.client_sim.rollback.input_queue import REAL, InputQueue
 from rollgym.client_sim.rollback.prediction.rule import InputHistory
-from rollgym.client_sim.rollback.session import Progress, Session
+from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.snapshots import SnapshotStore
 from tests.rollback.harness import RECORD, Broken
 from tests.rollback.test_session_machine import run_machine
@@ -132,7 +132,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _(patch: pytest.MonkeyPatch) -> None:
     original = Session.settle
 
-    def settle(self: Session) -> Progress:
+    def settle(self: Session) -> SessionProgress:
         final = min(self.confirmed, self.current - 1)
         if final >= self.canonical:
             self._promote(final)
@@ -263,9 +263,9 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _(patch: pytest.MonkeyPatch) -> None:
     original = Session._progress
 
-    def progress(self: Session) -> Progress:
+    def progress(self: Session) -> SessionProgress:
         said = original(self)
-        return Progress.READY if said is Progress.TERMINAL and self._may_simulate() else said
+        return SessionProgress.READY if said is SessionProgress.TERMINAL and self._may_simulate() else said
 
     patch.setattr(Session, "_progress", progress)
 
@@ -274,9 +274,9 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _(patch: pytest.MonkeyPatch) -> None:
     original = Session._progress
 
-    def progress(self: Session) -> Progress:
+    def progress(self: Session) -> SessionProgress:
         said = original(self)
-        return Progress.OVER if said is Progress.TERMINAL else said
+        return SessionProgress.OVER if said is SessionProgress.TERMINAL else said
 
     patch.setattr(Session, "_progress", progress)
 

@@ -23,7 +23,7 @@ from rollgym.client_sim.rollback.errors import (
 )
 from rollgym.client_sim.rollback.input_book import MAX_AHEAD
 from rollgym.client_sim.rollback.input_queue import IDLE
-from rollgym.client_sim.rollback.session import Progress
+from rollgym.client_sim.rollback.session import SessionProgress
 from tests.rollback.harness import Harness, Setup, demand
 from tests.rollback.predictors import PREDICTORS
 from tests.rollback.toy import VALUES, state_digest
@@ -214,7 +214,7 @@ class SessionMachine(RuleBasedStateMachine):
         for at in range(times):
             values = [bytes(((value[0] + at // 3 + player) % VALUES,)) for player in range(local)]
             progress = self.harness.tick(values)
-            if progress is not Progress.READY:
+            if progress is not SessionProgress.READY:
                 return
 
     @rule(known=st.integers(1, 3), times=st.integers(1, 8))
@@ -281,7 +281,7 @@ class SessionMachine(RuleBasedStateMachine):
         harness = self.harness
         goal = harness.canonical + FLOOR
         for at in range(1000):
-            if harness.canonical >= goal or harness.settle() is Progress.OVER:
+            if harness.canonical >= goal or harness.settle() is SessionProgress.OVER:
                 break
             for player in harness.remote:
                 if harness.end(player) <= len(harness.used):

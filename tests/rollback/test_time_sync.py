@@ -11,15 +11,15 @@ from rollgym.client_sim.rollback.time_sync import FASTEST, SLOWEST, TimeSync, st
 
 def test_the_first_packet_counts_in_full() -> None:
     sync = TimeSync()
-    sync.hear(6.0, 2.0)
+    sync.on_packet(6.0, 2.0)
     assert sync.ahead == 2.0
 
 
 def test_both_sides_agree_who_is_ahead() -> None:
     one, two = TimeSync(), TimeSync()
     for _ in range(50):
-        one.hear(7.0, 1.0)
-        two.hear(1.0, 7.0)
+        one.on_packet(7.0, 1.0)
+        two.on_packet(1.0, 7.0)
     assert one.ahead == pytest.approx(3.0)
     assert two.ahead == pytest.approx(-3.0)
 
@@ -46,7 +46,7 @@ def test_two_clocks_meet_and_stay(there: float, back: float, head_start: float) 
         while flying[me] and flying[me][0][0] <= now:
             _, theirs, advantage = flying[me].popleft()
             heard[me] = theirs
-            syncs[me].hear(frame[me] - theirs, advantage)
+            syncs[me].on_packet(frame[me] - theirs, advantage)
         frame[me] += 1
         flying[1 - me].append((now + delays[me], frame[me], syncs[me].local))
         due[me] = now + period * stretch(syncs[me].ahead)

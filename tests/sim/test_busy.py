@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from rollgym.client_sim.network_model import CONDITIONS
-from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.peer.disconnect_agreement import DisconnectAgreement
 from rollgym.client_sim.peer.events import MatchEnded, PlayerGone
 from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.intake import Intake
 from rollgym.client_sim.peer.peer import Peer
-from rollgym.client_sim.peer.remote_peer import Link
+from rollgym.client_sim.peer.remote_peer import RemotePeer
 from rollgym.client_sim.simulator import simulator as simulator_module
 from rollgym.client_sim.simulator.result import PlayerResult
 from rollgym.client_sim.simulator.scenario import Scenario
@@ -176,14 +176,14 @@ def test_a_hello_is_life_in_every_phase_and_acknowledges_nothing() -> None:
     peer.receive(1, encode(Hello(0, True)), now)
     peer.poll(now)
     assert peer.episode is not None
-    link = peer.links[1]
+    remote = peer.remotes[1]
     for second in range(8):
         now = float(second)
         for episode in (0, 1, 7):
             peer.receive(1, encode(Hello(episode, True)), now)
         peer.poll(now)
-        assert link.last_heard == now
-    assert (link.acked, link.end, link.end_acked, link.gone) == (-1, None, False, None)
+        assert remote.last_heard == now
+    assert (remote.acked, remote.end, remote.end_acked, remote.gone) == (-1, None, False, None)
     assert not peer.episode.ended
 
 
@@ -196,13 +196,13 @@ def busy_is_silent(patch: pytest.MonkeyPatch) -> None:
 
 
 def progress_has_the_bound_of_silence(patch: pytest.MonkeyPatch) -> None:
-    original = Departures.__init__
+    original = DisconnectAgreement.__init__
 
-    def init(self: Departures, *args: Any) -> None:
+    def init(self: DisconnectAgreement, *args: Any) -> None:
         original(self, *args)
         self._patience = self.silence
 
-    patch.setattr(Departures, "__init__", init)
+    patch.setattr(DisconnectAgreement, "__init__", init)
 
 
 def hello_acknowledges(patch: pytest.MonkeyPatch) -> None:
@@ -216,18 +216,18 @@ def hello_acknowledges(patch: pytest.MonkeyPatch) -> None:
 
 
 def others_have_waited_too_long_as_well(patch: pytest.MonkeyPatch) -> None:
-    original = Departures._leave
+    original = DisconnectAgreement._leave
 
-    def leave(self: Departures, now: float) -> Iterator[Link]:
+    def leave(self: DisconnectAgreement, now: float) -> Iterator[RemotePeer]:
         since = self.waiting_since
         yield from list(original(self, now))
         self.waiting_since = since
 
-    patch.setattr(Departures, "_leave", leave)
+    patch.setattr(DisconnectAgreement, "_leave", leave)
 
 
 def no_excuse(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Departures, "excuse", lambda self, gap, now: None)
+    patch.setattr(DisconnectAgreement, "excuse", lambda self, gap, now: None)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollgym.client_sim.network_model import CONDITIONS
-from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.peer.disconnect_agreement import DisconnectAgreement
 from rollgym.client_sim.simulator.result import PlayerResult
 from rollgym.client_sim.simulator.scenario import Kill, Partition, Pause, Scenario
 from rollgym.client_sim.simulator.simulator import Simulator
@@ -181,16 +181,16 @@ def test_whoever_is_stopped_has_no_frame_that_others_can_play_otherwise(stopped:
 
 
 def certain_always(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Departures, "certain", property(lambda self: True))
+    patch.setattr(DisconnectAgreement, "certain", property(lambda self: True))
 
 
 def everything_is_safe(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Departures, "safe_frames", lambda self, session, over: session.canonical)
+    patch.setattr(DisconnectAgreement, "safe_frames", lambda self, session, over: session.canonical)
 
 
 def nobody_is_told(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Departures, "drop", lambda self, link: None)
-    patch.setattr(Departures, "certain", property(lambda self: True))
+    patch.setattr(DisconnectAgreement, "drop", lambda self, link: None)
+    patch.setattr(DisconnectAgreement, "certain", property(lambda self: True))
 
 
 @pytest.mark.parametrize("mutation", [certain_always, everything_is_safe, nobody_is_told])

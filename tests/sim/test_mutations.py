@@ -10,13 +10,13 @@ import pytest
 
 from rollgym.client_sim.network_model import Channel
 from rollgym.client_sim.network_model import Link as NetworkLink
-from rollgym.client_sim.peer.disconnect_agreement import Departures
+from rollgym.client_sim.peer.disconnect_agreement import DisconnectAgreement
 from rollgym.client_sim.peer.episode import Episode
-from rollgym.client_sim.peer.episode_end import Ending
+from rollgym.client_sim.peer.episode_end import EpisodeEnd
 from rollgym.client_sim.peer.input_sender import InputSender
 from rollgym.client_sim.peer.intake import Intake
 from rollgym.client_sim.peer.match_phases import MatchPhases
-from rollgym.client_sim.peer.remote_peer import Link
+from rollgym.client_sim.peer.remote_peer import RemotePeer
 from rollgym.client_sim.peer.unsent_inputs import UnsentInputs
 from rollgym.client_sim.record.buffers import Row, SpeculativeBuffer
 from rollgym.client_sim.record.recorder import EpisodeRecorder
@@ -102,46 +102,46 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation("10", "packets of the last episode count for this one")
 def _(patch: pytest.MonkeyPatch) -> None:
-    original = Intake._hear_input
+    original = Intake._on_input
 
-    def hear(self: Intake, link: Link, packet: Input, now: float) -> None:
+    def hear(self: Intake, remote: RemotePeer, packet: Input, now: float) -> None:
         if packet.episode == self._number - 1:
             packet = packet._replace(episode=self._number, known=(-1,) * len(packet.known), start=0)
-        original(self, link, packet, now)
+        original(self, remote, packet, now)
 
-    patch.setattr(Intake, "_hear_input", hear)
+    patch.setattr(Intake, "_on_input", hear)
 
 
 @mutation("11", "inputs are sent once and never again")
 def _(patch: pytest.MonkeyPatch) -> None:
     original = InputSender._packets
 
-    def packets(self: InputSender, link: Link, episode: Episode, *more: Any) -> Iterator[Input]:
-        yield from list(original(self, link, episode, *more))
-        link.acked = episode.unsent.last
+    def packets(self: InputSender, remote: RemotePeer, episode: Episode, *more: Any) -> Iterator[Input]:
+        yield from list(original(self, remote, episode, *more))
+        remote.acked = episode.unsent.last
 
     patch.setattr(InputSender, "_packets", packets)
 
 
 @mutation("11", "the end of an episode is told once")
 def _(patch: pytest.MonkeyPatch) -> None:
-    original = Ending.packets
+    original = EpisodeEnd.packets
 
-    def packets(self: Ending, now: float) -> Iterator[Any]:
+    def packets(self: EpisodeEnd, now: float) -> Iterator[Any]:
         yield from list(original(self, now))
         self._next = float("inf")
 
-    patch.setattr(Ending, "packets", packets)
+    patch.setattr(EpisodeEnd, "packets", packets)
 
 
 @mutation("10", "the last inputs of the dead are not handed on")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Departures, "hand_on", lambda self, session, episode, now: iter(()))
+    patch.setattr(DisconnectAgreement, "hand_on", lambda self, session, episode, now: iter(()))
 
 
 @mutation("10", "a survivor does not ask the others up to where they have the inputs of the dead")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Departures, "agreed", lambda self, link, session: session.queues[link.player].last)
+    patch.setattr(DisconnectAgreement, "agreed", lambda self, remote, session: session.queues[remote.player].last)
 
 
 @mutation("10", "a survivor leaves as soon as it has come to the agreed end itself")
@@ -177,10 +177,10 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @mutation("raised", "a packet that the decoder lets through makes a peer raise")
 def _(patch: pytest.MonkeyPatch) -> None:
-    def hear(self: Intake, link: Link, packet: Input, now: float) -> None:
+    def hear(self: Intake, remote: RemotePeer, packet: Input, now: float) -> None:
         raise LookupError("deep inside")
 
-    patch.setattr(Intake, "_hear_input", hear)
+    patch.setattr(Intake, "_on_input", hear)
 
 
 def noticed(problem: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.client_sim.peer.remote_peer import RTT_SMOOTHING, Link, LossMeter, timestamp
+from rollgym.client_sim.peer.remote_peer import RTT_SMOOTHING, LossMeter, RemotePeer, timestamp
 from rollgym.protocol.packets import NO_ECHO, Input
 
 
@@ -16,15 +16,17 @@ def packet(now: float, *, echo: tuple[int, int] = (0, NO_ECHO), current: int = 0
     return Input(0, 0, (), current, 0, (-1, -1), (False, False), timestamp(now), *echo, -1, 0, sequence, 0)
 
 
-def exchange(one: Link, two: Link, now: float, there: float, held: float, back: float, sequence: int) -> None:
+def exchange(
+    one: RemotePeer, two: RemotePeer, now: float, there: float, held: float, back: float, sequence: int
+) -> None:
     """A packet from ``one``'s side to ``two``'s, and one back ``held`` seconds after it came."""
-    two.hear(packet(now, echo=one.echo(now), sequence=sequence), now + there, 0)
+    two.on_packet(packet(now, echo=one.echo(now), sequence=sequence), now + there, 0)
     answered = now + there + held
-    one.hear(packet(answered, echo=two.echo(answered), sequence=sequence), answered + back, 0)
+    one.on_packet(packet(answered, echo=two.echo(answered), sequence=sequence), answered + back, 0)
 
 
 def test_the_round_trip_leaves_out_the_time_a_packet_was_held() -> None:
-    one, two = Link(1, 2, 0.0), Link(0, 2, 0.0)
+    one, two = RemotePeer(1, 2, 0.0), RemotePeer(0, 2, 0.0)
     assert math.isnan(one.rtt)
     exchange(one, two, 5.0, 0.040, 0.5, 0.060, 1)
     assert one.rtt == pytest.approx(0.1, abs=0.0003)
@@ -34,33 +36,33 @@ def test_the_round_trip_leaves_out_the_time_a_packet_was_held() -> None:
 
 def test_the_clock_may_wrap() -> None:
     wraps = (1 << 32) / 10_000
-    one, two = Link(1, 2, 0.0), Link(0, 2, 0.0)
+    one, two = RemotePeer(1, 2, 0.0), RemotePeer(0, 2, 0.0)
     exchange(one, two, wraps - 0.02, 0.04, 0.0, 0.04, 1)
     assert one.rtt == pytest.approx(0.08, abs=0.0003)
 
 
 @given(echo=st.integers(0, (1 << 32) - 1), age=st.integers(0, NO_ECHO), now=st.floats(0, 1e6))
 def test_nonsense_does_not_make_a_round_trip_of_minutes(echo: int, age: int, now: float) -> None:
-    link = Link(1, 2, 0.0)
-    link.hear(packet(now, echo=(echo, age)), now, 0)
-    assert math.isnan(link.rtt) or 0.0 <= link.rtt < 60.0
+    remote = RemotePeer(1, 2, 0.0)
+    remote.on_packet(packet(now, echo=(echo, age)), now, 0)
+    assert math.isnan(remote.rtt) or 0.0 <= remote.rtt < 60.0
 
 
 def test_an_overtaken_packet_says_nothing_about_the_present() -> None:
-    link = Link(1, 2, 0.0)
-    link.hear(packet(1.0, current=50, sequence=8), 1.0, 50)
-    link.hear(packet(0.9, current=20, sequence=5), 1.0, 50)
-    assert link.current == 50
-    assert link.sync.local == 0.0
+    remote = RemotePeer(1, 2, 0.0)
+    remote.on_packet(packet(1.0, current=50, sequence=8), 1.0, 50)
+    remote.on_packet(packet(0.9, current=20, sequence=5), 1.0, 50)
+    assert remote.current == 50
+    assert remote.sync.local == 0.0
 
 
 def test_an_episode_starts_with_nothing_known() -> None:
-    link = Link(1, 2, 0.0)
-    link.hear(packet(1.0, current=50), 1.0, 40)
-    link.acked, link.end_acked = 30, True
-    link.start_episode()
-    assert (link.acked, link.current, link.end, link.end_acked, link.sync.ahead) == (-1, 0, None, False, 0.0)
-    assert link.known == (-1, -1)
+    remote = RemotePeer(1, 2, 0.0)
+    remote.on_packet(packet(1.0, current=50), 1.0, 40)
+    remote.acked, remote.end_acked = 30, True
+    remote.start_episode()
+    assert (remote.acked, remote.current, remote.end, remote.end_acked, remote.sync.ahead) == (-1, 0, None, False, 0.0)
+    assert remote.known == (-1, -1)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5])
