@@ -17,14 +17,12 @@ import gymnasium
 from rollgym.games.adapters.adapted import AdaptedGame
 from rollgym.games.adapters.family import is_environment
 from rollgym.games.adapters.options import AdapterOptions
+from rollgym.games.adapters.version import ADAPTER_VERSION
 from rollgym.games.canonical_bytes import type_name
 from rollgym.games.code_names import find_callable, import_from_here, is_code_name, module_of, version_of
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.protocol.column_names import is_writable
-
-ADAPTER_VERSION = 2
-"""Counted up when what adapters make of an environment changes: peers must agree on it."""
 
 _GYM_ID = re.compile(r"(?:(?P<module>[\w.]+):)?(?:[\w.-]+/)?[\w.:-]+-v\d+")
 

@@ -54,3 +54,10 @@ def resolve(owner: str, declared: Sequence[Parameter], given: Mapping[str, Any])
             expected = "no parameters" if not names else "a parameter named " + ", ".join(names)
             raise GameError(f"{owner}.{name}", value, expected)
     return {p.name: p.check(owner, given.get(p.name, p.default)) for p in declared}
+
+
+def checked_integer(field: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
+    """The value, if it is an integer ``low..high``. Raises :class:`~rollgym.games.errors.GameError` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise GameError(field, value, f"an integer {low}..{high}")
+    return int(value)

@@ -14,7 +14,7 @@ from rollgym.games.loading import FORMS, is_foreign, load_game
 from rollgym.games.loading import check_parameters as check_foreign
 from rollgym.games.npcs.npc import NPCS, with_npcs
 from rollgym.games.parameters import Parameter, resolve
-from rollgym.games.record.recordable import check_recordable
+from rollgym.games.recordable import check_recordable
 
 
 class Available(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from rollgym.games.contract import Observation
-from rollgym.games.policies.catalogue import Policy
+from rollgym.games.policy import Policy
 from rollgym.games.spaces.codec import Codec
 
 

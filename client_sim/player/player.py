@@ -54,7 +54,8 @@ from rollgym.games.code_names import is_code_name
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.identity import identity
-from rollgym.games.policies.catalogue import Policy, located, make_policy, policy_origin, policy_parameters
+from rollgym.games.policies.catalogue import located, make_policy, policy_origin, policy_parameters
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.processes.channel import Channel, ChannelClosed
 from rollgym.processes.own_process import not_to_be_ended

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from rollgym.client_sim.peer.prediction_rules import is_named
 from rollgym.client_sim.rollback.prediction.rule import InputHistory, Predictor
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
-from rollgym.games.policies.catalogue import Policy
+from rollgym.games.policy import Policy
 from rollgym.games.wrapper import GameWrapper
 from rollgym.processes.forks import end_if_forked
 

@@ -10,7 +10,7 @@ from rollgym.client_sim.network_model import CONDITIONS, Link
 from rollgym.client_sim.rollback.prediction.repeat_last import repeat_last
 from rollgym.client_sim.rollback.prediction.rule import Predictor
 from rollgym.games.contract import Game
-from rollgym.games.policies.catalogue import Policy
+from rollgym.games.policy import Policy
 from rollgym.protocol.messages import PlaySettings
 
 

@@ -22,10 +22,10 @@ from rollgym.games.adapters.state import Past, Replayed, StateMethod, Written
 from rollgym.games.canonical_bytes import plain_bytes
 from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
 from rollgym.games.errors import GameError
-from rollgym.games.policies.catalogue import from_json
-from rollgym.games.record.recordable import check_recordable
+from rollgym.games.recordable import check_recordable
 from rollgym.games.spaces.codec import Codec
 from rollgym.games.spaces.exact import exact_flag
+from rollgym.games.spaces.from_json import from_json
 from rollgym.games.spaces.observation_casts import blank, fitter, fresh, idle_action
 from rollgym.processes.forks import end_if_forked
 

@@ -20,7 +20,7 @@ from rollgym.games.adapters.family import ABSENT, Resetting, Space, Turn
 from rollgym.games.adapters.infos import shared_out
 from rollgym.games.adapters.parallel_env import check_agents, check_start, spaces_of
 from rollgym.games.errors import GameError
-from rollgym.games.record.recordable import names_of
+from rollgym.games.recordable import names_of
 
 IGNORED = "ignored"
 

@@ -48,7 +48,7 @@ class Family(Protocol):
     keys: tuple[Hashable, ...]
     """What the environment calls its agents: texts, numbers, whatever stands in its mappings."""
     agents: tuple[str, ...]
-    """The same as names: :func:`rollgym.games.record.recordable.names_of`."""
+    """The same as names: :func:`rollgym.games.recordable.names_of`."""
     action_spaces: tuple[Space, ...]
     observation_spaces: tuple[Space, ...]
     idle: tuple[Any, ...] | None

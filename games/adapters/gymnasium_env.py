@@ -17,7 +17,7 @@ from gymnasium import spaces
 from rollgym.games.adapters.family import ABSENT, OLD_API, Resetting, Space, Turn, five, pair, per_agent
 from rollgym.games.adapters.infos import shared_out
 from rollgym.games.errors import GameError
-from rollgym.games.record.recordable import names_of
+from rollgym.games.recordable import names_of
 from rollgym.games.spaces.exact import exact_flag
 
 _ALL = "__all__"

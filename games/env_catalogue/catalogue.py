@@ -240,7 +240,7 @@ def make_shelved(game_id: str, given: Mapping[str, Any]) -> Game:
     """A game of the shelf. Raises :class:`~rollgym.games.errors.GameError` for parameters it does not take."""
     from rollgym.games.adapters.adapted import AdaptedGame
     from rollgym.games.adapters.options import AdapterOptions
-    from rollgym.games.loading import ADAPTER_VERSION
+    from rollgym.games.adapters.version import ADAPTER_VERSION
 
     entry = SHELF[game_id]
     parameters = resolve(game_id, entry.parameters, given)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
 from rollgym.games.errors import GameError
-from rollgym.games.policies.catalogue import NEEDS_FILE, Policy, RecurrentPolicy, make_policy, policy_parameters
+from rollgym.games.policies.catalogue import NEEDS_FILE, make_policy, policy_parameters
+from rollgym.games.policy import Policy, RecurrentPolicy
 from rollgym.games.spaces.codec import Codec, CodecError
 from rollgym.games.wrapper import GameWrapper
 

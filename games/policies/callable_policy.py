@@ -10,7 +10,7 @@ from typing import Any
 from rollgym.games.code_names import find_callable
 from rollgym.games.contract import Observation
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Seat
+from rollgym.games.policy import Seat
 
 MAKER = ("spec", "player", "seed")
 """The names that the first parameters of a maker have."""
@@ -35,7 +35,7 @@ def policy_from(name: str, seat: Seat, player: int, parameters: dict[str, Any]) 
     """The policy that a name stands for. Its module is imported.
 
     If the parameters of what is named begin with ``spec, player, seed`` it is a maker: it is called with these, and
-    returns ``observation -> action`` or a :class:`~rollgym.games.policies.catalogue.Policy`. Otherwise it is
+    returns ``observation -> action`` or a :class:`~rollgym.games.policy.Policy`. Otherwise it is
     ``observation -> action`` itself. ``parameters`` are keyword arguments of either. Raises
     :class:`~rollgym.games.errors.GameError` for what is neither.
     """

@@ -10,49 +10,25 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
-from gymnasium import spaces
+from typing import Any, NamedTuple
 
 from rollgym.games.builtin.kitchen.bot import CookPolicy
 from rollgym.games.builtin.overcooked.bot import ChefPolicy
 from rollgym.games.builtin.pong.bot import TrackerPolicy
 from rollgym.games.code_names import find_callable, is_code_name, module_of, version_of
 from rollgym.games.contract import GameSpec, Observation
+from rollgym.games.counter_rng import Draws, sampler
 from rollgym.games.errors import GameError
+from rollgym.games.parameters import checked_integer
 from rollgym.games.policies.callable_policy import policy_from
-from rollgym.games.policies.counter_rng import Draws, Seat, checked_integer, sampler
 from rollgym.games.policies.echo import EchoPolicy
 from rollgym.games.policies.legal import LegalPolicy
 from rollgym.games.policies.onnx_policy import OnnxPolicy
 from rollgym.games.policies.policy_files import file_hash
 from rollgym.games.policies.sb3_policy import Sb3Policy
+from rollgym.games.policy import Policy, Seat
 from rollgym.games.spaces.codec import CodecError
-from rollgym.games.spaces.exact import TO_ANY_FLOAT, exact
-
-
-class Policy(Protocol):
-    """Decides for one player. ``reset`` comes before the first ``act`` of every episode."""
-
-    def reset(self, seed: int) -> None:
-        """A new episode with this seed begins."""
-
-    def act(self, observation: Observation, frame: int) -> Any:
-        """The player's action at ``frame``: a member of its action space."""
-
-
-class RecurrentPolicy(Policy, Protocol):
-    """A policy that also acts on what it saw before. As an NPC its memory is part of the game's state."""
-
-    def memory(self) -> Any:
-        """What it remembers after its last ``act`` (or ``reset``), as a value that later acts never touch."""
-
-    def recall(self, memory: Any) -> None:
-        """Go back to a memory of the same episode, its own or that of an equal policy elsewhere."""
-
-    def memory_bytes(self, memory: Any) -> bytes:
-        """The canonical bytes of a memory: equal memories give equal bytes, on any machine."""
+from rollgym.games.spaces.from_json import from_json
 
 
 class PolicyInfo(NamedTuple):
@@ -142,20 +118,6 @@ def _read_script(path: Any) -> Any:
         raise GameError("scripted.path", str(path), f"a readable file ({error.strerror})") from error
     except ValueError as error:
         raise GameError("scripted.path", str(path), f"a JSON list of actions ({error})") from error
-
-
-def from_json(space: spaces.Space[Any], value: Any) -> Any:
-    """A member of an action space from JSON values: lists become arrays, or tuples where the space is a Tuple."""
-    if isinstance(space, spaces.Dict) and isinstance(value, dict):
-        if value.keys() != space.spaces.keys():
-            raise ValueError(f"keys {sorted(value)}: expected {sorted(space.spaces)}")
-        return {key: from_json(part, value[key]) for key, part in space.spaces.items()}
-    if isinstance(space, spaces.Tuple) and isinstance(value, list | tuple):
-        return tuple(from_json(part, item) for part, item in zip(space.spaces, value, strict=True))
-    if isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete):
-        # A fraction in a text is in decimal: the nearest one that the type has is meant.
-        return exact("value", value, np.dtype(space.dtype), tuple(space.shape or ()), rounding=TO_ANY_FLOAT).values
-    return value
 
 
 def _random(seat: Seat) -> Policy:

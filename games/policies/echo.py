@@ -13,8 +13,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from rollgym.games.contract import Observation
+from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Draws, Seat, checked_integer
+from rollgym.games.parameters import checked_integer
+from rollgym.games.policy import Seat
 from rollgym.games.spaces.described import children, flattener
 
 Integers = NDArray[np.int64]

@@ -8,8 +8,9 @@ import numpy as np
 from gymnasium import spaces
 
 from rollgym.games.contract import Observation
+from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Draws, Seat
+from rollgym.games.policy import Seat
 
 
 class LegalPolicy:

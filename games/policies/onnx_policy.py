@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rollgym.games.contract import Observation
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Seat
 from rollgym.games.policies.nearest import nearest
 from rollgym.games.policies.policy_files import flat_vector, read_file, short
+from rollgym.games.policy import Seat
 from rollgym.games.spaces.described import Space, leaves
 
 

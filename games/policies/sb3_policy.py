@@ -11,10 +11,11 @@ import numpy as np
 from gymnasium import spaces
 
 from rollgym.games.contract import Observation
+from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Draws, Seat
 from rollgym.games.policies.nearest import nearest
 from rollgym.games.policies.policy_files import checked_file, flat_size, flat_vector, short
+from rollgym.games.policy import Seat
 from rollgym.games.spaces.described import Space, leaves
 
 ALGORITHMS = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")

@@ -36,7 +36,7 @@ from rollgym.checking.timing import Stopwatch
 from rollgym.checking.trace import Difference, Shown, Trace, bots, located, record, replay
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError, Unsafe
-from rollgym.games.policies.catalogue import Policy
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 
 __all__ = ["Check", "Finding", "Report", "check"]

@@ -12,7 +12,8 @@ import xxhash
 from rollgym.checking.timing import Stopwatch
 from rollgym.games.canonical_bytes import plain_bytes
 from rollgym.games.contract import Game, JointInput, Outcome
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.spaces.described import flatten, leaves
 
 ABSENT = "<absent>"

@@ -26,7 +26,8 @@ from rollgym.config.file import Bot
 from rollgym.games.code_names import is_code_name
 from rollgym.games.contract import Game, GameSpec
 from rollgym.games.identity import identity
-from rollgym.games.policies.catalogue import Policy, located, make_policy, policy_origin, policy_parameters
+from rollgym.games.policies.catalogue import located, make_policy, policy_origin, policy_parameters
+from rollgym.games.policy import Policy
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.files.parquet import EpisodeFileError
 from rollgym.protocol.messages import PlaySettings

@@ -23,8 +23,9 @@ from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.adapters.adapted import AdaptedGame, environment_seed
 from rollgym.games.contract import Game
-from rollgym.games.policies.catalogue import Policy, make_policy
-from rollgym.games.policies.counter_rng import Draws, sampler
+from rollgym.games.counter_rng import Draws, sampler
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.spaces.codec import codec_for
 from rollgym.games.spaces.described import flatten, leaves
 from rollgym.protocol.column_names import joined

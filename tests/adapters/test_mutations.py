@@ -13,7 +13,7 @@ import rollgym.games.adapters.adapted
 import rollgym.games.adapters.infos
 import rollgym.games.adapters.parallel_env
 import rollgym.games.adapters.rewards
-import rollgym.games.policies.counter_rng
+import rollgym.games.counter_rng
 import rollgym.games.record.columns
 import rollgym.games.spaces.exact
 from rollgym.games.adapters.adapted import AdaptedGame
@@ -230,7 +230,7 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "a span is a float",
-        rollgym.games.policies.counter_rng,
+        rollgym.games.counter_rng,
         "_between",
         one_span,
         test_actions.test_draws_differ_where_they_can,

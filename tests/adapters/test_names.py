@@ -20,7 +20,8 @@ from rollgym.games.adapters.adapted import AdaptedGame
 from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.messages import PlaySettings

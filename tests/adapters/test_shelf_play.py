@@ -15,7 +15,8 @@ from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
 from rollgym.games.env_catalogue.builds import GAMES, LAYOUTS, LEVELS
 from rollgym.games.env_catalogue.catalogue import SHELF
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes

@@ -12,7 +12,8 @@ from rollgym.client_sim.network_model import link
 from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes

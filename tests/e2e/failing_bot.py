@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rollgym.games.contract import GameSpec, Observation
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 
 AT = 30
 """Frame of the failure."""

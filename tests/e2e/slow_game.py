@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make as make_game
 
 CALLS = (

@@ -12,10 +12,10 @@ from gymnasium import spaces
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rollgym.games.policies.catalogue import from_json
-from rollgym.games.policies.counter_rng import Draws, sampler
+from rollgym.games.counter_rng import Draws, sampler
 from rollgym.games.policies.nearest import nearest
 from rollgym.games.spaces.codec import codec_for
+from rollgym.games.spaces.from_json import from_json
 from rollgym.games.spaces.observation_casts import idle_action
 from tests.games.space_strategies import any_spaces, boxes, equal
 

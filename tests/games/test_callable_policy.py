@@ -14,7 +14,8 @@ from rollgym.config.problems import ConfigError
 from rollgym.config.reading import load_config
 from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
-from rollgym.games.policies.catalogue import Policy, make_policy, policy_origin, policy_parameters
+from rollgym.games.policies.catalogue import make_policy, policy_origin, policy_parameters
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollgym.games.policies.counter_rng import Draws, sampler
+from rollgym.games.counter_rng import Draws, sampler
 from rollgym.games.spaces.codec import CodecError, codec_for
 from tests.games.space_strategies import any_spaces, equal
 

@@ -19,11 +19,12 @@ from rollgym.config.reading import load_config
 from rollgym.games.as_env.gym_env import GameEnv
 from rollgym.games.as_env.pettingzoo_env import ParallelGame
 from rollgym.games.contract import Game, GameSpec, JointInput, Outcome
+from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
 from rollgym.games.identity import identity
 from rollgym.games.npcs.npc import Npc, NpcGame, with_npcs
-from rollgym.games.policies.catalogue import RecurrentPolicy, make_policy, policy_parameters
-from rollgym.games.policies.counter_rng import Draws
+from rollgym.games.policies.catalogue import make_policy, policy_parameters
+from rollgym.games.policy import RecurrentPolicy
 from rollgym.games.registry import make
 from rollgym.protocol.messages import first_difference
 from rollgym.server.settings import GameSettings

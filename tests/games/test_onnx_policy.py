@@ -17,8 +17,9 @@ from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game, GameSpec
 from rollgym.games.errors import GameError
-from rollgym.games.policies.catalogue import Policy, make_policy, policy_origin
+from rollgym.games.policies.catalogue import make_policy, policy_origin
 from rollgym.games.policies.policy_files import flat_size, flat_vector
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.messages import PlaySettings

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollgym.games.contract import GameSpec
+from rollgym.games.counter_rng import Draws, sampler
 from rollgym.games.errors import GameError
 from rollgym.games.policies.catalogue import available_policies, make_policy
-from rollgym.games.policies.counter_rng import Draws, sampler
 from rollgym.games.registry import make
 from tests.games.space_strategies import any_spaces
 

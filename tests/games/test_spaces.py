@@ -12,8 +12,8 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollgym.games.counter_rng import Draws, sampler
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Draws, sampler
 from rollgym.games.spaces.described import describe, flatten, flattener, leaves
 from tests.games.space_strategies import any_spaces, equal
 

@@ -13,7 +13,8 @@ from rollgym.client_sim.network_model import CONDITIONS, Link
 from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.column import Column
 from rollgym.protocol.episode.export import Canonical, Export, content_digest

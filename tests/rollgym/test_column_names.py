@@ -24,8 +24,8 @@ from rollgym.dataset import flat_table as flat
 from rollgym.dataset.compare import compare_files
 from rollgym.dataset.stored_spaces import renamed
 from rollgym.games.contract import GameSpec, Outcome
+from rollgym.games.counter_rng import Draws, sampler
 from rollgym.games.identity import identity
-from rollgym.games.policies.counter_rng import Draws, sampler
 from rollgym.games.record.columns import CanonicalBuilder
 from rollgym.games.spaces.described import leaves
 from rollgym.protocol.column_names import joined, split

@@ -15,7 +15,8 @@ from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.dataset.stored_spaces import space_of
 from rollgym.games.contract import Game
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.games.spaces.described import describe
 from rollgym.protocol.episode.column import Column

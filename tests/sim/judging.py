@@ -19,7 +19,7 @@ from rollgym.client_sim.simulator.scenario import Kill, Partition, Pause, Scenar
 from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.games.contract import Game
 from rollgym.games.frame_limit import limited
-from rollgym.games.policies.catalogue import Policy
+from rollgym.games.policy import Policy
 from rollgym.protocol.episode.column import ExportError
 from rollgym.protocol.episode.export import Export, RollbackEvent
 from rollgym.protocol.episode.export_check import check_export

@@ -20,7 +20,8 @@ from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.games.contract import Game, JointInput, Observation, Outcome
 from rollgym.games.frame_limit import limited
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.record.replay import replay
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export import Export

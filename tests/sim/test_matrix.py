@@ -14,7 +14,8 @@ from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
 from rollgym.games.frame_limit import limited
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.record.replay import replay
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export_body import encode_export

@@ -11,7 +11,8 @@ from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.simulator.scenario import Kill, Scenario
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.games.contract import Game
-from rollgym.games.policies.catalogue import Policy, make_policy
+from rollgym.games.policies.catalogue import make_policy
+from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export import INPUT_GONE
 from rollgym.protocol.messages import MatchStart, PlaySettings

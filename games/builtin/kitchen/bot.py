@@ -8,8 +8,10 @@ from typing import NamedTuple
 from rollgym.games.builtin.kitchen.layouts import DISHES, HATCH, ONIONS, Layout, layout
 from rollgym.games.builtin.kitchen.rules import DISH, FULL_POT, NOTHING, ONION, SOUP, STAY, USE
 from rollgym.games.contract import Observation
+from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Draws, Seat, checked_integer
+from rollgym.games.parameters import checked_integer
+from rollgym.games.policy import Seat
 
 _GO = (1, 2, 3, 4)
 """The action for each direction."""

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollgym.games.contract import Observation
+from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Draws, Seat, checked_integer
+from rollgym.games.parameters import checked_integer
+from rollgym.games.policy import Seat
 
 Cell = tuple[int, int]
 

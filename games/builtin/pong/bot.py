@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from rollgym.games.builtin.pong import rules as pong
 from rollgym.games.contract import Observation
+from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
-from rollgym.games.policies.counter_rng import Draws, Seat, checked_integer
+from rollgym.games.parameters import checked_integer
+from rollgym.games.policy import Seat
 
 
 class TrackerPolicy:

@@ -5,24 +5,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xxhash
 from gymnasium import spaces
 
-from rollgym.games.contract import GameSpec
 from rollgym.games.errors import GameError
 from rollgym.games.spaces.described import children
-
-
-class Seat(NamedTuple):
-    """Whom a policy plays for, and the seed of what it draws."""
-
-    spec: GameSpec
-    agent: int
-    """Index in ``spec.agents``."""
-    seed: int
 
 
 class Draws:
@@ -96,10 +86,3 @@ def _finite_bounds(space: spaces.Box) -> tuple[list[Any], list[Any]]:
         if np.isinf(high):
             highs[i] = max(1.0, lows[i] + 1.0) if np.isinf(low) else low + 1.0
     return lows, highs
-
-
-def checked_integer(field: str, value: Any, low: int, high: int = 2**31 - 1) -> int:
-    """The value, if it is an integer ``low..high``. Raises :class:`~rollgym.games.errors.GameError` otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise GameError(field, value, f"an integer {low}..{high}")
-    return int(value)
