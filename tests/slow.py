@@ -25,6 +25,7 @@ SLOW = (
     "tests/e2e/test_stopped.py",
     "tests/e2e/test_two_sentences.py",
     "tests/rollgym/test_ending_the_process.py",
+    "tests/rollgym/test_episodes.py::test_the_table_says_what_load_says_from_the_catalogue_and_from_the_files",
     "tests/rollgym/test_true.py",
     "tests/server/test_ingest_fuzz.py",
     "tests/sim/test_continuing.py",
