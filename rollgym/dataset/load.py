@@ -195,7 +195,9 @@ def decoded_actions(space: spaces.Space[Any], column: Column) -> Any:
     rows, width = column.shape
     if width != codec.width:
         raise CodecError(f"actions of {width} bytes: expected {codec.width}")
-    values = [codec.decode(column.data[at : at + width]) for at in range(0, rows * width, width)]
+    codes = [column.data[at : at + width] for at in range(0, rows * width, width)]
     if isinstance(space, spaces.Dict | spaces.Tuple):
-        return values
-    return np.array(values, dtype=space.dtype).reshape(rows, *(space.shape or ()))
+        return [codec.decode(code) for code in codes]  # each row an object of its own
+    # Every distinct action is decoded once: most games have few.
+    decoded = {code: codec.decode(code) for code in dict.fromkeys(codes)}
+    return np.array([decoded[code] for code in codes], dtype=space.dtype).reshape(rows, *(space.shape or ()))
