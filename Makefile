@@ -16,14 +16,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # A uv to install with instead of pip: the same packages in a tenth of the time. Empty: pip, which every Python has.
 UV ?=
 # The locks hold all that is needed; --no-deps, because overrides.txt leaves out what some packages ask for in vain.
-PIP_LOCKED := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(PIP) install -qq) \
+PIP_LOCKED := $(if $(UV),$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python,$(PIP) install -qq) \
 	--require-hashes --no-deps
 
 # The two locks install into one environment, one after the other.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install dev run test quick slow check example format bench soak lock image clean
+.PHONY: help install dev run test quick slow compiled check example format bench soak lock image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,12 @@ slow: dev ## run the tests that are too slow for every edit: kills, random envir
 
 quick: dev ## the tests that take no time, and one short match: for the loop of an edit
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
+
+compiled: dev ## compile what is played at every frame, and test that form (needs a C compiler)
+	$(BIN)/python -m scripts.compiled_tree build/compiled
+	cd build/compiled && PYTHONPATH="$$PWD" HYPOTHESIS_PROFILE=quick $(abspath $(BIN))/python -P -m pytest -n $(JOBS) \
+		--not-slow \
+		tests/protocol/test_build_form.py tests/protocol/test_packets.py tests/rollback tests/record tests/sim
 
 check: dev ## lint, formatting, types, import arrows
 	$(BIN)/ruff check .

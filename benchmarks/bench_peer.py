@@ -25,7 +25,7 @@ def run(quick: bool) -> Report:
     inputs = benchmark_inputs(frames)
     results: dict[str, dict[str, float]] = {}
     calls = [lambda: _synctest(inputs)]
-    calls += [lambda name=name: results.update({name: _match(frames, name)}) for name in POLICIES]  # type: ignore[misc]
+    calls += [lambda name=name: results.update({name: play_match(frames, name)}) for name in POLICIES]  # type: ignore[misc]
     synctest, *peers = (seconds / frames for seconds in interleaved(calls, rounds))
     figures = [figure("synctest, distance 0", 1 / synctest, "frames/s", note="the baseline")]
     for name, seconds in zip(POLICIES, peers, strict=True):
@@ -50,7 +50,7 @@ def _starts(frames: int) -> list[MatchStart]:
     return starts_of(PlaySettings(episodes=1, fps=60.0, frame_limit=frames, input_delay=0, max_prediction=8))
 
 
-def _match(frames: int, name: str) -> dict[str, float]:
+def play_match(frames: int, name: str) -> dict[str, float]:
     policy = POLICIES[name]
     exports = FaceToFace(_starts(frames), "drift", (policy, policy)).play()
     one, two = (exports[player][0] for player in (0, 1))

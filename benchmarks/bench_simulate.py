@@ -28,8 +28,8 @@ its record reads them.
 def run(quick: bool) -> Report:
     """Measure."""
     pong_frames, cook_frames, rounds = (400, 40, 1) if quick else (2_000, 240, 12)
-    pongs = [_Match("pong", 60, pong_frames, delay) for delay in (2, 0)]
-    cooks = [_Match("overcooked", 30, cook_frames, delay) for delay in (2, 0)]
+    pongs = [Match("pong", 60, pong_frames, delay) for delay in (2, 0)]
+    cooks = [Match("overcooked", 30, cook_frames, delay) for delay in (2, 0)]
     bare = _Bare(cook_frames)
     pong_times = interleaved([pong.play for pong in pongs], rounds)
     bare_time, *cook_times = interleaved([bare.play, *(cook.play for cook in cooks)], max(1, rounds // 3))
@@ -55,7 +55,7 @@ def run(quick: bool) -> Report:
     )
 
 
-class _Match:
+class Match:
     """A simulated match between two bots that press something new every 4 frames."""
 
     def __init__(self, game: str, fps: float, frames: int, delay: int) -> None:

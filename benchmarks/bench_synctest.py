@@ -40,7 +40,7 @@ def run(quick: bool) -> Report:
     frames, rounds = (1_000, 1) if quick else (20_000, 7)
     inputs = benchmark_inputs(frames)
     calls: list[Callable[[], None]] = [lambda: _bare(inputs), lambda: _step_only(inputs)]
-    calls += [lambda d=distance: _synctest(inputs, d) for distance in DISTANCES]  # type: ignore[misc]
+    calls += [lambda d=distance: play_synctest(inputs, d) for distance in DISTANCES]  # type: ignore[misc]
     bare, step, *synctests = (seconds / frames for seconds in interleaved(calls, rounds))
     _check_final(1_000 if quick else 200_000, benchmark_inputs(1_000 if quick else 200_000))
 
@@ -99,7 +99,7 @@ def _bare(inputs: Inputs) -> None:
         digest(save())
 
 
-def _synctest(inputs: Inputs, distance: int) -> None:
+def play_synctest(inputs: Inputs, distance: int) -> None:
     advance = SyncTest(Drift(), IDLE, distance).advance
     for joint in inputs:
         advance(joint)

@@ -41,8 +41,10 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import PackageNotFoundError, version
 
+        from rollgym.protocol.build_form import build_form
+
         try:
-            typer.echo(f"rollgym {version('rollgym')}")
+            typer.echo(f"rollgym {version('rollgym')} ({build_form()})")
         except PackageNotFoundError:
             typer.echo("rollgym (not installed: run from a checkout)")
         raise typer.Exit

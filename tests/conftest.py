@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from rollgym.protocol.build_form import is_compiled
+from tests import pure_only
 from tests.quick import PROFILE, leave_out
 from tests.slow import select
 
@@ -28,7 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the options leave out."""
+    """Leave out what the options leave out, and from the compiled form what does not concern it."""
+    if is_compiled():
+        pure_only.leave_out(config, items)
     if config.getoption("quick"):
         leave_out(config, items)
     if config.getoption("slow") or config.getoption("not_slow"):

@@ -53,7 +53,7 @@ from rollgym.client_sim.rollback.prediction.rule import InputHistory, Predictor
 from rollgym.client_sim.rollback.session import Session, SessionProgress
 from rollgym.client_sim.rollback.settings import SessionSettings
 from rollgym.client_sim.rollback.spectator import Spectator, replay
-from rollgym.client_sim.rollback.synctest import SyncTest, SyncTestFailed
+from rollgym.client_sim.rollback.synctest import SyncTest
 
 __all__ = [
     "Session",

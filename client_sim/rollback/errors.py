@@ -110,5 +110,26 @@ class NotReady(RollbackError):
         return f"the session is {self.progress}: step is for a session that is ready"
 
 
+@dataclass
+class SyncTestFailed(RollbackError):
+    """``S_frame`` came out differently when it was simulated again. ``fields`` names what differs, if that is known."""
+
+    frame: int
+    first: int
+    again: int
+    rolled_back_to: int
+    fields: tuple[tuple[str, object, object], ...] = ()
+
+    def __str__(self) -> str:
+        text = (
+            f"state of frame {self.frame} has digest {self.again:016x} after a rollback to frame "
+            f"{self.rolled_back_to}, {self.first:016x} before"
+        )
+        if self.fields:
+            name, one, two = self.fields[0]
+            text += f"; first differing field {name}: {one!r} became {two!r}"
+        return text
+
+
 class InvariantViolation(RollbackError):
     """The core caught itself breaking its own rules. Always a defect; the episode cannot be trusted."""

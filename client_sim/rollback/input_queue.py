@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rollgym.client_sim.rollback.errors import InputConflict, InputGap, InputRefused
 
@@ -28,7 +29,7 @@ class InputQueue:
 
     __slots__ = ("base", "closed", "default", "idle", "keep", "last", "next", "values", "width")
 
-    FOREVER = 1 << 60
+    FOREVER: ClassVar[int] = 1 << 60
 
     def __init__(self, default: bytes, keep: int = 0) -> None:
         self.default = default

@@ -9,32 +9,10 @@ It cannot see a difference between machines or processes: compare digests of two
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rollgym.client_sim.rollback.errors import InputWidth, RollbackError, SettingsError, UnknownPlayer
+from rollgym.client_sim.rollback.errors import InputWidth, SettingsError, SyncTestFailed, UnknownPlayer
 from rollgym.client_sim.rollback.interfaces import JointInput, Outcome, Simulation
-
-
-@dataclass
-class SyncTestFailed(RollbackError):
-    """``S_frame`` came out differently when it was simulated again. ``fields`` names what differs, if that is known."""
-
-    frame: int
-    first: int
-    again: int
-    rolled_back_to: int
-    fields: tuple[tuple[str, object, object], ...] = ()
-
-    def __str__(self) -> str:
-        text = (
-            f"state of frame {self.frame} has digest {self.again:016x} after a rollback to frame "
-            f"{self.rolled_back_to}, {self.first:016x} before"
-        )
-        if self.fields:
-            name, one, two = self.fields[0]
-            text += f"; first differing field {name}: {one!r} became {two!r}"
-        return text
 
 
 class SyncTest:

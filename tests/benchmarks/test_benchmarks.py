@@ -18,6 +18,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("bench_*.py"))
 
 # Of each benchmark the figures that documents refer to, by the beginning of their names.
 EXPECTED = {
+    "bench_compiled": ["wire peer, without misprediction, compiled against pure", "synctest, distance 8, compiled"],
     "bench_games": ["drift, rollback of 8", "pong, largest window"],
     "bench_ingest": ["Parquet files bare", "server", "server against bare"],
     "bench_network": ["30 ms clean, delay 0, window 7", "30 ms clean, delay 2, window 8"],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rollgym.client_sim.rollback.errors import InputWidth, SettingsError, UnknownPlayer
-from rollgym.client_sim.rollback.synctest import SyncTest, SyncTestFailed
+from rollgym.client_sim.rollback.errors import InputWidth, SettingsError, SyncTestFailed, UnknownPlayer
+from rollgym.client_sim.rollback.synctest import SyncTest
 from tests.rollback.toy import Bare, State, first_state, following, state_digest
 
 DEFAULTS = (b"\x00", b"\x00")

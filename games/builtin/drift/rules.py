@@ -21,8 +21,11 @@ from rollgym.games.info import FrozenInfo
 from rollgym.games.parameters import Parameter, resolve
 from rollgym.games.spaces.row_views import RowLayout, RowObservation
 
-State = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
-"""frame, rng, hits, then x, y, vx, vy, score of player 0 and of player 1."""
+State = tuple[int, ...]
+"""frame, rng, hits, then x, y, vx, vy, score of player 0 and of player 1.
+
+Not of 13 ``int``: compiled code would keep that as 13 numbers, and make a new tuple of them at every save and digest.
+"""
 
 PARAMETERS = (Parameter("max_frames", None, "frames after which both agents are truncated", low=1, optional=True),)
 
