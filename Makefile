@@ -55,8 +55,7 @@ quick: dev ## the tests that take no time, and one short match: for the loop of 
 compiled: dev ## compile what is played at every frame, and test that form (needs a C compiler)
 	$(BIN)/python -m scripts.compiled_tree build/compiled
 	cd build/compiled && PYTHONPATH="$$PWD" HYPOTHESIS_PROFILE=quick $(abspath $(BIN))/python -P -m pytest -n $(JOBS) \
-		--not-slow \
-		tests/protocol/test_build_form.py tests/protocol/test_packets.py tests/rollback tests/record tests/sim
+		tests/protocol/test_build_form.py tests/protocol/test_packets.py tests/rollback tests/record tests/sim/test_matrix.py
 
 check: dev ## lint, formatting, types, import arrows
 	$(BIN)/ruff check .

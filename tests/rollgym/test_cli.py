@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rollgym.cli import app
+from rollgym.protocol.build_form import build_form
 from tests.rollgym.stored import play, write_export
 
 VERBS = ("run", "serve", "play", "simulate", "check", "compare", "verify", "replay", "export", "games")
@@ -58,6 +59,7 @@ def test_version() -> None:
     done = rollgym("--version")
     assert done.exit_code == 0
     assert done.stdout.startswith("rollgym ")
+    assert done.stdout.endswith(f" ({build_form()})\n")
 
 
 @pytest.mark.parametrize(
