@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rollgym.client_sim.simulator.scenario import Pause
     from rollgym.games.contract import GameSpec
     from rollgym.running.simulated import Judged, Plan, Played
-    from rollgym.server.storage.store import Store
+    from rollgym.server.storage.folder import FolderStore
 
 
 def simulate(
@@ -147,17 +147,18 @@ def simulate(
 class _Place(NamedTuple):
     """Where episodes go."""
 
-    store: Store
+    store: FolderStore
     said: Path
     """The folder as it was named."""
 
 
-def _open(where: Path, out: Path) -> Store:
+def _open(where: Path, out: Path) -> FolderStore:
     from rollgym.server.errors import ServerError
-    from rollgym.server.storage.store import Store
+    from rollgym.server.storage.folder import FolderStore
+    from rollgym.server.storage.record import catalogue_of
 
-    store = Store(where)
-    if store.catalogue.exists():
+    store = FolderStore(where)
+    if catalogue_of(where).exists():
         refuse(f"--out {out}: the data folder of a server, whose catalogue would not know these episodes; name another")
     try:
         store.open(0)

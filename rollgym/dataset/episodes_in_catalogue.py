@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,17 +11,15 @@ from rollgym.dataset.episode_rows import TableRow
 from rollgym.dataset.filters import MISSING, UNJUDGED
 from rollgym.protocol.messages import ANNULLED
 from rollgym.server.record.episode_players import FilePart, stored_episode_player
-from rollgym.server.storage.database import damaged, refused_at_start
-from rollgym.server.storage.overview import OverviewMatch, OverviewRow, matches, overview
-from rollgym.server.storage.queries import copy_in_memory
+from rollgym.server.storage.overview import OverviewMatch, OverviewRow
+from rollgym.server.storage.record import catalogue_copy, catalogue_of
 
-CATALOGUE = "catalogue.sqlite"
 FACTS = "canonical.parquet"
 
 
 def catalogue_at(path: Path) -> Path | None:
     """The catalogue of a data folder; None for any other path, and for a catalogue in which nothing ever was."""
-    place = path / CATALOGUE
+    place = catalogue_of(path)
     return place if place.is_file() and place.stat().st_size else None
 
 
@@ -35,14 +31,8 @@ def rows_in_catalogue(place: Path) -> list[TableRow]:
     """
     names = lru_cache(maxsize=1024)(msgspec.json.Decoder(tuple[str, ...]).decode)
     players = lru_cache(maxsize=1024)(msgspec.json.Decoder(tuple[int, ...]).decode)
-    with closing(copy_in_memory(place)) as copy:
-        try:
-            played = matches(copy)
-            found = [*overview(copy)]
-        except sqlite3.Error as error:
-            raise refused_at_start(place, error) from error
-        except msgspec.MsgspecError as error:
-            raise damaged(place, str(error)) from error
+    with catalogue_copy(place) as copy:
+        played, found = copy.overview_matches(), copy.overview()
     root = place.parent
     return [
         _row(root, row, played[row.match], names(row.files or b"[]"), players(row.players or b"[]")) for row in found

@@ -35,8 +35,9 @@ from rollgym.protocol.seeds import match_seed
 from rollgym.server.record.episode_files import Job, UnusableError, server_software, write_files
 from rollgym.server.record.finding import Finding, find
 from rollgym.server.settings import Experiment
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.keys import EpisodeKey
 from rollgym.server.storage.rows import MatchRow, UploadRow
-from rollgym.server.storage.store import Store
 
 UNJUDGED = "unjudged"
 """In place of a verdict: the game raised something while the episode was played again."""
@@ -199,7 +200,7 @@ def _find(plan: Plan, exports: list[Export], players: int) -> Finding:
         game.close()
 
 
-def store(place: Store, plan: Plan, played: Played, judged: Judged) -> list[Path]:
+def store(place: FolderStore, plan: Plan, played: Played, judged: Judged) -> list[Path]:
     """Write a judged episode as the server does, and give its files. ``place`` is open.
 
     Raises ``OSError`` if the disk refuses, and :class:`~rollgym.protocol.files.parquet.EpisodeFileError` for what has
@@ -214,10 +215,10 @@ def store(place: Store, plan: Plan, played: Played, judged: Judged) -> list[Path
         for export in judged.exports
     )
     assert judged.finding is not None
-    folder = place.episode_folder(judged.match, judged.episode)
-    job = Job(place.root, played.row, uploads, plan.experiment.game.id)
+    folder = place.episode_folder(EpisodeKey(judged.match, judged.episode))
+    job = Job(place, played.row, uploads, plan.experiment.game.id)
     try:
-        names = write_files(place, job, list(judged.exports), judged.finding, over)
+        names = write_files(job, list(judged.exports), judged.finding, over)
     except UnusableError as error:
         raise EpisodeFileError(folder / f"player_{error.player}.parquet", error.reason) from error
     return [folder / name for name in names]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -34,9 +33,9 @@ from rollgym.server.record.judging import Judging
 from rollgym.server.record.workers import WorkerDiedError, WorkError, Workers, machine_memory
 from rollgym.server.settings import ServerSettings
 from rollgym.server.storage.catalogue import Catalogue
-from rollgym.server.storage.database import refused_at_start
-from rollgym.server.storage.store import Store
-from rollgym.server.upkeep.recovery import Orphan, Recovery, open_catalogue
+from rollgym.server.storage.errors import CatalogueError, refused_at_start
+from rollgym.server.storage.record import Record, embedded
+from rollgym.server.upkeep.recovery import Orphan, Recovery
 
 _GOODBYE = 0.3
 # Seconds in which a client can read that the server goes.
@@ -47,17 +46,26 @@ log = structlog.get_logger("server")
 class Server:
     """The parts of a running server."""
 
-    def __init__(self, settings: ServerSettings, description: Description | None = None, *, once: bool = False) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        description: Description | None = None,
+        *,
+        once: bool = False,
+        record: Record | None = None,
+    ) -> None:
         """``description``: of the experiment's game, if it is known already. Nothing is opened yet.
 
-        ``once``: one match is played, however many the experiment asks for and has had.
+        ``once``: one match is played, however many the experiment asks for and has had. ``record``: where it is kept;
+        None: in the data folder.
         """
         # Nothing that happens in this process later may move the data.
         self.settings = settings = settings.model_copy(update={"data": settings.data.absolute()})
         self._described = description
         self._once = once
         self.metrics = Metrics()
-        self.store = Store(settings.data)
+        self.record = record or embedded(settings.data)
+        self.store = self.record.store
         memory = settings.worker_memory or machine_memory()
         # Two pools: however many episodes cannot be judged, uploads are checked.
         self.workers = Workers(settings.workers, seconds=settings.limits.upload_seconds, memory=memory)
@@ -83,15 +91,15 @@ class Server:
         """
         try:
             await self._start()
-        except sqlite3.Error as error:
-            raise refused_at_start(self.store.catalogue, error) from error
+        except CatalogueError as error:
+            raise refused_at_start(self.record.catalogue_place, error) from error
 
     async def _start(self) -> None:
         settings, limits = self.settings, self.settings.limits
         await self._describe()
         clock = asyncio.get_running_loop().time
         await asyncio.to_thread(self.store.open, limits.free_bytes)
-        self.catalogue = await asyncio.to_thread(open_catalogue, self.store)
+        self.catalogue = await asyncio.to_thread(self.record.open_catalogue)
         try:
             await asyncio.gather(self.workers.start(), self.judges.start())
         except (WorkerDiedError, WorkError) as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from typing import Any, NamedTuple
 
 from rollgym.server.record.workers import Workers
-from rollgym.server.storage.catalogue import Catalogue, Stopped
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.catalogue import Catalogue
+from rollgym.server.storage.episode_store import EpisodeStore
+from rollgym.server.storage.errors import CatalogueError, Stopped
 
 SHOWN = 100
 """Rows of each kind in ``/status``."""
@@ -17,7 +17,7 @@ SHOWN = 100
 class Parts(NamedTuple):
     """What a server cannot do without."""
 
-    store: Store
+    store: EpisodeStore
     catalogue: Catalogue
     checks: Workers
     judges: Workers
@@ -58,5 +58,5 @@ async def record_status(catalogue: Catalogue) -> dict[str, Any]:
                 for r in refused[:SHOWN]
             ],
         }
-    except (sqlite3.Error, Stopped) as error:
+    except (CatalogueError, Stopped) as error:
         return {"catalogue": str(error) or "closed", "verdicts": {}, "unjudged": [], "refused": []}

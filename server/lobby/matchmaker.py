@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sqlite3
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -17,7 +16,7 @@ from rollgym.server.lobby.queue import Group, Lobby, LobbyError, Place
 from rollgym.server.metrics import Metrics
 from rollgym.server.play.matches import Matches, Tell
 from rollgym.server.play.openings import Player
-from rollgym.server.storage.catalogue import Stopped
+from rollgym.server.storage.errors import CatalogueError, Stopped
 
 _RETRY = 1.0
 # Seconds between attempts to record a match while the disk refuses.
@@ -201,7 +200,7 @@ class Reception:
         players = tuple(self._players[client] for client in group.members)
         try:
             match, tickets = await self._matches.record(players)
-        except (sqlite3.Error, Stopped) as error:
+        except (CatalogueError, Stopped) as error:
             log.error("match_not_recorded", error=str(error))  # a full disk, say: they wait, and it is tried again
             self.lobby.dissolve(group)
             asyncio.get_running_loop().call_later(_RETRY, self._wake.set)

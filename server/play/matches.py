@@ -24,7 +24,9 @@ from rollgym.server.play.tickets import new_ticket, ticket_hash
 from rollgym.server.record.judging import Judging
 from rollgym.server.settings import Experiment
 from rollgym.server.storage.background import Background
-from rollgym.server.storage.catalogue import Catalogue, MatchRow, Stopped, UnjudgedRow
+from rollgym.server.storage.catalogue import Catalogue
+from rollgym.server.storage.errors import Stopped
+from rollgym.server.storage.rows import MatchRow, UnjudgedRow
 
 """``match_over`` reason: a player was lost before play began; the receiver is at the front of the queue again."""
 

@@ -16,8 +16,8 @@ from rollgym.server.play.series import Series
 from rollgym.server.play.signs import Signs
 from rollgym.server.play.tickets import new_ticket
 from rollgym.server.settings import Experiment
+from rollgym.server.storage.keys import new_match_id
 from rollgym.server.storage.rows import MatchRow
-from rollgym.server.storage.store import new_match_id
 
 RELAY_PATH = "/relay"
 UPLOAD_PATH = "/matches/{match}/episodes/{episode}"

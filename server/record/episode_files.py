@@ -14,11 +14,12 @@ from rollgym.games.record.columns import prefix
 from rollgym.protocol.episode.export import Canonical, Export, Own, content_digest
 from rollgym.protocol.episode.export_body import decode_export
 from rollgym.protocol.episode.parity import Mismatch
-from rollgym.protocol.files.durable import publish, sync_file
+from rollgym.protocol.files.durable import sync_file
 from rollgym.protocol.files.parquet import EpisodeFileError, StoredEpisode, read_episode, write_episode
 from rollgym.server.record.finding import Finding
+from rollgym.server.storage.episode_store import EpisodeStore
+from rollgym.server.storage.keys import EpisodeKey, UploadKey
 from rollgym.server.storage.rows import MatchRow, UploadRow
-from rollgym.server.storage.store import Store
 
 CANONICAL = "canonical.parquet"
 
@@ -26,8 +27,8 @@ CANONICAL = "canonical.parquet"
 class Job(Struct, frozen=True):
     """One episode to be judged."""
 
-    root: Path
-    """The data folder."""
+    store: EpisodeStore
+    """Where its uploads are, and where its files go."""
     match: MatchRow
     uploads: tuple[UploadRow, ...]
     """What was received, by player. At least one."""
@@ -47,16 +48,27 @@ class UnusableError(Exception):
         return f"the upload of player {self.player} is set aside: {self.reason}"
 
 
-def load_upload(store: Store, row: UploadRow) -> Export:
+def load_upload(store: EpisodeStore, row: UploadRow) -> Export:
     """An acknowledged upload: from the inbox, or put together from the dataset if it was judged before."""
-    waiting = store.inbox_path(row.match, row.episode, row.player)
-    if waiting.is_file():
-        return decode_export(waiting.read_bytes())
-    folder = store.episode_folder(row.match, row.episode)
-    versioned = folder / f"canonical.player_{row.player}.parquet"
-    facts = read_episode(versioned if versioned.is_file() else folder / CANONICAL)
-    mine = read_episode(folder / f"player_{row.player}.parquet")
-    return _reunite(facts, mine)
+    return load(store, UploadKey(row.match, row.episode, row.player))
+
+
+def load(store: EpisodeStore, key: UploadKey) -> Export:
+    """:func:`load_upload` by the upload's key.
+
+    Raises ``OSError``, :class:`~rollgym.protocol.episode.column.ExportError` and :class:`EpisodeFileError`.
+    """
+    if store.has_upload(key):
+        return decode_export(store.upload(key))
+    versioned = f"canonical.player_{key.player}.parquet"
+    facts = read_file(store, key.of, versioned if versioned in store.files(key.of) else CANONICAL)
+    return _reunite(facts, read_file(store, key.of, f"player_{key.player}.parquet"))
+
+
+def read_file(store: EpisodeStore, key: EpisodeKey, name: str) -> StoredEpisode:
+    """A file of an episode. Raises ``OSError`` and :class:`EpisodeFileError`."""
+    with store.file(key, name) as path:
+        return read_episode(path)
 
 
 def _reunite(facts: StoredEpisode, mine: StoredEpisode) -> Export:
@@ -77,11 +89,12 @@ def mismatch_fields(mismatch: Mismatch) -> dict[str, Any]:
     }
 
 
-def write_files(store: Store, job: Job, exports: list[Export], finding: Finding, now: float) -> tuple[str, ...]:
+def write_files(job: Job, exports: list[Export], finding: Finding, now: float) -> tuple[str, ...]:
     """Write the files of a finding, each durably, and give their names.
 
     Raises :class:`UnusableError` for an export that has no place in a file, and ``OSError`` if the disk refuses.
     """
+    store = job.store
     extra = provenance(job, exports, finding, now)
     wanted: dict[str, tuple[Export, Canonical | None, Own | None]] = {}
     if finding.verdict == "diverged":
@@ -91,7 +104,7 @@ def write_files(store: Store, job: Job, exports: list[Export], finding: Finding,
         wanted[CANONICAL] = (finding.canonical[0], finding.canonical[0].canonical, None)
     for export in exports:
         wanted[f"player_{export.own.player}.parquet"] = (export, None, export.own)
-    folder = store.episode_folder(job.match.id, finding.canonical[0].header.episode)
+    key = EpisodeKey(job.match.id, finding.canonical[0].header.episode)
     written: dict[str, Path] = {}
     try:
         for name, (export, canonical, own) in wanted.items():
@@ -102,7 +115,7 @@ def write_files(store: Store, job: Job, exports: list[Export], finding: Finding,
                 raise UnusableError(export.own.player, error.reason) from error
             sync_file(temporary)
         for name, temporary in written.items():
-            publish(temporary, folder / name)
+            store.put_file(key, name, temporary)
     finally:
         for temporary in written.values():
             temporary.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,6 @@ import structlog
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from rollgym.protocol.files.durable import publish
 from rollgym.server.errors import RefusedError
 from rollgym.server.metrics import Metrics
 from rollgym.server.play.matches import Matches
@@ -27,9 +25,11 @@ from rollgym.server.record.upload_body import ENCODINGS, Body, BodyError, TooLar
 from rollgym.server.record.upload_validation import Checked, Expected, check_upload
 from rollgym.server.record.workers import OutOfMemoryError, WorkerDiedError, WorkError, Workers
 from rollgym.server.settings import Limits
-from rollgym.server.storage.catalogue import AnnulledError, Catalogue, Holder, MatchRow, Stopped, UploadRow
-from rollgym.server.storage.database import busy, full
-from rollgym.server.storage.store import NO_ROOM, Store, is_match_id
+from rollgym.server.storage.catalogue import Catalogue
+from rollgym.server.storage.episode_store import EpisodeStore
+from rollgym.server.storage.errors import NO_ROOM, AnnulledError, CatalogueError, Stopped
+from rollgym.server.storage.keys import UploadKey, is_match_id
+from rollgym.server.storage.rows import Holder, MatchRow
 
 _PIECE = 1 << 18
 _BODIES_PER_SLOT = 8
@@ -49,7 +49,7 @@ class Ingest:
         self,
         limits: Limits,
         *,
-        store: Store,
+        store: EpisodeStore,
         catalogue: Catalogue,
         workers: Workers,
         matches: Matches,
@@ -131,7 +131,7 @@ class Ingest:
                 raise
         except Stopped as error:
             raise RefusedError(503, "closing", "the server is stopping: send it again later") from error
-        except sqlite3.Error as error:
+        except CatalogueError as error:
             log.error("catalogue_refused", error=str(error))
             raise _catalogue_refused(error) from error
 
@@ -143,7 +143,7 @@ class Ingest:
             await self._catalogue.add_refusal(
                 holder.match, episode, holder.player, refused.code, refused.reply.message, time.time()
             )
-        except (sqlite3.Error, Stopped) as error:
+        except (CatalogueError, Stopped) as error:
             log.error("refusal_not_recorded", match=holder.match, episode=episode, error=str(error))
 
     async def _row(self, match_id: str) -> MatchRow:
@@ -250,7 +250,7 @@ class Ingest:
                 await self._catalogue.add_conflict(
                     match, episode, player, checked.body_hash, checked.bytes, time.time()
                 )
-            except sqlite3.Error as error:  # the answer is the same: another attempt would be another conflict
+            except CatalogueError as error:  # the answer is the same: another attempt would be another conflict
                 log.error("conflict_not_recorded", match=match, episode=episode, player=player, error=str(error))
             log.warning(
                 "upload_conflict",
@@ -261,22 +261,11 @@ class Ingest:
                 second=checked.body_hash.hex(),
             )
             raise RefusedError(409, "conflict", "another export of this episode was taken before: that one stays")
-        await asyncio.to_thread(publish, temporary, self._store.inbox_path(match, episode, player))
-        row = UploadRow(
-            match,
-            episode,
-            player,
-            checked.body_hash,
-            checked.digest,
-            checked.bytes,
-            checked.frames,
-            checked.status,
-            time.time(),
-        )
+        await asyncio.to_thread(self._store.put_upload, UploadKey(match, episode, player), temporary)
         try:
-            await self._catalogue.add_upload(row)
+            await self._catalogue.add_upload(checked.row(expected, time.time()))
         except AnnulledError as error:
-            await asyncio.to_thread(self._store.discard_inbox, match, episode, [player])
+            await asyncio.to_thread(self._store.discard_uploads, [UploadKey(match, episode, player)])
             raise _annulled() from error
         self._metrics.upload_bytes.inc(checked.bytes)
         log.info("upload_stored", match=match, episode=episode, player=player, frames=checked.frames)
@@ -314,10 +303,10 @@ def _annulled() -> RefusedError:
     return RefusedError(404, "no_such_match", "the match was annulled", field="match")
 
 
-def _catalogue_refused(error: sqlite3.Error) -> RefusedError:
-    if full(error):
+def _catalogue_refused(error: CatalogueError) -> RefusedError:
+    if error.kind == "full":
         return _no_room(f"the catalogue cannot be written: {error}")
-    code = "catalogue_busy" if busy(error) else "catalogue_failed"
+    code = "catalogue_busy" if error.kind == "busy" else "catalogue_failed"
     return RefusedError(503, code, f"the catalogue refuses: {error}; send it again later")
 
 

@@ -21,7 +21,6 @@ internal      an error of the server itself; it is in the log
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable
 
@@ -31,9 +30,12 @@ from rollgym.protocol.messages import PlaySettings
 from rollgym.server.metrics import Metrics
 from rollgym.server.record.verdicts import GameChangedError, Job, UnusableError, judge_episode
 from rollgym.server.record.workers import OutOfMemoryError, OverdueError, WorkerDiedError, WorkError, Workers
-from rollgym.server.storage.catalogue import Catalogue, EpisodeRow, MatchRow, Stopped, UnjudgedRow, UploadRow
+from rollgym.server.storage.catalogue import Catalogue
+from rollgym.server.storage.episode_store import EpisodeStore
+from rollgym.server.storage.errors import CatalogueError, Stopped
+from rollgym.server.storage.keys import EpisodeKey, UploadKey
 from rollgym.server.storage.persistence import insist
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, UnjudgedRow, UploadRow
 
 KINDS = ("game_changed", "game_failed", "overdue", "memory", "worker_died", "unusable", "refused", "internal")
 
@@ -50,7 +52,7 @@ class Judging:
     def __init__(
         self,
         *,
-        store: Store,
+        store: EpisodeStore,
         catalogue: Catalogue,
         workers: Workers,
         metrics: Metrics,
@@ -91,7 +93,7 @@ class Judging:
         return row, frozenset(players)
 
     async def _judged(self, match: MatchRow, uploads: tuple[UploadRow, ...]) -> EpisodeRow:
-        job = Job(self._store.root, match, uploads, self._own_game)
+        job = Job(self._store, match, uploads, self._own_game)
         frames = max((upload.frames for upload in uploads), default=0)
         return await self._workers.run_within(deadline(self._seconds, frames, match.settings), judge_episode, job)
 
@@ -102,7 +104,7 @@ class Judging:
         self._metrics.verdicts.labels("failed").inc()
         try:
             await insist("set_unjudged", lambda: self._catalogue.set_unjudged(row))
-        except (sqlite3.Error, OSError) as refusal:
+        except (CatalogueError, OSError) as refusal:
             log.error("reason_not_recorded", match=match.id, episode=episode, error=str(refusal))
         return row
 
@@ -115,10 +117,9 @@ class Judging:
 
     def tidy(self, row: EpisodeRow, before: EpisodeRow | None) -> None:
         """Blocking. Raises ``OSError``."""
-        self._store.discard_inbox(row.match, row.episode, row.players)
-        folder = self._store.episode_folder(row.match, row.episode)
-        for name in set(before.files if before is not None else ()) - set(row.files):
-            (folder / name).unlink(missing_ok=True)
+        key = EpisodeKey(row.match, row.episode)
+        self._store.discard_uploads(UploadKey(*key, player) for player in row.players)
+        self._store.discard_files(key, set(before.files if before is not None else ()) - set(row.files))
 
 
 def deadline(seconds: float, frames: int, settings: PlaySettings) -> float:
@@ -141,7 +142,7 @@ def kind_of(error: Exception) -> str:
             return "worker_died"
         case UnusableError():
             return "unusable"
-        case sqlite3.Error() | OSError():
+        case CatalogueError() | OSError():
             return "refused"
         case _:
             return "internal"

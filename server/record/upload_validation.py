@@ -17,7 +17,7 @@ from rollgym.protocol.files.parquet import EpisodeFileError, write_episode
 from rollgym.protocol.messages import Difference, first_difference
 from rollgym.protocol.seeds import episode_seed
 from rollgym.server.errors import RefusedError
-from rollgym.server.storage.catalogue import MatchRow
+from rollgym.server.storage.rows import MatchRow, UploadRow
 
 
 class Expected(Struct, frozen=True):
@@ -38,6 +38,20 @@ class Checked(Struct, frozen=True):
     bytes: int
     frames: int
     status: str
+
+    def row(self, expected: Expected, at: float) -> UploadRow:
+        """The upload's row in the catalogue. ``at``: when it was taken, in Unix seconds."""
+        return UploadRow(
+            expected.match.id,
+            expected.episode,
+            expected.player,
+            self.body_hash,
+            self.digest,
+            self.bytes,
+            self.frames,
+            self.status,
+            at,
+        )
 
 
 def check_upload(path: Path, expected: Expected, scratch: Path | None = None) -> Checked:

@@ -22,8 +22,8 @@ from rollgym.server.record.episode_files import CANONICAL, Job, UnusableError, l
 from rollgym.server.record.episode_players import episode_player
 from rollgym.server.record.finding import Finding, audit, find
 from rollgym.server.record.worker_process import WorkError
+from rollgym.server.storage.keys import UploadKey
 from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow
-from rollgym.server.storage.store import Store
 
 __all__ = [
     "CANONICAL",
@@ -55,8 +55,8 @@ def judge_episode(job: Job) -> EpisodeRow:
     Raises :class:`GameChangedError`, :class:`GameFailedError`, ``OSError`` if the disk refuses, and
     :class:`UnusableError` if no export is left or one that is in the dataset already cannot be read.
     """
-    store = Store(job.root)
-    exports, aside = _load(store, job)
+    store = job.store
+    exports, aside = _load(job)
     wanted = job.match.game.id
     if wanted != job.own_game and wanted not in [game.id for game in available()]:
         raise GameChangedError(f"game {wanted!r}: neither built in nor the configured {job.own_game!r}")
@@ -69,10 +69,10 @@ def judge_episode(job: Job) -> EpisodeRow:
         while True:
             finding = _with_reasons(_find(job, exports, game), aside)
             try:
-                files = write_files(store, job, exports, finding, now)
+                files = write_files(job, exports, finding, now)
                 break
             except UnusableError as error:
-                if not store.inbox_path(job.match.id, job.uploads[0].episode, error.player).is_file():
+                if not store.has_upload(UploadKey(job.match.id, job.uploads[0].episode, error.player)):
                     raise
                 aside.append(error)
                 exports = [export for export in exports if export.own.player != error.player]
@@ -125,15 +125,15 @@ def _find(job: Job, exports: list[Export], game: Game) -> Finding:
         raise GameFailedError(said[:1000]) from error
 
 
-def _load(store: Store, job: Job) -> tuple[list[Export], list[UnusableError]]:
+def _load(job: Job) -> tuple[list[Export], list[UnusableError]]:
     """The exports, and those that cannot be used. One that was judged before was good: then the disk is at fault."""
     exports, aside = [], []
     for row in job.uploads:
         try:
-            exports.append(load_upload(store, row))
+            exports.append(load_upload(job.store, row))
         except (EpisodeFileError, ExportError) as error:
             unusable = UnusableError(row.player, str(error))
-            if not store.inbox_path(row.match, row.episode, row.player).is_file():
+            if not job.store.has_upload(UploadKey(row.match, row.episode, row.player)):
                 raise unusable from error
             aside.append(unusable)
     if job.uploads and not exports:

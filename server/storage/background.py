@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 
 import structlog
 
-from rollgym.server.storage.database import Stopped
+from rollgym.server.storage.errors import CatalogueError, Stopped
 from rollgym.server.storage.persistence import insist
 
 log = structlog.get_logger("rollgym.server.storage.background")
@@ -37,7 +36,7 @@ class Background:
         """Put something into the catalogue, if need be with several attempts. False if it refused: that is said."""
         try:
             await insist(what, work)
-        except (sqlite3.Error, Stopped) as error:
+        except (CatalogueError, Stopped) as error:
             reason = str(error) or "the catalogue is closed"
             log.error("not_recorded", what=what, match=match, error=reason)
             self.unrecorded[match] = f"{what}: {reason}"

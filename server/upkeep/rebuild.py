@@ -20,12 +20,14 @@ from rollgym.protocol.episode.column import ExportError
 from rollgym.protocol.episode.export import Export, Header, content_digest
 from rollgym.protocol.episode.export_body import decode_export, encode_export
 from rollgym.protocol.files.durable import sync_folder
-from rollgym.protocol.files.parquet import EpisodeFileError, StoredEpisode, read_episode
-from rollgym.server.record.episode_files import CANONICAL, load_upload
+from rollgym.protocol.files.parquet import EpisodeFileError, StoredEpisode
+from rollgym.server.record.episode_files import CANONICAL, load, read_file
 from rollgym.server.record.episode_players import episode_player
-from rollgym.server.storage.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from rollgym.server.storage.rows import NO_LABEL, EpisodePlayerRow
-from rollgym.server.storage.store import InboxFile, Store
+from rollgym.server.storage.episode_store import EpisodeStore
+from rollgym.server.storage.keys import EpisodeKey, UploadKey
+from rollgym.server.storage.record import catalogue_of, embedded
+from rollgym.server.storage.rows import NO_LABEL, EpisodePlayerRow, EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 
 UNKNOWN = (
     "when and why matches ended and players left: the server ends all of them again when it starts",
@@ -33,8 +35,6 @@ UNKNOWN = (
     "matches of which nothing was received, matches that were annulled, uploads that were refused, and conflicts",
 )
 """What the files do not say."""
-
-_Key = tuple[str, int]
 
 
 class Skipped(Struct, frozen=True):
@@ -63,8 +63,8 @@ class _Found:
 
     def __init__(self) -> None:
         self.matches: dict[str, MatchRow] = {}
-        self.uploads: dict[tuple[str, int, int], UploadRow] = {}
-        self.episodes: dict[_Key, EpisodeRow] = {}
+        self.uploads: dict[UploadKey, UploadRow] = {}
+        self.episodes: dict[EpisodeKey, EpisodeRow] = {}
         self.skipped: list[Skipped] = []
 
 
@@ -74,14 +74,14 @@ async def rebuild(root: Path) -> Rebuilt:
     Raises :class:`~rollgym.server.errors.ServerError` if the folder is not usable, or in use, and ``OSError`` if the
     disk refuses.
     """
-    store = Store(root)
+    store, place = embedded(root).store, catalogue_of(root)
     await asyncio.to_thread(store.open, 0)
     try:
         found = await asyncio.to_thread(_look, store)
-        new = store.catalogue.with_name(f"{store.catalogue.name}.{secrets.token_hex(4)}.new")
+        new = place.with_name(f"{place.name}.{secrets.token_hex(4)}.new")
         try:
             await _write(new, found)
-            before = await asyncio.to_thread(_put_in_place, new, store.catalogue)
+            before = await asyncio.to_thread(_put_in_place, new, place)
         finally:
             new.unlink(missing_ok=True)
     finally:
@@ -91,7 +91,7 @@ async def rebuild(root: Path) -> Rebuilt:
 
 
 async def _write(path: Path, found: _Found) -> None:
-    catalogue = Catalogue(path)
+    catalogue = SqliteCatalogue(path)
     try:
         for row in found.matches.values():
             unknown = tuple(secrets.token_bytes(32) for _ in row.participants)
@@ -126,24 +126,24 @@ def _put_in_place(new: Path, final: Path) -> str | None:
 # --- what the files say -----------------------------------------------------------------------------------------
 
 
-def _look(store: Store) -> _Found:
+def _look(store: EpisodeStore) -> _Found:
     found = _Found()
-    for match, episode, folder in store.episode_folders():
+    for key in store.episodes():
         try:
-            _take_folder(store, found, (match, episode), folder)
+            _take_files(store, found, key)
         except (EpisodeFileError, ExportError, OSError, ValueError, KeyError, TypeError) as error:
-            found.skipped.append(Skipped(str(folder.relative_to(store.root)), f"{type(error).__name__}: {error}"[:500]))
-    for file in store.inbox_files():
+            found.skipped.append(Skipped(store.file_place(key), f"{type(error).__name__}: {error}"[:500]))
+    for upload in store.uploads():
         try:
-            _take_inbox(found, file)
+            _take_upload(store, found, upload)
         except (ExportError, OSError, ValueError) as error:
-            found.skipped.append(Skipped(str(file.path.relative_to(store.root)), str(error)[:500]))
+            found.skipped.append(Skipped(store.upload_place(upload), str(error)[:500]))
     _number(found)
     return found
 
 
-def _take_folder(store: Store, found: _Found, key: _Key, folder: Path) -> None:
-    files = {path.name: read_episode(path) for path in sorted(folder.glob("*.parquet"))}
+def _take_files(store: EpisodeStore, found: _Found, key: EpisodeKey) -> None:
+    files = {name: read_file(store, key, name) for name in store.files(key) if name.endswith(".parquet")}
     if not files:
         raise ValueError("no file of an episode in it")
     newest = max(float(stored.extra["judged"]) for stored in files.values())
@@ -159,13 +159,13 @@ def _take_folder(store: Store, found: _Found, key: _Key, folder: Path) -> None:
         raise ValueError(f"says that it is episode {header.episode} of match {header.match!r}")
     row = _match_of(header, extra)
     uploads = [
-        _upload_of(load_upload(store, _asked(key, player)), float(json.loads(extra["received"])[str(player)]))
+        _upload_of(load(store, UploadKey(*key, player)), float(json.loads(extra["received"])[str(player)]))
         for player in sorted(own)
     ]
     assert first.canonical is not None
     found.matches[row.id] = row
     for upload in uploads:
-        found.uploads[upload.match, upload.episode, upload.player] = upload
+        found.uploads[UploadKey(upload.match, upload.episode, upload.player)] = upload
     found.episodes[key] = EpisodeRow(
         *key,
         extra["verdict"],
@@ -194,11 +194,6 @@ def _counted(files: dict[str, StoredEpisode], own: dict[int, str], player: int) 
 def _player_of(name: str) -> int:
     """The player in ``canonical.player_1.parquet``; -1 for all of them."""
     return -1 if name == CANONICAL else int(name.removeprefix("canonical.player_").removesuffix(".parquet"))
-
-
-def _asked(key: _Key, player: int) -> UploadRow:
-    """As much of an upload's row as is needed to find it."""
-    return UploadRow(*key, player, b"", b"", 0, 0, "", 0.0)
 
 
 def _match_of(header: Header, extra: dict[str, str]) -> MatchRow:
@@ -234,17 +229,17 @@ def _upload_of(export: Export, received: float) -> UploadRow:
     )
 
 
-def _take_inbox(found: _Found, file: InboxFile) -> None:
-    export = decode_export(file.path.read_bytes())
+def _take_upload(store: EpisodeStore, found: _Found, key: UploadKey) -> None:
+    export = decode_export(store.upload(key))
     header = export.header
-    if (header.match, header.episode, export.own.player) != (file.match, file.episode, file.player):
+    if (header.match, header.episode, export.own.player) != key:
         raise ValueError("is about another upload than its name says")
-    received = file.path.stat().st_mtime
-    known = found.matches.get(file.match)
+    received = store.received(key)
+    known = found.matches.get(key.match)
     if known is None:
         players: tuple[dict[str, str], ...] = tuple({} for _ in header.participants)
-        found.matches[file.match] = MatchRow(
-            file.match,
+        found.matches[key.match] = MatchRow(
+            key.match,
             NO_LABEL,
             NO_LABEL,
             "",
@@ -258,7 +253,7 @@ def _take_inbox(found: _Found, file: InboxFile) -> None:
     elif not _agrees(known, header):
         raise ValueError("does not agree with its match's other files")
     # What is in the dataset already was received earlier: the next start of the server removes the file.
-    found.uploads.setdefault((file.match, file.episode, file.player), _upload_of(export, received))
+    found.uploads.setdefault(key, _upload_of(export, received))
 
 
 def _agrees(row: MatchRow, header: Header) -> bool:

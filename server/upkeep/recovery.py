@@ -7,23 +7,22 @@ where it is, never deleted.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import structlog
 from msgspec import Struct
 
-from rollgym.server.errors import RefusedError, ServerError
+from rollgym.server.errors import RefusedError
 from rollgym.server.record.upload_validation import Expected, check_upload
 from rollgym.server.record.workers import WorkerDiedError, WorkError, Workers
 from rollgym.server.settings import Limits
-from rollgym.server.storage.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from rollgym.server.storage.database import WAY_OUT
+from rollgym.server.storage.catalogue import Catalogue
+from rollgym.server.storage.episode_store import EpisodeStore
+from rollgym.server.storage.keys import EpisodeKey, UploadKey
 from rollgym.server.storage.persistence import insist
-from rollgym.server.storage.store import InboxFile, Store
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, UploadRow
 
 log = structlog.get_logger("rollgym.server.upkeep.recovery")
 
@@ -40,21 +39,10 @@ class Orphan(Struct, frozen=True):
     detail: str
 
 
-def open_catalogue(store: Store) -> Catalogue:
-    """The catalogue of an open folder. Raises :class:`ServerError`, also if there is none where there should be one."""
-    place = store.catalogue
-    if (not place.exists() or place.stat().st_size == 0) and store.holds_data():
-        raise ServerError(
-            f"data folder {store.root}: holds episodes or uploads, and no catalogue;"
-            f" {WAY_OUT} {store.root} makes it anew from the files"
-        )
-    return Catalogue(place)
-
-
 class Recovery:
     """One pass over the data folder, before anybody is served."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, workers: Workers, limits: Limits) -> None:
+    def __init__(self, store: EpisodeStore, catalogue: Catalogue, workers: Workers, limits: Limits) -> None:
         self._store = store
         self._catalogue = catalogue
         self._workers = workers
@@ -64,24 +52,22 @@ class Recovery:
 
     async def run(self) -> list[MatchRow]:
         """Reconcile. Returns the matches that wait for verdicts or were never ended."""
-        files = {
-            (f.match, f.episode, f.player): f for f in await asyncio.to_thread(lambda: [*self._store.inbox_files()])
-        }
-        uploads = {(u.match, u.episode, u.player): u for u in await self._catalogue.all_uploads()}
-        verdicts = {(v.match, v.episode): v for v in await self._catalogue.verdicts()}
-        for path in await asyncio.to_thread(lambda: [*self._store.strange_files()]):
-            self._report("strange_file", path, "no upload has such a name")
-        for key, file in files.items():
-            verdict = verdicts.get(key[:2])
+        waiting = await asyncio.to_thread(lambda: [*self._store.uploads()])
+        uploads = {UploadKey(u.match, u.episode, u.player): u for u in await self._catalogue.all_uploads()}
+        verdicts = {EpisodeKey(v.match, v.episode): v for v in await self._catalogue.verdicts()}
+        for place in await asyncio.to_thread(lambda: [*self._store.strangers()]):
+            self._report("strange_file", place, "no upload has such a name")
+        for key in waiting:
+            verdict = verdicts.get(key.of)
             if key not in uploads:
-                row = await self._finish(file)
+                row = await self._finish(key)
                 if row is not None:
                     uploads[key] = row
-            elif verdict is not None and key[2] in verdict.players:
+            elif verdict is not None and key.player in verdict.players:
                 await self._discard(key)  # a kill came before this
-        await self._check_uploads(uploads, set(files), verdicts)
-        await self._check_folders(verdicts)
-        unjudged = {key[0] for key in uploads if key[2] not in _players(verdicts.get(key[:2]))}
+        await self._check_uploads(uploads, set(waiting), verdicts)
+        await self._check_episodes(verdicts)
+        unjudged = {key.match for key in uploads if key.player not in _players(verdicts.get(key.of))}
         open_matches = {row.id: row for row in await self._catalogue.open_matches()}
         for match_id in sorted(unjudged - set(open_matches)):
             row_or_none = await self._match(match_id)
@@ -91,101 +77,94 @@ class Recovery:
             log.warning("orphan", kind=orphan.kind, place=orphan.place, detail=orphan.detail)
         return list(open_matches.values())
 
-    async def _discard(self, key: tuple[str, int, int]) -> None:
+    async def _discard(self, key: UploadKey) -> None:
         try:
-            await asyncio.to_thread(self._store.discard_inbox, key[0], key[1], [key[2]])
+            await asyncio.to_thread(self._store.discard_uploads, [key])
         except OSError as error:  # it is in the dataset: the next start removes it
-            log.warning("not_removed", place=self._place(self._store.inbox_path(*key)), error=str(error))
+            log.warning("not_removed", place=self._store.upload_place(key), error=str(error))
 
-    async def _finish(self, file: InboxFile) -> UploadRow | None:
+    async def _finish(self, key: UploadKey) -> UploadRow | None:
         """A file that has its name but no row yet: not acknowledged, but complete. Take it if it is good."""
-        match = await self._match(file.match)
+        match, place = await self._match(key.match), self._store.upload_place(key)
         if match is None:
-            self._report("unusable_upload", file.path, "its match is not in the catalogue")
+            self._report("unusable_upload", place, "its match is not in the catalogue")
             return None
         if match.annulled:
-            self._report("unusable_upload", file.path, "its match was annulled")
+            self._report("unusable_upload", place, "its match was annulled")
             return None
+        expected = Expected(match, key.episode, key.player, self._limits.episode_frames)
         try:
-            expected = Expected(match, file.episode, file.player, self._limits.episode_frames)
-            checked = await self._workers.run(check_upload, file.path, expected, self._store.new_temporary())
+            with self._store.upload_file(key) as file:
+                checked = await self._workers.run(check_upload, file, expected, self._store.new_temporary())
         except (RefusedError, WorkError, WorkerDiedError, OSError) as error:
             # Whatever is wrong with one file that was never acknowledged, everybody else is served.
-            self._report("unusable_upload", file.path, str(error))
+            self._report("unusable_upload", place, str(error))
             return None
-        row = UploadRow(
-            file.match,
-            file.episode,
-            file.player,
-            checked.body_hash,
-            checked.digest,
-            checked.bytes,
-            checked.frames,
-            checked.status,
-            time.time(),
-        )
+        row = checked.row(expected, time.time())
         await insist("add_upload", lambda: self._catalogue.add_upload(row))
         log.info("upload_finished", match=row.match, episode=row.episode, player=row.player)
         return row
 
     async def _check_uploads(
         self,
-        uploads: dict[tuple[str, int, int], UploadRow],
-        files: set[tuple[str, int, int]],
-        verdicts: dict[tuple[str, int], EpisodeRow],
+        uploads: dict[UploadKey, UploadRow],
+        waiting: set[UploadKey],
+        verdicts: dict[EpisodeKey, EpisodeRow],
     ) -> None:
         """Rows whose file is gone are dropped, so that the peer's next attempt is taken instead of called known."""
-        for key in sorted(set(uploads) - files):
-            if key[2] in _players(verdicts.get(key[:2])):
+        for key in sorted(set(uploads) - waiting):
+            if key.player in _players(verdicts.get(key.of)):
                 continue
-            path = self._store.inbox_path(*key)
-            self._report("missing_upload", path, "acknowledged, without a verdict, and its file is gone")
+            place = self._store.upload_place(key)
+            self._report("missing_upload", place, "acknowledged, without a verdict, and its file is gone")
             await insist("drop_upload", partial(self._catalogue.drop_upload, *key))
             del uploads[key]
 
-    async def _check_folders(self, verdicts: dict[tuple[str, int], EpisodeRow]) -> None:
-        uploads = {(row.match, row.episode) for row in await self._catalogue.all_uploads()}
-        for match, episode, path in await asyncio.to_thread(lambda: [*self._store.episode_folders()]):
-            if (match, episode) not in verdicts and (match, episode) not in uploads:
-                self._report("unjudged_folder", path, "no verdict and no upload in the catalogue")
-        for path in await asyncio.to_thread(self._remove_outdated, list(verdicts.values())):
-            log.info("outdated_file_removed", place=self._place(path))
-        for path, reason in await asyncio.to_thread(self._damaged, list(verdicts.values())):
-            self._report("missing_episode", path, reason)
+    async def _check_episodes(self, verdicts: dict[EpisodeKey, EpisodeRow]) -> None:
+        uploads = {EpisodeKey(row.match, row.episode) for row in await self._catalogue.all_uploads()}
+        for key in await asyncio.to_thread(lambda: [*self._store.episodes()]):
+            if key not in verdicts and key not in uploads:
+                self._report(
+                    "unjudged_folder", self._store.file_place(key), "no verdict and no upload in the catalogue"
+                )
+        for place in await asyncio.to_thread(self._remove_outdated, list(verdicts.values())):
+            log.info("outdated_file_removed", place=place)
+        for place, reason in await asyncio.to_thread(self._damaged, list(verdicts.values())):
+            self._report("missing_episode", place, reason)
 
-    def _remove_outdated(self, verdicts: list[EpisodeRow]) -> list[Path]:
+    def _remove_outdated(self, verdicts: list[EpisodeRow]) -> list[str]:
         """Episode files that a verdict does not name: a kill came between it and their removal, or before a later one.
 
         Nothing is in them alone. What is not judged yet waits in the inbox.
         """
         removed = []
         for row in verdicts:
-            for path in self._store.episode_folder(row.match, row.episode).glob("*.parquet"):
-                if path.name in row.files:
+            key = EpisodeKey(row.match, row.episode)
+            for name in self._store.files(key):
+                if name in row.files or not name.endswith(".parquet"):
                     continue
+                place = self._store.file_place(key, name)
                 try:
-                    path.unlink(missing_ok=True)
-                    removed.append(path)
+                    self._store.discard_files(key, [name])
+                    removed.append(place)
                 except OSError as error:
-                    log.warning("not_removed", place=self._place(path), error=str(error))
+                    log.warning("not_removed", place=place, error=str(error))
         return removed
 
-    def _damaged(self, verdicts: list[EpisodeRow]) -> list[tuple[Path, str]]:
+    def _damaged(self, verdicts: list[EpisodeRow]) -> list[tuple[str, str]]:
         """Files that are gone or cut. A look at both ends, because there may be very many; ``verify`` reads them."""
         found = []
         for row in verdicts:
-            folder = self._store.episode_folder(row.match, row.episode)
+            key = EpisodeKey(row.match, row.episode)
             for name in row.files:
+                place = self._store.file_place(key, name)
                 try:
-                    with (folder / name).open("rb") as file:
-                        head = file.read(len(_PARQUET))
-                        file.seek(-len(_PARQUET), os.SEEK_END)
-                        whole = head == file.read() == _PARQUET
+                    whole = self._store.ends(key, name, len(_PARQUET)) == (_PARQUET, _PARQUET)
                 except OSError as error:
-                    found.append((folder / name, str(error.strerror)))
+                    found.append((place, str(error.strerror)))
                 else:
                     if not whole:
-                        found.append((folder / name, "not a whole Parquet file"))
+                        found.append((place, "not a whole Parquet file"))
         return found
 
     async def _match(self, match_id: str) -> MatchRow | None:
@@ -196,13 +175,10 @@ class Recovery:
     def _report(
         self,
         kind: Literal["strange_file", "unusable_upload", "missing_upload", "unjudged_folder", "missing_episode"],
-        path: object,
+        place: str,
         detail: str,
     ) -> None:
-        self.orphans.append(Orphan(kind, self._place(path), detail[:500]))
-
-    def _place(self, path: object) -> str:
-        return str(path).removeprefix(f"{self._store.root}/")
+        self.orphans.append(Orphan(kind, place, detail[:500]))
 
 
 def _players(verdict: EpisodeRow | None) -> tuple[int, ...]:

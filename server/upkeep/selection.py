@@ -7,15 +7,11 @@ annulled, uploads that were refused, episodes that could not be judged. Read onl
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
 
-from rollgym.server.storage import queries
-from rollgym.server.storage.queries import copy_in_memory
-
-CATALOGUE = "catalogue.sqlite"
+from rollgym.server.storage.record import catalogue_copy, catalogue_of
 
 
 class Selection(Struct, frozen=True):
@@ -66,18 +62,16 @@ def selection(folder: Path) -> Selection | None:
 
     Raises :class:`~rollgym.server.errors.ServerError` for a catalogue that cannot be read.
     """
-    place = folder / CATALOGUE
+    place = catalogue_of(folder)
     if not place.is_file():
         return None
-    with closing(copy_in_memory(place)) as copy:
-        matches = queries.matches(copy)
-        uploads = {(row.match, row.episode, row.player) for row in queries.uploads(copy)}
-        episodes = queries.episodes(copy)
-        reasons = {(row.match, row.episode): row.kind for row in queries.unjudged(copy)}
-        refusals = queries.refusals(copy)
-        (conflicts,) = copy.execute(
-            "SELECT count(*) FROM (SELECT DISTINCT match, episode, player FROM conflict)"
-        ).fetchone()
+    with catalogue_copy(place) as copy:
+        matches = copy.matches()
+        uploads = {(row.match, row.episode, row.player) for row in copy.uploads()}
+        episodes = copy.episodes()
+        reasons = {(row.match, row.episode): row.kind for row in copy.unjudged()}
+        refusals = copy.refusals()
+        conflicts = copy.conflicts()
     played = [row for row in matches if not row.annulled]
     received = {row[0] for row in uploads}
     unjudged = {row[:2] for row in uploads} - {(row.match, row.episode) for row in episodes}

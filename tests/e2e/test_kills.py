@@ -22,8 +22,8 @@ from rollgym.client_sim.exports.spool import pack
 from rollgym.client_sim.exports.upload import Stored, UploadResult
 from rollgym.running.uploads import upload_left
 from rollgym.server.record.verdicts import load_upload
-from rollgym.server.storage.catalogue import UploadRow
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.rows import UploadRow
 from rollgym.server.upkeep.consistency import Content, inspect
 from tests.e2e.processes import WAIT, Process, ending, start_server
 from tests.patience import PATIENCE
@@ -121,7 +121,7 @@ class Run:
 
     def digest(self, row: UploadRow) -> str:
         """Of an upload as the server has it, packed as the peer did."""
-        parcel, _ = pack(load_upload(Store(self.data), row), "", "")
+        parcel, _ = pack(load_upload(FolderStore(self.data), row), "", "")
         return parcel.digest
 
 

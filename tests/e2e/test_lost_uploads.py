@@ -15,9 +15,11 @@ from rollgym.client_sim.exports.upload import Stored, Uploader, UploadResult
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import MatchStart
-from rollgym.server.record import ingest
 from rollgym.server.settings import ServerSettings
-from rollgym.server.storage.catalogue import Catalogue, UploadRow
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.keys import UploadKey
+from rollgym.server.storage.rows import UploadRow
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from rollgym.server.upkeep.consistency import inspect
 from tests.e2e.serving import Running, running
 from tests.server.clients import Client, make_settings, pair, until
@@ -110,11 +112,11 @@ async def match(settings: ServerSettings) -> AsyncIterator[tuple[Running, Client
 async def check_exactly_one(server: Running, export: Export) -> None:
     """In the catalogue and on the disk, and it is this one."""
     (row,) = await server.server.catalogue.all_uploads()
-    path = server.server.store.inbox_path(row.match, row.episode, row.player)
-    assert path.read_bytes() == encode_export(export)
+    store, key = server.server.store, UploadKey(row.match, row.episode, row.player)
+    assert store.upload(key) == encode_export(export)
     assert (row.digest, row.frames) == (export.digest, export.header.frames)
-    assert [*server.server.store.temporary.iterdir()] == []
-    assert [file.path for file in server.server.store.inbox_files()] == [path]
+    assert [*store.unfinished()] == []
+    assert [*store.uploads()] == [key]
 
 
 @pytest.mark.parametrize("after", [[0], [1], [100], [1000], [0, 100, 1000, 2000]])
@@ -157,30 +159,30 @@ Kill = Callable[[pytest.MonkeyPatch, list[int]], None]
 
 
 def _before_the_file_has_its_name(patch: pytest.MonkeyPatch, reached: list[int]) -> None:
-    def die(temporary: Path, final: Path) -> None:
+    def die(self: FolderStore, key: UploadKey, file: Path) -> None:
         reached.append(1)
         raise KilledError
 
-    patch.setattr(ingest, "publish", die)
+    patch.setattr(FolderStore, "put_upload", die)
 
 
 def _before_the_catalogue_has_its_row(patch: pytest.MonkeyPatch, reached: list[int]) -> None:
-    async def die(self: Catalogue, row: UploadRow) -> None:
+    async def die(self: SqliteCatalogue, row: UploadRow) -> None:
         reached.append(1)
         raise KilledError
 
-    patch.setattr(Catalogue, "add_upload", die)
+    patch.setattr(SqliteCatalogue, "add_upload", die)
 
 
 def _before_the_answer(patch: pytest.MonkeyPatch, reached: list[int]) -> None:
-    add_upload = Catalogue.add_upload
+    add_upload = SqliteCatalogue.add_upload
 
-    async def die(self: Catalogue, row: UploadRow) -> None:
+    async def die(self: SqliteCatalogue, row: UploadRow) -> None:
         await add_upload(self, row)
         reached.append(1)
         raise KilledError
 
-    patch.setattr(Catalogue, "add_upload", die)
+    patch.setattr(SqliteCatalogue, "add_upload", die)
 
 
 @pytest.mark.parametrize("kill", [_before_the_file_has_its_name, _before_the_catalogue_has_its_row, _before_the_answer])

@@ -22,8 +22,11 @@ from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.record.verdicts import Job, judge_episode
-from rollgym.server.storage.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.keys import UploadKey
+from rollgym.server.storage.record import catalogue_of
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 
 MATCH = "m" + "0123456789ab" * 2
 OTHER = "m" + "ba9876543210" * 2
@@ -111,14 +114,15 @@ def store(root: Path, exports: list[Export], condition: str = "rtt_80") -> str:
 def judged(root: Path, exports: list[Export], condition: str = "rtt_80") -> Judged:
     """Put the exports of one episode into a data folder; what a catalogue would have of it."""
     header, match = exports[0].header, match_of(exports[0], condition)
-    place = Store(root)
+    place = FolderStore(root)
     place.open(0)
     try:
         uploads = []
         for export in exports:
-            path = place.inbox_path(header.match, header.episode, export.own.player)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = place.new_temporary()
             path.write_bytes(encode_export(export))
+            size = path.stat().st_size
+            place.put_upload(UploadKey(header.match, header.episode, export.own.player), path)
             uploads.append(
                 UploadRow(
                     header.match,
@@ -126,22 +130,22 @@ def judged(root: Path, exports: list[Export], condition: str = "rtt_80") -> Judg
                     export.own.player,
                     b"",
                     export.digest,
-                    path.stat().st_size,
+                    size,
                     export.header.frames,
                     export.header.status,
                     1_700_000_100.25,
                 )
             )
-        row = judge_episode(Job(root, match, tuple(uploads), header.game.id))
-        place.discard_inbox(header.match, header.episode, [export.own.player for export in exports])
+        row = judge_episode(Job(place, match, tuple(uploads), header.game.id))
+        place.discard_uploads(UploadKey(header.match, header.episode, export.own.player) for export in exports)
     finally:
         place.close()
     return row, match, tuple(uploads)
 
 
-async def catalogue(root: Path, episodes: list[Judged]) -> Catalogue:
+async def catalogue(root: Path, episodes: list[Judged]) -> SqliteCatalogue:
     """The catalogue of a folder, open, with these."""
-    place = Catalogue(Store(root).catalogue)
+    place = SqliteCatalogue(catalogue_of(root))
     known: set[str] = set()
     for row, match, uploads in episodes:
         if match.id not in known:

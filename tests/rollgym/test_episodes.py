@@ -22,7 +22,8 @@ from hypothesis import given
 import rollgym
 from rollgym.dataset.load import Episode
 from rollgym.server.errors import ServerError
-from rollgym.server.storage.catalogue import Catalogue, MatchRow, UnjudgedRow, UploadRow
+from rollgym.server.storage.rows import MatchRow, UnjudgedRow, UploadRow
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from tests.rollgym.random_datasets import EpisodePlan, datasets, write
 from tests.rollgym.stored import MATCH, OTHER, Judged, altered, catalogue, changed, judged, play
 
@@ -314,7 +315,7 @@ def test_files_of_peers_have_rows_without_a_verdict(tmp_path: Path) -> None:
 
 
 def test_a_new_folder_has_no_rows_and_no_folder_is_said(tmp_path: Path) -> None:
-    Catalogue(tmp_path / "catalogue.sqlite").close()
+    SqliteCatalogue(tmp_path / "catalogue.sqlite").close()
     assert rollgym.episodes(tmp_path, verdict="verified").num_rows == 0
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         rollgym.episodes(tmp_path / "none")

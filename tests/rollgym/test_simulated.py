@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 import rollgym
 from rollgym.cli import app
 from rollgym.protocol.seeds import match_seed
-from rollgym.server.storage.store import is_match_id
+from rollgym.server.storage.keys import is_match_id
 
 EXPERIMENT = """
 experiment:

@@ -15,19 +15,11 @@ import pytest
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
 from rollgym.server.errors import ServerError
-from rollgym.server.storage import queries, schema
-from rollgym.server.storage.catalogue import (
-    AnnulledError,
-    Catalogue,
-    EpisodeRow,
-    MatchRow,
-    Progress,
-    Stopped,
-    UnjudgedRow,
-    UploadRow,
-)
-from rollgym.server.storage.database import CatalogueGoneError, DamagedError
-from rollgym.server.storage.rows import EpisodePlayerRow
+from rollgym.server.storage.errors import AnnulledError, CatalogueError, CatalogueGoneError, DamagedError, Stopped
+from rollgym.server.storage.record import catalogue_copy
+from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow, MatchRow, Progress, UnjudgedRow, UploadRow
+from rollgym.server.storage.sqlite import queries, schema
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from tests.patience import PATIENCE
 from tests.server.exports import PLAY
 
@@ -38,8 +30,8 @@ VERSION_1, VERSION_2 = (Path(__file__).parent / "data" / f"catalogue_version_{n}
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Catalogue]:
-    catalogue = Catalogue(path)
+async def opened(path: Path) -> AsyncIterator[SqliteCatalogue]:
+    catalogue = SqliteCatalogue(path)
     try:
         yield catalogue
     finally:
@@ -62,7 +54,7 @@ def match(index: int, number: int | None = None, *, experiment: str = "e", condi
     )
 
 
-async def add(catalogue: Catalogue, *rows: MatchRow) -> None:
+async def add(catalogue: SqliteCatalogue, *rows: MatchRow) -> None:
     for row in rows:
         await catalogue.add_match(row, (f"{row.id}0".encode(), f"{row.id}1".encode()))
 
@@ -84,17 +76,17 @@ async def test_a_catalogue_of_version_1_is_led_to_the_present_one_and_keeps_ever
         db.executescript(VERSION_1.read_text())
         before = db.execute("SELECT id, seed, ended, reason FROM match ORDER BY created").fetchall()
         uploads = db.execute("SELECT * FROM upload ORDER BY match, episode, player").fetchall()
-    copied = queries.copy_in_memory(path)
+    with catalogue_copy(path) as copy:
+        copied = copy.matches()
     async with opened(path) as catalogue:
         rows = await catalogue.call(queries.matches)
         assert [(row.id, row.seed, row.ended, row.reason) for row in rows] == before
-        assert rows == queries.matches(copied)
+        assert rows == copied
         assert [row.number for row in rows] == [0, 1]
         assert not any(row.annulled for row in rows)
         assert await catalogue.progress("old", "both") == Progress(2, 2, 2, ())
         assert len(await catalogue.all_uploads()) == len(uploads) == 3
         assert [row.verdict for row in await catalogue.verdicts()] == ["verified", "single"]
-    copied.close()
     async with opened(tmp_path / "new.sqlite"):
         pass
     assert tables(path) == tables(tmp_path / "new.sqlite")
@@ -150,27 +142,28 @@ def test_a_copy_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.executescript(VERSION_1.read_text())
     content = path.read_bytes()
-    queries.copy_in_memory(path).close()
+    with catalogue_copy(path):
+        pass
     assert [place.name for place in tmp_path.iterdir()] == ["catalogue.sqlite"]
     assert path.read_bytes() == content
     with closing(sqlite3.connect(path)) as db:
         assert schema.version_of(db) == 1
-    with pytest.raises(ServerError, match="unable to open"):
-        queries.copy_in_memory(tmp_path / "none.sqlite")
+    with pytest.raises(ServerError, match="unable to open"), catalogue_copy(tmp_path / "none.sqlite"):
+        pass
     path.write_bytes(b"something else " * 1000)
-    with pytest.raises(DamagedError, match="not a database"):
-        queries.copy_in_memory(path)
+    with pytest.raises(DamagedError, match="not a database"), catalogue_copy(path):
+        pass
 
 
 def test_a_step_that_fails_leaves_the_version_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "catalogue.sqlite"
-    Catalogue(path).close()
+    SqliteCatalogue(path).close()
     before = tables(path)
     with monkeypatch.context() as patch:
         patch.setattr(schema, "LADDER", (*schema.LADDER, "CREATE TABLE further (x) STRICT, nonsense;"))
         patch.setattr(schema, "VERSION", schema.VERSION + 1)
         with pytest.raises(ServerError, match="catalogue"):
-            Catalogue(path)
+            SqliteCatalogue(path)
     assert tables(path) == before
 
 
@@ -255,7 +248,7 @@ class Failing:
         self._real.close()
 
 
-def fail(catalogue: Catalogue, *statements: str) -> None:
+def fail(catalogue: SqliteCatalogue, *statements: str) -> None:
     catalogue._connection = cast("Any", Failing(cast("sqlite3.Connection", catalogue._connection), *statements))
 
 
@@ -272,17 +265,15 @@ def fail(catalogue: Catalogue, *statements: str) -> None:
 async def test_no_failure_of_a_transaction_ends_the_thread(tmp_path: Path, statements: tuple[str, ...]) -> None:
     async with asyncio.timeout(WAIT), opened(tmp_path / "c") as catalogue:
         await add(catalogue, match(0))
-        assert catalogue.healthy
+        assert await catalogue.health() is None
         fail(catalogue, *statements)
         for _ in range(2 if "ROLLBACK" not in statements else 1):
-            with pytest.raises(sqlite3.OperationalError, match="disk I/O error"):
+            with pytest.raises(CatalogueError, match="disk I/O error"):
                 await add(catalogue, match(1))
-            assert not catalogue.healthy
         if "ROLLBACK" not in statements:
             assert "disk I/O error" in str(await catalogue.health())
             cast("Any", catalogue._connection).statements = ()
         await add(catalogue, match(1))  # nothing of what failed was done, and a failed connection was replaced
-        assert catalogue.healthy
         assert await catalogue.health() is None
         assert await catalogue.call(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
         assert await catalogue.call(lambda db: db.execute("PRAGMA foreign_keys").fetchone()) == (1,)
@@ -298,7 +289,7 @@ async def test_what_one_call_does_wrong_does_not_undo_the_others(tmp_path: Path)
             add(catalogue, match(0)), *map(catalogue.call, calls), add(catalogue, match(1)), return_exceptions=True
         )
         assert [type(answer) for answer in answers] == [
-            type(None), sqlite3.OperationalError, ZeroDivisionError, type(None)
+            type(None), CatalogueError, ZeroDivisionError, type(None)
         ]  # fmt: skip
         assert len(await catalogue.open_matches()) == 2
 
@@ -315,7 +306,7 @@ async def test_a_thread_that_is_gone_is_said_at_once(tmp_path: Path, monkeypatch
         for _ in range(3):
             with pytest.raises(CatalogueGoneError):
                 await catalogue.open_matches()
-        assert not catalogue.healthy
+        assert not catalogue.alive
         assert "restart" in str(await catalogue.health())
 
 
@@ -324,31 +315,29 @@ async def test_a_closed_catalogue_is_said_at_once(tmp_path: Path) -> None:
         pass
     with pytest.raises(Stopped):
         await catalogue.open_matches()
-    assert not catalogue.healthy
+    assert "closed" in str(await catalogue.health())
 
 
 async def test_a_lock_that_another_program_holds_is_told_from_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rollgym.server.storage import database
+    from rollgym.server.storage.sqlite import database
 
     monkeypatch.setattr(database, "BUSY", 0.0)
     path = tmp_path / "c"
     async with opened(path) as catalogue:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(sqlite3.OperationalError, match="locked") as caught:
+            with pytest.raises(CatalogueError, match="locked") as caught:
                 await catalogue.open_matches()
-            assert database.busy(caught.value)
-            assert not database.full(caught.value)
-            assert not database.is_damage(caught.value)
+            assert (caught.value.kind, caught.value.final) == ("busy", False)
         await catalogue.open_matches()
 
 
 @pytest.mark.parametrize("damage", ["page", "head", "empty text"])
 def test_damage_is_said_with_the_way_out(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "catalogue.sqlite"
-    Catalogue(path).close()
+    SqliteCatalogue(path).close()
     content = bytearray(path.read_bytes())
     if damage == "page":
         content[4096 * 2 :] = b"\xff" * (len(content) - 4096 * 2)
@@ -358,5 +347,5 @@ def test_damage_is_said_with_the_way_out(tmp_path: Path, damage: str) -> None:
         content = bytearray(b"this is no database")
     path.write_bytes(content)
     with pytest.raises(DamagedError, match=f"rollgym catalogue rebuild {tmp_path}") as caught:
-        Catalogue(path)
+        SqliteCatalogue(path)
     assert "\n" not in str(caught.value)

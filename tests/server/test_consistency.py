@@ -13,8 +13,9 @@ from rollgym.protocol.episode.export import Canonical
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import read_episode, write_episode
 from rollgym.protocol.messages import MatchStart
-from rollgym.server.storage.catalogue import EpisodeRow, UploadRow
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.keys import UploadKey
+from rollgym.server.storage.rows import EpisodeRow, UploadRow
 from rollgym.server.upkeep.consistency import _problems, inspect
 from tests.server.clients import make_settings, pair, running, until
 from tests.server.exports import altered, make_export
@@ -68,6 +69,10 @@ def _sql(text: str) -> Callable[[Path, str], None]:
     return run
 
 
+def _upload(data: Path, match: str, episode: int, player: int) -> Path:
+    return FolderStore(data).upload_path(UploadKey(match, episode, player))
+
+
 def _folder(data: Path, match: str, episode: int = 0) -> Path:
     return data / "episodes" / match / f"episode_{episode:06d}"
 
@@ -95,9 +100,11 @@ def _folder(data: Path, match: str, episode: int = 0) -> Path:
         (_sql("UPDATE episode SET verdict = 'verified' WHERE episode = 1"), "says diverged"),
         (_sql("UPDATE episode SET seed = 1 WHERE episode = 1"), "another episode"),
         (lambda d, m: (d / "inbox" / "notes.txt").write_text("?"), "no upload has such a name"),
-        (lambda d, m: (Store(d).inbox_path(m, 1, 0)).write_bytes(b"half"), "inbox"),
+        (lambda d, m: _upload(d, m, 1, 0).write_bytes(b"half"), "inbox"),
         (
-            lambda d, m: (Store(d).inbox_path(m, 0, 1)).with_name("000007.0.msgpack").write_bytes(b"half"),
+            lambda d, m: (
+                (FolderStore(d).upload_path(UploadKey(m, 0, 1))).with_name("000007.0.msgpack").write_bytes(b"half")
+            ),
             "half an upload",
         ),
     ],
@@ -116,15 +123,12 @@ async def test_damage_is_found(tmp_path: Path, damage: Callable[[Path, str], Non
         (lambda d, a: (d / "tmp" / "x.part").write_bytes(b"half"), "being written"),
         (
             lambda d, a: (
-                Store(d)
-                .inbox_path(a.match, 1, 0)
-                .with_name("000009.0.msgpack")
-                .write_bytes(encode_export(make_export(a)))
+                _upload(d, a.match, 1, 0).with_name("000009.0.msgpack").write_bytes(encode_export(make_export(a)))
             ),
             "never acknowledged",
         ),
         (
-            lambda d, a: Store(d).inbox_path(a.match, 0, 0).write_bytes(encode_export(make_export(a))),
+            lambda d, a: _upload(d, a.match, 0, 0).write_bytes(encode_export(make_export(a))),
             "still in the inbox",
         ),
         (
@@ -158,5 +162,5 @@ def test_every_upload_is_looked_at_once_however_many_episodes_there_are(tmp_path
     match = "m" + "0" * 24
     uploads = Counted(UploadRow(match, n, 0, b"", b"", 0, 0, "complete", 0.0) for n in range(50))
     episodes = [EpisodeRow(match, n, "single", "", (0,), 0, "complete", 0, b"", None, (), 0.0) for n in range(50)]
-    _problems(Store(tmp_path), {}, uploads, episodes)
+    _problems(FolderStore(tmp_path), {}, uploads, episodes)
     assert 0 < Counted.looks <= 3

@@ -15,7 +15,8 @@ from rollgym.client_sim.exports.spool import Spool, pack
 from rollgym.protocol.files import durable
 from rollgym.server.http.app import SERVER
 from rollgym.server.record.workers import Workers
-from rollgym.server.storage.catalogue import Catalogue
+from rollgym.server.storage.keys import UploadKey
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from tests.power_cut import Disk
 from tests.server.clients import make_settings, pair, running
 from tests.server.exports import make_export
@@ -39,8 +40,8 @@ async def test_what_was_acknowledged_outlives_a_power_cut(tmp_path: Path, monkey
     monkeypatch.setattr("tests.server.clients.JUDGES", Inline(1))
     async with running(make_settings(data)) as server, pair(server.url) as ((one, a), (two, b)):
         assert isinstance(server.app[SERVER].workers, Inline)
-        discard = server.server.store.discard_inbox
-        monkeypatch.setattr(server.server.store, "discard_inbox", lambda *_: None)
+        discard = server.server.store.discard_uploads
+        monkeypatch.setattr(server.server.store, "discard_uploads", lambda *_: None)
         for client, begun in ((one, a), (two, b)):
             await client.upload(begun, make_export(begun))
             (path,) = (data / "inbox").rglob(f"*.{begun.player}.msgpack")
@@ -49,12 +50,12 @@ async def test_what_was_acknowledged_outlives_a_power_cut(tmp_path: Path, monkey
         files = [*(data / "episodes").rglob("*.parquet")]
         assert len(files) == 3
         assert all(disk.keeps(path, tmp_path) for path in files)
-        discard(a.match, 0, (0, 1))
+        discard(UploadKey(a.match, 0, player) for player in (0, 1))
 
 
 async def test_a_commit_of_the_catalogue_is_synced(tmp_path: Path) -> None:
     """2 is FULL: in WAL mode it is what makes each commit durable; NORMAL only keeps the file whole."""
-    catalogue = Catalogue(tmp_path / "c")
+    catalogue = SqliteCatalogue(tmp_path / "c")
     try:
         assert await catalogue.call(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
         assert await catalogue.call(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)

@@ -22,11 +22,11 @@ from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import EpisodeFileError
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.errors import RefusedError
-from rollgym.server.record import ingest
 from rollgym.server.record.upload_validation import Expected, check_upload
 from rollgym.server.settings import Limits
-from rollgym.server.storage.catalogue import MatchRow
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.rows import MatchRow
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from tests.server.clients import Client, make_settings, pair, running, until
 from tests.server.exports import PLAY, altered, make_export
 
@@ -80,7 +80,9 @@ async def test_another_export_of_the_same_episode_is_a_conflict_and_the_first_st
         status, answer = await one.put(a, encode_export(altered(first, "rewards", 3)))
         assert (status, answer["error"]["code"]) == (409, "conflict")
         assert (tmp_path / "inbox" / a.match / "000000.0.msgpack").read_bytes() == encode_export(first)
-        rows = await server.server.catalogue.call(lambda db: db.execute("SELECT count(*) FROM conflict").fetchone())
+        catalogue = server.server.catalogue
+        assert isinstance(catalogue, SqliteCatalogue)
+        rows = await catalogue.call(lambda db: db.execute("SELECT count(*) FROM conflict").fetchone())
         assert rows == (1,)
 
 
@@ -300,7 +302,7 @@ async def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.Monkey
     async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), _):
         body = encode_export(make_export(a))
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "free_bytes", lambda self: -1)
+            patch.setattr(FolderStore, "free_bytes", lambda self: -1)
             status, answer = await one.put(a, body)
             assert (status, answer["error"]["code"]) == (507, "disk_full")
 
@@ -308,7 +310,7 @@ async def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.Monkey
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(ingest, "publish", refuse)
+            patch.setattr(FolderStore, "put_upload", refuse)
             status, answer = await one.put(a, body)
             assert (status, answer["error"]["code"]) == (507, "disk_full")
         assert files(tmp_path) == []

@@ -27,7 +27,7 @@ from rollgym.protocol.episode.export_body import decode_export, encode_export
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.record.verdicts import find
 from rollgym.server.settings import Limits
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.folder import FolderStore
 from tests.server.clients import Running, make_settings, pair, running
 from tests.server.exports import make_export
 
@@ -192,8 +192,8 @@ def resident(pid: int) -> int:
 
 def outside(data: Path) -> list[Path]:
     """What lies beside the data folder, and what is in it without being the store's."""
-    store = Store(data)
-    places = (store.inbox, store.episodes)
+    store = FolderStore(data)
+    places = (store.inbox, store.dataset)
     known = {data / ".lock", *data.glob("catalogue.sqlite*")}
     return [
         path

@@ -20,7 +20,8 @@ from rollgym.server.record.judging import KINDS, deadline, kind_of
 from rollgym.server.record.verdicts import GameChangedError, GameFailedError, Job, UnusableError, judge_episode
 from rollgym.server.record.workers import OutOfMemoryError, OverdueError, WorkerDiedError, Workers, WorkFailedError
 from rollgym.server.settings import ServerSettings
-from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UnjudgedRow
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, UnjudgedRow
 from tests.server import work
 from tests.server.clients import WAIT, Client, Running, make_settings, pair, running
 from tests.server.exports import FRAMES, PLAY, make_export
@@ -187,9 +188,9 @@ async def test_a_game_that_raises_on_the_server_is_named_with_what_it_raised(
         monkeypatch.setattr("rollgym.server.record.verdicts.make", made)
         words = "cannot be made here: FileNotFoundError" if step == "make" else "raised RuntimeError .*exploded"
         with pytest.raises(GameFailedError, match=words):
-            judge_episode(Job(tmp_path, row, uploads, "drift"))
+            judge_episode(Job(FolderStore(tmp_path), row, uploads, "drift"))
         monkeypatch.undo()
-        found = judge_episode(Job(tmp_path, row, uploads, "drift"))
+        found = judge_episode(Job(FolderStore(tmp_path), row, uploads, "drift"))
         assert isinstance(found, EpisodeRow)
         assert (found.verdict, found.frames) == ("single", FRAMES)
         await end(one, two)

@@ -11,7 +11,7 @@ from rollgym.protocol.packets import Reached
 from rollgym.server.lobby.queue import Group
 from rollgym.server.play.match import LAST_UPLOADS, Match, Phase, Seat
 from rollgym.server.play.signs import Signs
-from rollgym.server.storage.catalogue import MatchRow
+from rollgym.server.storage.rows import MatchRow
 
 GRACE = 30.0
 LAST = Reached(1, 1000)

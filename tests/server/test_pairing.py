@@ -17,7 +17,7 @@ from rollgym.protocol.seeds import match_seed
 from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.play.match import Phase
 from rollgym.server.settings import Limits, Play
-from rollgym.server.storage.catalogue import MatchRow
+from rollgym.server.storage.rows import MatchRow
 from tests.server.clients import WAIT, Client, Running, make_settings, pair, running, until
 from tests.server.exports import make_export
 

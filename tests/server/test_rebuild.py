@@ -16,10 +16,9 @@ from typer.testing import CliRunner
 from rollgym.cli import app
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.server.errors import ServerError
-from rollgym.server.storage import queries
-from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UploadRow
-from rollgym.server.storage.rows import NO_LABEL
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.record import catalogue_copy
+from rollgym.server.storage.rows import NO_LABEL, EpisodeRow, MatchRow, UploadRow
 from rollgym.server.upkeep.consistency import inspect
 from rollgym.server.upkeep.rebuild import rebuild
 from tests.server.clients import make_settings, pair, running
@@ -30,8 +29,8 @@ Rows = tuple[list[MatchRow], list[UploadRow], list[EpisodeRow]]
 
 
 def rows(data: Path) -> Rows:
-    with closing(queries.copy_in_memory(data / "catalogue.sqlite")) as copy:
-        return queries.matches(copy), queries.uploads(copy), queries.episodes(copy)
+    with catalogue_copy(data / "catalogue.sqlite") as copy:
+        return copy.matches(), copy.uploads(), copy.episodes()
 
 
 def plain(match: MatchRow) -> MatchRow:
@@ -139,7 +138,7 @@ async def test_a_folder_in_use_is_not_rebuilt_and_one_that_is_none_is_said_so(tm
         assert outcome.exit_code == 2
         (tmp_path / ".lock").unlink()  # whatever is done to that file
         with pytest.raises(ServerError, match="in use by another server"):
-            Store(tmp_path).open(0)
+            FolderStore(tmp_path).open(0)
     nothing = await asyncio.to_thread(CliRunner().invoke, app, ["catalogue", "rebuild", str(tmp_path / "none")])
     assert nothing.exit_code == 2
     assert not (tmp_path / "none").exists()

@@ -22,8 +22,9 @@ from rollgym.server.record.upload_validation import check_upload
 from rollgym.server.record.verdicts import GameChangedError, Job, judge_episode
 from rollgym.server.record.workers import WorkerDiedError, Workers
 from rollgym.server.settings import GameSettings, ServerSettings
-from rollgym.server.storage.catalogue import Catalogue, EpisodeRow, MatchRow, UploadRow
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from tests.server.clients import Client, Running, make_settings, pair, running, until
 from tests.server.exports import PLAY, altered, make_export
 
@@ -130,7 +131,7 @@ async def test_finished_files_without_a_verdict_are_written_again(tmp_path: Path
 
 async def test_inbox_files_that_have_their_verdict_are_removed(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, pair(server.url) as ((one, a), (two, b)):
-        server.server.store.discard_inbox = lambda *_: None  # type: ignore[method-assign]
+        server.server.store.discard_uploads = lambda keys: None  # type: ignore[method-assign]
         await one.upload(a, make_export(a))
         await two.upload(b, make_export(b))
         await one.verdict()
@@ -249,14 +250,14 @@ def test_a_game_that_has_changed_is_not_judged(tmp_path: Path) -> None:
     changed = msgspec.structs.replace(identity(Drift().spec), version="0")
     match = MatchRow("m" + "0" * 24, "e", "c", "", 5, changed, PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(GameChangedError, match=r"game\.version: '0' in the match, '1' here"):
-        judge_episode(Job(tmp_path, match, (), "drift"))
+        judge_episode(Job(FolderStore(tmp_path), match, (), "drift"))
 
 
 def test_a_data_folder_does_not_say_which_code_is_run(tmp_path: Path) -> None:
     foreign = msgspec.structs.replace(identity(Drift().spec), id="rollgym.games.builtin.drift.rules:Drift")
     match = MatchRow("m" + "0" * 24, "e", "c", "", 5, foreign, PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(GameChangedError, match="neither built in nor the configured 'pong'"):
-        judge_episode(Job(tmp_path, match, (), "pong"))
+        judge_episode(Job(FolderStore(tmp_path), match, (), "pong"))
 
 
 async def test_a_late_conflicting_upload_is_not_taken_after_a_restart_either(tmp_path: Path) -> None:
@@ -285,25 +286,25 @@ async def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_one_is_said_so(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ServerError, match="not writable"):
-        Store(tmp_path / place).open(0)
+        FolderStore(tmp_path / place).open(0)
 
 
 def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("rollgym.server.storage.store.write", refuse)
+    monkeypatch.setattr("rollgym.server.storage.folder.write", refuse)
     with pytest.raises(ServerError, match="Read-only file system"):
-        Store(tmp_path).open(0)
+        FolderStore(tmp_path).open(0)
 
 
 def test_too_little_space_is_said_before_play_begins(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="bytes free, expected at least"):
-        Store(tmp_path).open(1 << 62)
+        FolderStore(tmp_path).open(1 << 62)
 
 
 def test_left_over_temporary_files_are_removed(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     store.open(0)
     store.new_temporary().write_bytes(b"half")
     store.close()
@@ -314,15 +315,15 @@ def test_left_over_temporary_files_are_removed(tmp_path: Path) -> None:
 
 def test_a_catalogue_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.sqlite"
-    Catalogue(path).close()
+    SqliteCatalogue(path).close()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version=99")
     db.close()
     with pytest.raises(ServerError, match="version 99"):
-        Catalogue(path)
+        SqliteCatalogue(path)
     (tmp_path / "other").write_bytes(b"not a database, but long enough to be looked at as one" * 100)
     with pytest.raises(ServerError, match="not a database"):
-        Catalogue(tmp_path / "other")
+        SqliteCatalogue(tmp_path / "other")
 
 
 async def test_an_unusable_game_is_said_before_anything_is_opened(tmp_path: Path) -> None:

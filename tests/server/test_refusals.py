@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,9 +21,10 @@ from rollgym.server.record import ingest
 from rollgym.server.record.verdicts import GameFailedError, judge_episode
 from rollgym.server.record.workers import Workers
 from rollgym.server.settings import Play
-from rollgym.server.storage.catalogue import Catalogue
+from rollgym.server.storage.errors import CatalogueError
+from rollgym.server.storage.folder import FolderStore
 from rollgym.server.storage.persistence import PAUSES
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from tests.server.clients import Client, Running, make_settings, pair, running, until
 from tests.server.exports import FRAMES, altered, make_export
 from tests.server.test_judging import status
@@ -71,11 +71,11 @@ class Refusing:
 
 
 def catalogue_refuses(patch: pytest.MonkeyPatch, name: str, times: int) -> Refusing:
-    return Refusing(patch, Catalogue, name, times, sqlite3.OperationalError("disk I/O error"))
+    return Refusing(patch, SqliteCatalogue, name, times, CatalogueError("disk I/O error"))
 
 
 def test_every_write_of_the_catalogue_is_refused_in_some_test() -> None:
-    methods = {name: value for name, value in vars(Catalogue).items() if inspect.iscoroutinefunction(value)}
+    methods = {name: value for name, value in vars(SqliteCatalogue).items() if inspect.iscoroutinefunction(value)}
     writes = {name for name, value in methods.items() if re.search("INSERT|UPDATE |DELETE", inspect.getsource(value))}
     assert writes == {*IN_A_MATCH} | ELSEWHERE
     assert set(methods) - writes == READS
@@ -240,7 +240,8 @@ async def test_what_was_refused_is_kept_with_its_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("times", [ONCE, A_WHILE])
 @pytest.mark.parametrize(
-    ("owner", "name"), [(ingest, "publish"), (ingest, "Body"), (Store, "discard_inbox"), (Store, "new_temporary")]
+    ("owner", "name"),
+    [(ingest, "Body"), *((FolderStore, name) for name in ("put_upload", "discard_uploads", "new_temporary"))],
 )
 async def test_a_disk_that_refuses_for_a_while_costs_a_match_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, times: int

@@ -19,8 +19,9 @@ from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import EpisodeFileError, read_episode, write_episode
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.record.verdicts import Job, find, judge_episode
-from rollgym.server.storage.catalogue import EpisodeRow, MatchRow, UploadRow
-from rollgym.server.storage.store import Store
+from rollgym.server.storage.folder import FolderStore
+from rollgym.server.storage.keys import UploadKey
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, UploadRow
 from tests.server.clients import Client, Running, make_settings, pair, running
 from tests.server.exports import FRAMES, PLAY, Part, altered, make_export
 
@@ -185,7 +186,7 @@ async def test_an_export_that_cannot_be_stored_does_not_cost_the_partner_its_ver
         unusable = msgspec.structs.replace(good, own=msgspec.structs.replace(good.own, rollbacks=[TOO_LARGE]))
         await one.upload(a, make_export(a))
         # As if it had been taken by a server that did not look for this.
-        inbox = server.server.store.inbox_path(b.match, 0, 1)
+        inbox = FolderStore(tmp_path).upload_path(UploadKey(b.match, 0, 1))
         inbox.write_bytes(encode_export(unusable))
         taken = (await server.server.catalogue.uploads(a.match))[0]
         await server.server.catalogue.add_upload(msgspec.structs.replace(taken, player=1))
@@ -204,13 +205,13 @@ async def test_an_export_that_cannot_be_stored_does_not_cost_the_partner_its_ver
 async def test_an_export_that_no_file_takes_is_set_aside_when_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     store.open(0)
     players = [start(0), start(1)]
     rows = []
     for who in players:
         body = encode_export(make_export(who))
-        place = store.inbox_path(who.match, 0, who.player)
+        place = store.upload_path(UploadKey(who.match, 0, who.player))
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(body)
         rows.append(UploadRow(who.match, 0, who.player, b"", b"", len(body), FRAMES, "complete", 0.0))
@@ -222,7 +223,7 @@ async def test_an_export_that_no_file_takes_is_set_aside_when_it_is_written(
 
     monkeypatch.setattr("rollgym.server.record.episode_files.write_episode", refuse)
     match = MatchRow(rows[0].match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
-    found = judge_episode(Job(tmp_path, match, tuple(rows), "drift"))
+    found = judge_episode(Job(store, match, tuple(rows), "drift"))
     assert (found.verdict, found.players) == ("single", (1,))
     assert "player 0 is set aside" in found.detail
     assert "no place for it" in found.detail

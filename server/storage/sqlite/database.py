@@ -19,41 +19,38 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from rollgym.server.errors import ServerError
-from rollgym.server.storage.schema import bring_up_to_date
+from rollgym.server.storage.errors import (
+    CatalogueError,
+    CatalogueGoneError,
+    DamagedError,
+    Kind,
+    Stopped,
+    damaged,
+    refused_at_start,
+)
+from rollgym.server.storage.sqlite.schema import bring_up_to_date
 
 T = TypeVar("T")
 
 BUSY = 2.0
 """Seconds that SQLite waits for a lock that another program holds, before a call fails. Whoever called tries again."""
 
-WAY_OUT = "rollgym catalogue rebuild"
-
-log = structlog.get_logger("rollgym.server.storage.catalogue")
+log = structlog.get_logger("rollgym.server.storage.sqlite")
 
 
-class Stopped(Exception):
-    """The catalogue was closed while the call waited. What it asked for was not done."""
+_KINDS: dict[int, Kind] = {
+    sqlite3.SQLITE_BUSY: "busy",
+    sqlite3.SQLITE_LOCKED: "busy",
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_CORRUPT: "damaged",
+    sqlite3.SQLITE_NOTADB: "damaged",
+}
 
 
-class CatalogueGoneError(sqlite3.OperationalError):
-    """The writer thread has ended: nothing can be asked any more."""
-
-    def __init__(self) -> None:
-        super().__init__("the catalogue's thread has ended: restart the server")
-
-
-class DamagedError(ServerError):
-    """The file is no catalogue, or a page of it cannot be read."""
-
-
-def busy(error: sqlite3.Error) -> bool:
-    """Whether another program holds the catalogue's lock: it is free again after a while."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def full(error: sqlite3.Error) -> bool:
-    """Whether there is no room on the disk."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+def translated(error: sqlite3.Error) -> CatalogueError:
+    """What SQLite says, in the words of a catalogue."""
+    kind = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "refused")
+    return CatalogueError(str(error), kind, final=isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError))
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -85,32 +82,10 @@ def open_checked(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise refused_at_start(path, error) from error
+        raise refused_at_start(path, translated(error)) from error
     except ServerError as error:
         raise error if isinstance(error, DamagedError) else ServerError(f"catalogue {path}: {error}") from error
     return connection
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether what is in the file is not what SQLite wrote."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def refused_at_start(path: Path, error: sqlite3.Error) -> ServerError:
-    """One sentence for who started the server."""
-    if is_damage(error):
-        return damaged(path, str(error))
-    hint = "; another program has it open, close that" if busy(error) else ""
-    return ServerError(f"catalogue {path}: {error}{hint}")
-
-
-def damaged(path: Path, reason: str) -> DamagedError:
-    """What to say, and the way out."""
-    return DamagedError(
-        f"catalogue {path}: {reason}; the episodes are files of their own, and {WAY_OUT} {path.parent}"
-        " makes it anew from them"
-    )
 
 
 class _Call(Generic[T]):
@@ -129,21 +104,19 @@ class Database:
         self._gate = threading.Lock()
         # Held by whoever puts a call into the queue, so that none comes in after the last look at it.
         self._closed = self._gone = False
-        self._trouble: str | None = None
         self._batch: list[_Call[Any]] = []
         self._connection: sqlite3.Connection | None = open_checked(path)
         self._thread = threading.Thread(target=self._run, name="catalogue", daemon=True)
         self._thread.start()
 
     @property
+    def place(self) -> str:
+        return str(self._path)
+
+    @property
     def alive(self) -> bool:
         """Whether the thread is there, however the file is."""
         return not self._gone
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the thread is there and its last commit succeeded."""
-        return not self._gone and not self._closed and self._trouble is None
 
     async def health(self) -> str | None:
         """None if a call succeeds now, else why not. Asks the file itself: another program may hold it."""
@@ -151,7 +124,7 @@ class Database:
             await self.call(lambda db: db.execute("SELECT 1").fetchone())
         except Stopped:
             return "the catalogue is closed"
-        except sqlite3.Error as error:
+        except CatalogueError as error:
             return f"the catalogue: {error}"
         return None
 
@@ -169,7 +142,7 @@ class Database:
     async def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a transaction of the thread, and give what it returned once that is durable.
 
-        What it raises is raised here, and nothing of it was done. Raises ``sqlite3.Error`` as well if the file refuses,
+        What it raises is raised here, and nothing of it was done. Raises :class:`CatalogueError` if the file refuses,
         and :class:`Stopped`.
         """
         call = _Call(work)
@@ -179,8 +152,11 @@ class Database:
             if self._gone:
                 raise CatalogueGoneError
             self._calls.put(call)
-        # Shielded: a cancelled waiter must not mark the future cancelled under the thread's hands.
-        return await asyncio.shield(asyncio.wrap_future(call.future))
+        try:
+            # Shielded: a cancelled waiter must not mark the future cancelled under the thread's hands.
+            return await asyncio.shield(asyncio.wrap_future(call.future))
+        except sqlite3.Error as error:
+            raise translated(error) from error
 
     # --- the writer thread --------------------------------------------------------------------------------------
 
@@ -228,12 +204,10 @@ class Database:
                 db.execute("RELEASE one")
             db.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - handed to all who share this commit
-            self._trouble = str(error)
             self._undo()
             for call in calls:
                 call.future.set_exception(error)
             return
-        self._trouble = None
         for call, result in done:
             call.future.set_result(result)
         for call, reason in failed:

@@ -1,4 +1,4 @@
-"""The dataset folder. A kill at any moment leaves either the old file or the new one, never half of one.
+"""A data folder as a store. A kill at any moment leaves either the old file or the new one, never half of one.
 
 ::
 
@@ -20,53 +20,39 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from rollgym.protocol.files.durable import make_folder, write
+from rollgym.protocol.files.durable import make_folder, publish, write
 from rollgym.server.errors import ServerError
+from rollgym.server.storage.keys import EpisodeKey, UploadKey, is_match_id
 
-_MATCH = re.compile(r"m[0-9a-f]{24}")
 _INBOX = re.compile(r"([0-9]{6,7})\.([0-9]{1,2})\.msgpack")
 _EPISODE = re.compile(r"episode_([0-9]{6,7})")
-
-# What the operating system says when there is no room: full disk, quota, file size limit.
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
 
 # What network file systems say to a lock on a folder.
 _NO_FOLDER_LOCKS = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP})
 
 
-def new_match_id() -> str:
-    """A fresh match id: 12 random bytes, so that ids never collide across servers and runs."""
-    return "m" + secrets.token_hex(12)
-
-
-def is_match_id(text: str) -> bool:
-    """Whether ``text`` is a match id of ours. Everything else is kept out of paths."""
-    return _MATCH.fullmatch(text) is not None
-
-
-class InboxFile(NamedTuple):
-    """An upload on disk that waits for its verdict."""
-
-    match: str
-    episode: int
-    player: int
-    path: Path
-
-
-class Store:
-    """Paths and file operations. Blocking: called from threads and worker processes."""
+class FolderStore:
+    """The embedded :class:`~rollgym.server.storage.episode_store.EpisodeStore`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.inbox = root / "inbox"
-        self.episodes = root / "episodes"
+        self.dataset = root / "episodes"
         self.temporary = root / "tmp"
-        self.catalogue = root / "catalogue.sqlite"
         self._locks: list[int] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FolderStore, (self.root,)
+
+    @property
+    def place(self) -> str:
+        return str(self.root)
+
+    # --- the process that serves --------------------------------------------------------------------------------
 
     def open(self, free_bytes: int) -> None:
         """Make the folders, lock them and try a durable write. Raises :class:`ServerError` with the reason."""
@@ -78,7 +64,7 @@ class Store:
 
     def _open(self, free_bytes: int) -> None:
         try:
-            for folder in (self.root, self.inbox, self.episodes, self.temporary):
+            for folder in (self.root, self.inbox, self.dataset, self.temporary):
                 make_folder(folder)
             self._take_lock()
             for left in self.temporary.iterdir():
@@ -110,16 +96,14 @@ class Store:
                     raise
 
     def close(self) -> None:
-        """Release the lock."""
         while self._locks:
             os.close(self._locks.pop())
 
     def health(self, free_bytes: int) -> str | None:
-        """None if files can be written, else why not."""
         try:
             if self._locks and not os.path.samestat(os.fstat(self._locks[-1]), self.root.stat()):
                 return f"{self.root} is not the folder that this server opened"
-            for folder in (self.inbox, self.episodes, self.temporary):
+            for folder in (self.inbox, self.dataset, self.temporary):
                 if not os.access(folder, os.W_OK | os.X_OK):
                     return f"{folder} cannot be written"
             free = self.free_bytes()
@@ -128,52 +112,101 @@ class Store:
         return None if free >= free_bytes else f"{free} bytes free, expected at least {free_bytes}"
 
     def free_bytes(self) -> int:
-        """Free space on the folder's disk."""
         return shutil.disk_usage(self.root).free
 
+    # --- files on their way in ----------------------------------------------------------------------------------
+
     def new_temporary(self) -> Path:
-        """A path that nothing has, on the same file system as everything else."""
+        """On the same file system as everything else."""
         return self.temporary / f"{secrets.token_hex(12)}.part"
 
-    def inbox_path(self, match: str, episode: int, player: int) -> Path:
+    def put_upload(self, key: UploadKey, file: Path) -> None:
+        publish(file, self.upload_path(key))
+
+    def put_file(self, key: EpisodeKey, name: str, file: Path) -> None:
+        publish(file, self.episode_folder(key) / name)
+
+    # --- uploads ------------------------------------------------------------------------------------------------
+
+    def upload_path(self, key: UploadKey) -> Path:
         """Where an upload waits. Raises ``ValueError`` for an id that is not the server's."""
-        return self.inbox / _checked(match) / f"{episode:06d}.{player}.msgpack"
+        return self.inbox / _checked(key.match) / f"{key.episode:06d}.{key.player}.msgpack"
 
-    def episode_folder(self, match: str, episode: int) -> Path:
-        """Where an episode's files are. Raises ``ValueError`` for an id that is not the server's."""
-        return self.episodes / _checked(match) / f"episode_{episode:06d}"
+    def has_upload(self, key: UploadKey) -> bool:
+        return self.upload_path(key).is_file()
 
-    def inbox_files(self) -> Iterator[InboxFile]:
-        """All uploads on disk that wait for their verdict."""
+    def upload(self, key: UploadKey) -> bytes:
+        return self.upload_path(key).read_bytes()
+
+    def received(self, key: UploadKey) -> float:
+        return self.upload_path(key).stat().st_mtime
+
+    def upload_file(self, key: UploadKey) -> AbstractContextManager[Path]:
+        return nullcontext(self.upload_path(key))
+
+    def discard_uploads(self, keys: Iterable[UploadKey]) -> None:
+        """The match's folder stays: another upload may be on its way into it."""
+        for key in keys:
+            self.upload_path(key).unlink(missing_ok=True)
+
+    def uploads(self) -> Iterator[UploadKey]:
         for path in sorted(self.inbox.glob("*/*")):
             found = _INBOX.fullmatch(path.name)
             if found is not None and is_match_id(path.parent.name):
-                yield InboxFile(path.parent.name, int(found[1]), int(found[2]), path)
+                yield UploadKey(path.parent.name, int(found[1]), int(found[2]))
 
-    def strange_files(self) -> Iterator[Path]:
-        """What lies in the inbox and was not put there by a server."""
-        for path in sorted(self.inbox.glob("*")):
-            if not is_match_id(path.name):
-                yield path
-        for path in sorted(self.inbox.glob("*/*")):
-            if is_match_id(path.parent.name) and _INBOX.fullmatch(path.name) is None:
-                yield path
+    # --- episodes -----------------------------------------------------------------------------------------------
 
-    def episode_folders(self) -> Iterator[tuple[str, int, Path]]:
-        """All episode folders: match, episode, path."""
-        for path in sorted(self.episodes.glob("*/*")):
+    def episode_folder(self, key: EpisodeKey) -> Path:
+        """Where an episode's files are. Raises ``ValueError`` for an id that is not the server's."""
+        return self.dataset / _checked(key.match) / f"episode_{key.episode:06d}"
+
+    def file(self, key: EpisodeKey, name: str) -> AbstractContextManager[Path]:
+        return nullcontext(self.episode_folder(key) / name)
+
+    def files(self, key: EpisodeKey) -> list[str]:
+        folder = self.episode_folder(key)
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    def ends(self, key: EpisodeKey, name: str, size: int) -> tuple[bytes, bytes]:
+        with (self.episode_folder(key) / name).open("rb") as file:
+            head = file.read(size)
+            file.seek(-size, os.SEEK_END)
+            return head, file.read()
+
+    def discard_files(self, key: EpisodeKey, names: Iterable[str]) -> None:
+        folder = self.episode_folder(key)
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+
+    def episodes(self) -> Iterator[EpisodeKey]:
+        for path in sorted(self.dataset.glob("*/*")):
             found = _EPISODE.fullmatch(path.name)
             if found is not None and is_match_id(path.parent.name):
-                yield path.parent.name, int(found[1]), path
+                yield EpisodeKey(path.parent.name, int(found[1]))
 
-    def holds_data(self) -> bool:
-        """Whether there is anything in the folder that a catalogue would say something about."""
-        return any(True for _ in self.episode_folders()) or any(True for _ in self.inbox_files())
+    # --- for people ---------------------------------------------------------------------------------------------
 
-    def discard_inbox(self, match: str, episode: int, players: Iterable[int]) -> None:
-        """Remove uploads whose content is in the dataset. The folder stays: an upload may be on its way into it."""
-        for player in players:
-            self.inbox_path(match, episode, player).unlink(missing_ok=True)
+    def upload_place(self, key: UploadKey) -> str:
+        return self._within(self.upload_path(key))
+
+    def file_place(self, key: EpisodeKey, name: str = "") -> str:
+        return self._within(self.episode_folder(key) / name)
+
+    def strangers(self) -> Iterator[str]:
+        for path in sorted(self.inbox.glob("*")):
+            if not is_match_id(path.name):
+                yield self._within(path)
+        for path in sorted(self.inbox.glob("*/*")):
+            if is_match_id(path.parent.name) and _INBOX.fullmatch(path.name) is None:
+                yield self._within(path)
+
+    def unfinished(self) -> Iterator[str]:
+        for path in sorted(self.temporary.iterdir()) if self.temporary.is_dir() else ():
+            yield self._within(path)
+
+    def _within(self, path: Path) -> str:
+        return str(path.relative_to(self.root))
 
 
 def _checked(match: str) -> str:

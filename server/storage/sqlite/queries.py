@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from rollgym.protocol.messages import GameIdentity, PlaySettings
-from rollgym.server.errors import ServerError
-from rollgym.server.storage.database import BUSY, refused_at_start
 from rollgym.server.storage.rows import (
     NO_LABEL,
     EpisodePlayerRow,
@@ -23,37 +19,6 @@ from rollgym.server.storage.rows import (
     UnjudgedRow,
     UploadRow,
 )
-from rollgym.server.storage.schema import bring_up_to_date
-
-
-def copy_in_memory(path: Path) -> sqlite3.Connection:
-    """A catalogue as it is now, in the present version. The file is only read; a server may be writing it.
-
-    Raises :class:`ServerError`.
-    """
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        _copy(path, copy, "mode=ro" if _in_use(path) else "immutable=1")
-        bring_up_to_date(copy)
-    except sqlite3.Error as error:
-        copy.close()
-        raise refused_at_start(path, error) from error
-    except ServerError as error:
-        copy.close()
-        raise ServerError(f"catalogue {path}: {error}") from error
-    return copy
-
-
-def _in_use(path: Path) -> bool:
-    """Whether the file alone is not all of it. Else it is read as it lies there: a reader that takes part in SQLite's
-    locking leaves files beside it, and needs a folder that can be written."""
-    log = path.with_name(f"{path.name}-wal")
-    return not path.exists() or (log.exists() and log.stat().st_size > 0)
-
-
-def _copy(path: Path, copy: sqlite3.Connection, mode: str) -> None:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY)) as source:
-        source.backup(copy)
 
 
 def matches(db: sqlite3.Connection, condition: str = "TRUE", *values: Any) -> list[MatchRow]:
@@ -142,6 +107,13 @@ def refusals(db: sqlite3.Connection) -> list[RefusalRow]:
     columns = "match, episode, player, code, reason, times, first, last"
     query = f"SELECT {columns} FROM refusal ORDER BY match, episode, player, code"  # noqa: S608 - ours
     return [RefusalRow(*row) for row in db.execute(query)]
+
+
+def conflicts(db: sqlite3.Connection) -> int:
+    """Uploads of which a player sent another version later."""
+    count: int
+    (count,) = db.execute("SELECT count(*) FROM (SELECT DISTINCT match, episode, player FROM conflict)").fetchone()
+    return count
 
 
 def progress(db: sqlite3.Connection, experiment: str, condition: str) -> Progress:
