@@ -2,12 +2,16 @@
 
 FROM python:3.11-slim AS build
 WORKDIR /src
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
-# First what changes seldom, so that a change of the sources reuses these layers. Everything is pinned by hash.
-COPY requirements/run.txt requirements/build.txt requirements/
+# compiled: a wheel that is not compiled is an error.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore ROLLGYM_BUILD=compiled
+# First what changes seldom, so that a change of the sources reuses these layers. What pip installs is pinned by hash.
+RUN apt-get update -qq \
+    && apt-get install -qq --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+COPY requirements/run.txt requirements/compile.txt requirements/
 RUN python -m venv /opt/build \
     && python -m venv --without-pip /opt/rollgym \
-    && /opt/build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/build.txt \
+    && /opt/build/bin/python -m pip install --no-cache-dir --require-hashes -r requirements/compile.txt \
     && /opt/build/bin/python -m pip --python /opt/rollgym/bin/python install --no-cache-dir --require-hashes -r requirements/run.txt
 COPY . .
 RUN /opt/build/bin/python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \

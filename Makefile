@@ -127,7 +127,8 @@ $(PROJECT): $(MADE) pyproject.toml
 	@$(PIP) install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Locks: universal (one file for all systems and Pythons), with hashes, without any address.
+# Locks: universal (one file for all systems and Pythons), with hashes, without any address. build.txt makes a pure wheel
+# and is part of every installation, compile.txt makes a compiled one and is for the image.
 LOCKED_UV := .venv-lock/bin/uv
 LOCK := $(LOCKED_UV) --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade \
@@ -140,5 +141,6 @@ lock: $(LOCKED_UV) ## resolve all dependencies anew into requirements/
 	$(LOCK) pyproject.toml --extra overcooked --extra render -o requirements/run.txt
 	$(LOCK) pyproject.toml --extra overcooked --extra render --extra dev -c requirements/run.txt -o requirements/dev.txt
 	echo hatchling | $(LOCK) - -c requirements/dev.txt -o requirements/build.txt
+	printf '%s\n' hatchling mypy setuptools | $(LOCK) - -c requirements/dev.txt -o requirements/compile.txt
 	echo uv | $(LOCK) - -o requirements/uv.txt
 	@! grep -nE '://|file:|^--?[a-z]' requirements/*.txt || { echo "an address or option got into a lock" >&2; exit 1; }
