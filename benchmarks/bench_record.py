@@ -23,6 +23,7 @@ from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.dataset.compare import compare_paths
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.contract import JointInput
+from rollgym.games.registry import default_policy
 from rollgym.protocol.episode.column import Column
 from rollgym.protocol.episode.export import Canonical, Export, content_digest
 from rollgym.protocol.episode.values import unpack_value
@@ -94,7 +95,7 @@ def _play(inputs: list[JointInput], record: bool) -> None:
 
 def _sizes(game: str, frames: int, folder: Path) -> list[Figure]:
     settings = PlaySettings(episodes=1, fps=60.0, frame_limit=frames, input_delay=0, max_prediction=8)
-    policy = {"drift": "random_hold", "pong": "tracker", "overcooked": "chef"}[game]
+    policy = default_policy(game)
     parameters = {"points": 99} if game == "pong" else {}
     played = scenario(game, settings, link("constant_50"), policy=policy, parameters=parameters)
     export = simulate(played).players[0].exports[0]

@@ -23,7 +23,7 @@ from msgspec import Struct
 from rollgym.games.contract import GameSpec
 from rollgym.games.errors import GameError, Unsafe
 from rollgym.games.identity import identity
-from rollgym.games.policies.catalogue import NEEDS_FILE, located, make_policy
+from rollgym.games.policies.catalogue import located, make_policy, needs_file
 from rollgym.games.registry import check_parameters, is_plain, make
 from rollgym.games.spaces.described import leaves
 from rollgym.processes.channel import Channel
@@ -236,7 +236,7 @@ def answer(channel: Channel) -> None:
 
 
 def _is_ours(game_id: str, drivers: Sequence[Driver]) -> bool:
-    return is_plain(game_id) and all(":" not in d.policy and d.policy not in NEEDS_FILE for d in drivers)
+    return is_plain(game_id) and all(":" not in d.policy and not needs_file(d.policy) for d in drivers)
 
 
 def _noted(error: GameError, printed: Sequence[str]) -> GameError:

@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from rollgym.games.builtin.catalogue import BUILT_IN, BuiltIn
+from rollgym.games.code_names import find_callable, module_of
 from rollgym.games.contract import Game
 from rollgym.games.env_catalogue.catalogue import SHELF, Shelved, make_shelved
 from rollgym.games.errors import GameError
@@ -15,6 +17,9 @@ from rollgym.games.loading import check_parameters as check_foreign
 from rollgym.games.npcs.npc import NPCS, with_npcs
 from rollgym.games.parameters import Parameter, resolve
 from rollgym.games.recordable import check_recordable
+
+ANY_GAME = "random_hold"
+"""The policy that plays whatever there is, if nobody names one and the game's entry does not."""
 
 
 class Available(NamedTuple):
@@ -27,37 +32,16 @@ class Available(NamedTuple):
     installed: bool
 
 
-class _Entry(NamedTuple):
-    module: str
-    factory: str
-    summary: str
-    extra: str | None = None
-    needs: str | None = None
-    """The distribution's top-level module that the extra brings."""
-
-
-_GAMES = {
-    "drift": _Entry(
-        "rollgym.games.builtin.drift.rules", "Drift", "two drifting bodies with published checksums: the reference game"
-    ),
-    "pong": _Entry("rollgym.games.builtin.pong.rules", "Pong", "two paddles and a ball, first to N points"),
-    "kitchen": _Entry(
-        "rollgym.games.builtin.kitchen.rules", "Kitchen", "two or three cooks make onion soup together, room for an NPC"
-    ),
-    "overcooked": _Entry(
-        "rollgym.games.builtin.overcooked.rules",
-        "Overcooked",
-        "two cooks share a kitchen (cogrid)",
-        extra="overcooked",
-        needs="cogrid",
-    ),
-}
-
-
 def available() -> list[Available]:
     """All games that have a name here, whether or not what they need is installed."""
-    own = [Available(i, e.summary, e.extra, _installed(e)) for i, e in _GAMES.items()]
+    own = [Available(i, e.summary, e.extra, _installed(e)) for i, e in BUILT_IN.items()]
     return own + [Available(i, e.summary, e.extra, e.installed) for i, e in SHELF.items()]
+
+
+def default_policy(game_id: str) -> str:
+    """The policy that plays a game actively, if nobody names one."""
+    entry = BUILT_IN.get(game_id) or SHELF.get(game_id)
+    return (entry and entry.policy) or ANY_GAME
 
 
 def declared(game_id: str) -> tuple[Parameter, ...]:
@@ -68,7 +52,7 @@ def declared(game_id: str) -> tuple[Parameter, ...]:
     """
     if game_id in SHELF:
         return _shelved(game_id).parameters
-    parameters: tuple[Parameter, ...] = import_module(_entry(game_id).module).PARAMETERS
+    parameters: tuple[Parameter, ...] = import_module(module_of(_entry(game_id).place)).PARAMETERS
     return parameters
 
 
@@ -77,7 +61,7 @@ def check_parameters(game_id: str, parameters: Mapping[Any, Any]) -> None:
 
     Nothing of anybody else is imported: whether an environment that is not ours takes them is seen when it is made.
     """
-    if (not is_built_in(game_id) and is_foreign(game_id)) or (game_id in _GAMES and not is_plain(game_id)):
+    if (not is_built_in(game_id) and is_foreign(game_id)) or (game_id in BUILT_IN and not is_plain(game_id)):
         check_foreign(game_id, parameters)
     else:
         resolve(game_id, declared(game_id), parameters)
@@ -111,19 +95,19 @@ def _made(game_id: Any, given: dict[Any, Any], foreign: bool) -> Game:
     if isinstance(game_id, str) and game_id in SHELF:
         _shelved(game_id)
         return make_shelved(game_id, given)
-    module = import_module(_entry(game_id).module)
+    factory = find_callable("game", _entry(game_id).place)
     for name in given:
         # `**` would refuse this with a text that does not say where the name came from.
         if not isinstance(name, str):
             raise GameError(f"{game_id} parameter name", name, "a string")
-    game: Game = getattr(module, _GAMES[game_id].factory)(**given)
+    game: Game = factory(**given)
     return game
 
 
-def _entry(game_id: Any) -> _Entry:
-    entry = _GAMES.get(game_id) if isinstance(game_id, str) else None
+def _entry(game_id: Any) -> BuiltIn:
+    entry = BUILT_IN.get(game_id) if isinstance(game_id, str) else None
     if entry is None:
-        names = ", ".join((*_GAMES, *SHELF))
+        names = ", ".join((*BUILT_IN, *SHELF))
         raise GameError("game", game_id, f"one of {names}, or {FORMS}")
     if not _installed(entry):
         raise GameError("game", game_id, f"its extra to be installed: pip install rollgym[{entry.extra}]")
@@ -132,12 +116,12 @@ def _entry(game_id: Any) -> _Entry:
 
 def is_built_in(game_id: Any) -> bool:
     """Whether a name is one of :func:`available`."""
-    return isinstance(game_id, str) and (game_id in _GAMES or game_id in SHELF)
+    return isinstance(game_id, str) and (game_id in BUILT_IN or game_id in SHELF)
 
 
 def is_plain(game_id: Any) -> bool:
     """Whether making the game runs code of this package only, and none that anybody else has written."""
-    return isinstance(game_id, str) and game_id in _GAMES and _GAMES[game_id].needs is None
+    return isinstance(game_id, str) and game_id in BUILT_IN and BUILT_IN[game_id].needs is None
 
 
 def _shelved(game_id: str) -> Shelved:
@@ -147,5 +131,5 @@ def _shelved(game_id: str) -> Shelved:
     return entry
 
 
-def _installed(entry: _Entry) -> bool:
+def _installed(entry: BuiltIn) -> bool:
     return entry.needs is None or find_spec(entry.needs) is not None

@@ -33,6 +33,8 @@ class Shelved(NamedTuple):
     idle: Any = None
     wait: bool = False
     action_mask: bool = False
+    policy: str | None = None
+    """The policy that plays it actively, if nobody names one. None: the one that plays any game."""
 
     @property
     def installed(self) -> bool:
@@ -130,6 +132,7 @@ SHELF: dict[str, Shelved] = {
         (),
         2,
         wait=True,
+        policy="random_legal",
     ),
     "connect_four": Shelved(
         "four in a row, by turns",
@@ -140,6 +143,7 @@ SHELF: dict[str, Shelved] = {
         (),
         2,
         wait=True,
+        policy="random_legal",
     ),
     "hanabi": Shelved(
         "fireworks from cards that only the other sees, by turns (OpenSpiel)",
@@ -154,6 +158,7 @@ SHELF: dict[str, Shelved] = {
         ),
         2,
         wait=True,
+        policy="random_legal",
     ),
     "atari_pong": Shelved(
         "Pong for two on an Atari 2600",
@@ -232,6 +237,7 @@ SHELF: dict[str, Shelved] = {
         ),
         2,
         action_mask=True,
+        policy="random_legal",
     ),
 }
 

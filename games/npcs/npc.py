@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from rollgym.games.contract import Game, GameSpec, JointInput, Observation, Outcome
 from rollgym.games.errors import GameError
-from rollgym.games.policies.catalogue import NEEDS_FILE, make_policy, policy_parameters
+from rollgym.games.policies.catalogue import make_policy, needs_file, policy_parameters
 from rollgym.games.policy import Policy, RecurrentPolicy
 from rollgym.games.spaces.codec import Codec, CodecError
 from rollgym.games.wrapper import GameWrapper
@@ -77,7 +77,7 @@ def _read(agent: str, value: Any) -> Npc:
         raise GameError(
             f"{where}.parameters.path", parameters["path"], "values: peers cannot agree on a file's content"
         )
-    if value["policy"] in NEEDS_FILE:
+    if needs_file(value["policy"]):
         raise GameError(
             f"{where}.policy", value["policy"], "a policy without a file: peers cannot agree on its content"
         )

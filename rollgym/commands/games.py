@@ -41,8 +41,8 @@ def games(
                 say(f"{'':{_WIDTH}} {', '.join(row['agents'])}; {_cost_line(row['cost'])}")
         say("\nor any environment of yours: a gymnasium id, or package.module:callable (rollgym check)")
         say("\nbots that can play them:")
-        for policy in available_policies():
-            say(f"{policy.name:{_WIDTH}} {policy.summary}")
+        for name, summary in available_policies().items():
+            say(f"{name:{_WIDTH}} {summary}")
         return
     try:
         found = {**_describe(game), **_costs(game)}

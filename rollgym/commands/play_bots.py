@@ -19,8 +19,7 @@ from rollgym.commands.output import say
 from rollgym.config.problems import ConfigError
 from rollgym.config.reading import parse_config
 from rollgym.games.errors import GameError
-from rollgym.games.policies.default_policy import default_policy
-from rollgym.games.registry import is_built_in
+from rollgym.games.registry import default_policy, is_built_in
 from rollgym.running.bots import (
     BotEvent,
     Client,

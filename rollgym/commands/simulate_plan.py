@@ -23,7 +23,7 @@ from rollgym.games.description import Description
 from rollgym.games.errors import GameError
 from rollgym.games.npcs.npc import NPCS
 from rollgym.games.policies.catalogue import located, make_policy
-from rollgym.games.policies.default_policy import default_policy
+from rollgym.games.registry import default_policy
 from rollgym.protocol.episode.export import MAX_FRAMES
 from rollgym.running.simulated import Plan
 from rollgym.server.feasible import find_problems

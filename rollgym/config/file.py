@@ -14,7 +14,7 @@ from rollgym.client_sim.rollback.prediction.catalogue import DEFAULT
 from rollgym.config.units import Duration, Share
 from rollgym.games.contract import GameSpec
 from rollgym.games.description import Description, Driver, described_blocking
-from rollgym.games.policies.default_policy import default_policy
+from rollgym.games.registry import default_policy
 from rollgym.protocol.packets import MAX_PLAYERS
 from rollgym.server.settings import Experiment, ServerSettings
 

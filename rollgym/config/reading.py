@@ -124,7 +124,7 @@ def _game_problem(error: GameError, file: ExperimentFile, lines: dict[KeyPath, i
 def _check_policies(file: ExperimentFile, lines: dict[KeyPath, int]) -> list[Problem]:
     """Are the bots' policies known, and can their parameters be handed on?"""
     problems = []
-    known = [policy.name for policy in available_policies()]
+    known = available_policies()
     expected = f"one of {', '.join(known)}, or package.module:callable"
     for player, bot in enumerate(file.bots):
         where: KeyPath = ("bots", player)
