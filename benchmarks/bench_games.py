@@ -27,7 +27,7 @@ Microseconds. Rollback: a load, then eight times step and save. Window: frames t
 at the game's own rate, beside that frame's own step, save, digest and observations. Digest: canonical bytes and hash.
 
 Naive: copy.deepcopy of the environment, in a process of its own. Fresh: the copy is a new environment, or goes on
-differently; crash: the process died.
+differently; error: it raises; crash: the process died.
 """
 
 

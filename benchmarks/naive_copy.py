@@ -45,8 +45,8 @@ def naive(game_id: str) -> dict[str, Any]:
 
 
 def _shown(turn: Any) -> bytes:
-    seen = [None if part is ABSENT else part for part in turn.observations]
-    return plain_bytes([seen, turn.rewards, turn.terminated, turn.truncated])
+    given = (turn.observations, turn.rewards, turn.terminated, turn.truncated)
+    return plain_bytes([[None if part is ABSENT else part for part in parts] for parts in given])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ LEFT_OUT = (
     "tests/client/test_player.py",
     "tests/e2e/",
     "tests/games/test_description.py",
+    "tests/games/test_first_frames.py",
     "tests/processes/",
     "tests/rollgym/test_current_folder.py",
     "tests/rollgym/test_ending_the_process.py",

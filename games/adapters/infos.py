@@ -12,6 +12,7 @@ import numpy as np
 
 from rollgym.games.errors import GameError
 from rollgym.games.info import NO_INFO
+from rollgym.games.spaces.exact import is_masked_array
 from rollgym.protocol.column_names import is_writable
 from rollgym.protocol.episode.bounds import MAX_INFOS_PER_ROW, bounded_value
 from rollgym.protocol.episode.values import pack_value
@@ -140,6 +141,6 @@ def _array(array: Any, value: Any) -> Any:
     plain = dtype.kind in "biufSUmM" or dtype.kind == "c"
     if not plain or dtype.hasobject or (dtype.kind in "fc" and dtype.itemsize > 8 * (1 + (dtype.kind == "c"))):
         raise _NotPlain(f"of dtype {dtype}")
-    if isinstance(value, np.ma.MaskedArray):
+    if is_masked_array(value):
         raise _NotPlain("a masked array")
     return value

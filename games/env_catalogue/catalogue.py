@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from rollgym.games.contract import Game
+from rollgym.games.counter_rng import Draws, sampler
 from rollgym.games.env_catalogue import builds as shelf_builds
 from rollgym.games.env_catalogue.builds import GAMES, LAYOUTS, LEVELS
 from rollgym.games.parameters import Parameter, resolve
@@ -35,6 +36,9 @@ class Shelved(NamedTuple):
     action_mask: bool = False
     policy: str | None = None
     """The policy that plays it actively, if nobody names one. None: the one that plays any game."""
+    compiles: bool = False
+    """Its packages import or compile something when it is first played. In each process one is played a
+    little and thrown away before the first that is handed out, so that no match's first frames wait for that."""
 
     @property
     def installed(self) -> bool:
@@ -85,6 +89,7 @@ SHELF: dict[str, Shelved] = {
             _steps(500),
         ),
         10,
+        compiles=True,
     ),
     "simple_spread": Shelved(
         "particles share the landmarks among them (MPE)",
@@ -224,6 +229,7 @@ SHELF: dict[str, Shelved] = {
         ),
         10,
         idle=6,
+        compiles=True,
     ),
     "openspiel": Shelved(
         "games in which both move at once (OpenSpiel through shimmy)",
@@ -242,14 +248,27 @@ SHELF: dict[str, Shelved] = {
 }
 
 
+_COMPILED: set[str] = set()
+"""Games that have been played in this process."""
+_FEW = 30
+"""Frames of random actions: enough that robots drive into each other's way."""
+
+
 def make_shelved(game_id: str, given: Mapping[str, Any]) -> Game:
     """A game of the shelf. Raises :class:`~rollgym.games.errors.GameError` for parameters it does not take."""
+    entry = SHELF[game_id]
+    parameters = resolve(game_id, entry.parameters, given)
+    if entry.compiles and game_id not in _COMPILED:
+        _play_a_little(_made(game_id, entry, parameters))
+        _COMPILED.add(game_id)
+    return _made(game_id, entry, parameters)
+
+
+def _made(game_id: str, entry: Shelved, parameters: dict[str, Any]) -> Game:
     from rollgym.games.adapters.adapted import AdaptedGame
     from rollgym.games.adapters.options import AdapterOptions
     from rollgym.games.adapters.version import ADAPTER_VERSION
 
-    entry = SHELF[game_id]
-    parameters = resolve(game_id, entry.parameters, given)
     return AdaptedGame(
         entry.build(parameters),
         game_id=game_id,
@@ -257,3 +276,13 @@ def make_shelved(game_id: str, given: Mapping[str, Any]) -> Game:
         parameters=parameters,
         options=AdapterOptions(fps=entry.fps, idle=entry.idle, wait=entry.wait, action_mask=entry.action_mask),
     )
+
+
+def _play_a_little(game: Game) -> None:
+    samplers = [sampler(space) for space in game.spec.action_spaces]
+    game.reset(0)
+    for frame in range(_FEW):
+        draws = [sample(Draws(0, 0, agent, frame)) for agent, sample in enumerate(samplers)]
+        if game.step(tuple(codec.encode(draw) for codec, draw in zip(game.spec.codecs, draws, strict=True))).terminal:
+            break
+    game.close()

@@ -5,6 +5,7 @@ Numpy's own conversions wrap (-1 becomes 255), cut off (0.5 becomes 0) and round
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +32,16 @@ class Converted(NamedTuple):
 def is_supported(dtype: np.dtype[Any]) -> bool:
     """Whether a type of numbers is the same on every machine."""
     return dtype.kind in "biuf" and dtype.itemsize <= 8
+
+
+def is_masked_array(value: Any) -> bool:
+    """Whether a value is a masked array of numpy.
+
+    ``np.ma`` is imported when it is first named, which takes longer than a frame. Whoever has a masked array has
+    imported it.
+    """
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(value, masked.MaskedArray)
 
 
 def exact(
@@ -77,7 +88,7 @@ def _one(name: str, value: Any, dtype: np.dtype[Any], expected: str) -> Any:
         given = np.asarray(value) if not isinstance(value, list | tuple | str | bytes) else None
     except (TypeError, ValueError):
         given = None
-    if given is None or given.size != 1 or given.dtype.kind not in "biufO" or isinstance(value, np.ma.MaskedArray):
+    if given is None or given.size != 1 or given.dtype.kind not in "biufO" or is_masked_array(value):
         raise GameError(name, value, expected)
     if given.dtype.kind == "O" and not isinstance(given.item(), int | float | np.number):
         raise GameError(name, value, expected)
@@ -87,7 +98,7 @@ def _one(name: str, value: Any, dtype: np.dtype[Any], expected: str) -> Any:
 def _array(name: str, value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """The numbers as an array of their own type, or of objects where numpy would have to choose a type for them."""
     wanted = f"{dtype}{list(shape)}"
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    if is_masked_array(value) and np.ma.is_masked(value):
         raise GameError(name, "an array with masked values", wanted)
     if not isinstance(value, np.ndarray | np.generic | list | tuple | int | float) and not hasattr(value, "__array__"):
         raise GameError(name, f"a {type(value).__name__}", wanted)

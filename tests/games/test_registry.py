@@ -49,7 +49,8 @@ def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_listing_games_imports_no_adapter() -> None:
     heavy = "{'cogrid', 'pettingzoo', 'pygame', 'mujoco', 'pyspiel', 'rware'}"
-    code = f"import sys, games.registry as r; r.available(); r.make('pong'); print(bool({heavy} & sys.modules.keys()))"
+    work = "import sys, rollgym.games.registry as r; r.available(); r.make('pong')"
+    code = f"{work}; print(bool({heavy} & sys.modules.keys()))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 
