@@ -16,6 +16,9 @@ from rollgym.games.errors import GameError
 from rollgym.protocol.messages import GameIdentity, PlaySettings
 from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.errors import RefusedError, ServerError
+from rollgym.server.events.counting import counting
+from rollgym.server.events.log_lines import write_line
+from rollgym.server.events.stream import EventStream
 from rollgym.server.feasible import bounded, problems
 from rollgym.server.http.control import Control, ControlServer
 from rollgym.server.http.descriptors import connections_that_fit
@@ -64,14 +67,17 @@ class Server:
         self._described = description
         self._once = once
         self.metrics = Metrics()
+        self.events = EventStream()
+        self.events.subscribe(write_line)
+        self.events.subscribe(counting(self.metrics))
         self.record = record or embedded(settings.data)
         self.store = self.record.store
         memory = settings.worker_memory or machine_memory()
         # Two pools: however many episodes cannot be judged, uploads are checked.
         self.workers = Workers(settings.workers, seconds=settings.limits.upload_seconds, memory=memory)
         self.judges = Workers(settings.workers, seconds=settings.judge_seconds, memory=memory)
-        self.sio = ControlServer(settings, self.metrics)
-        self.control = Control(self.sio, self.metrics)
+        self.sio = ControlServer(settings, self.events)
+        self.control = Control(self.sio, self.events)
         self.orphans: list[Orphan] = []
         self.started_at = time.time()
         self.stopping = False
@@ -121,13 +127,13 @@ class Server:
                 store=self.store,
                 catalogue=self.catalogue,
                 workers=self.judges,
-                metrics=self.metrics,
+                events=self.events,
                 own_game=settings.experiment.game.id,
                 seconds=settings.judge_seconds,
                 clock=clock,
             ),
             relay=self.relay,
-            metrics=self.metrics,
+            events=self.events,
             tell=self.control.tell,
             clock=clock,
         )
@@ -137,13 +143,13 @@ class Server:
             catalogue=self.catalogue,
             workers=self.workers,
             matches=self.matches,
-            metrics=self.metrics,
+            events=self.events,
             clock=clock,
         )
         self.reception = Reception(
             self.game,
             self.matches,
-            self.metrics,
+            self.events,
             self.control.tell,
             self.control.drop,
             capacity=limits.waiting,

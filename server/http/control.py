@@ -35,9 +35,16 @@ from rollgym.protocol.messages import (
     parse,
 )
 from rollgym.server.errors import RefusedError
+from rollgym.server.events.kinds import (
+    ClientConnected,
+    ClientDisconnected,
+    ClientDropped,
+    ClientRefused,
+    MessageRefused,
+)
+from rollgym.server.events.stream import EventStream
 from rollgym.server.http.admission import host_of, refusal
 from rollgym.server.lobby.matchmaker import Reception
-from rollgym.server.metrics import Metrics
 from rollgym.server.settings import ServerSettings
 
 log = structlog.get_logger("rollgym.server.http.control")
@@ -115,7 +122,7 @@ class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     mailbox_limit: int
     answer_within: float
     """Seconds for the answer to a ping, while this process is not stalled itself."""
-    metrics: Metrics
+    events: EventStream
     _async: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -154,8 +161,8 @@ class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return await super().handle_request(request)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             # The library decodes frames outside of its own error handling and leaves the session behind.
-            self.metrics.refused.labels("not_engineio").inc()
-            log.info("client_dropped", reason="a frame that is not Engine.IO", error=repr(error)[:200])
+            text = repr(error)[:200]
+            self.events.publish(ClientDropped(code="not_engineio", reason="a frame that is not Engine.IO", error=text))
             for sid, sock in list(self.sockets.items()):
                 if sock.queue.request is request:
                     await sock.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
@@ -168,14 +175,13 @@ class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         return Mailbox(self.mailbox_limit, self.answer_within, self._overflowed)
 
     def _overflowed(self) -> None:
-        self.metrics.dropped_clients.inc()
-        log.warning("client_dropped", reason="it does not read what it is sent")
+        self.events.publish(ClientDropped(code="not_reading", reason="it does not read what it is sent"))
 
 
 class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
     """Socket.IO that refuses connections above a limit and cuts off who sends frames that are not Socket.IO."""
 
-    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
+    def __init__(self, settings: ServerSettings, events: EventStream) -> None:
         super().__init__(
             async_mode="aiohttp",
             serializer="msgpack",
@@ -189,11 +195,11 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
         )
         self.eio.mailbox_limit = settings.limits.mailbox
         self.eio.answer_within = settings.ping_timeout
-        self.eio.metrics = metrics
+        self.eio.events = events
         self.most = settings.limits.connections
         """Connections at a time."""
         self._most_per_host = settings.limits.connections_per_host
-        self._metrics = metrics
+        self._events = events
 
     def _engineio_server_class(self) -> type[_EngineServer]:
         return _EngineServer
@@ -203,7 +209,7 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
         present = (other.get(_HOST) for other in self.environ.values())
         reason = refusal(host, present, most=self.most, most_per_host=self._most_per_host)
         if reason is not None:
-            self._metrics.refused.labels(reason.replace(" ", "_")).inc()
+            self._events.publish(ClientRefused(code=reason.replace(" ", "_")))
             return reason
         environ[_HOST] = host
         self.eio.sockets[eio_sid].queue.request = environ["aiohttp.request"]
@@ -219,8 +225,8 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
         try:
             await super()._handle_eio_message(eio_sid, data)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError, msgpack.UnpackException) as error:
-            self._metrics.refused.labels("not_socketio").inc()
-            log.info("client_dropped", reason="a frame that is not Socket.IO", error=repr(error)[:200])
+            text = repr(error)[:200]
+            self._events.publish(ClientDropped(code="not_socketio", reason="a frame that is not Socket.IO", error=text))
             self.cut(eio_sid)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: Any) -> None:  # noqa: A002
@@ -259,9 +265,9 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
 class Control:
     """The events of ``docs/protocol.md``, and messages to clients."""
 
-    def __init__(self, sio: ControlServer, metrics: Metrics) -> None:
+    def __init__(self, sio: ControlServer, events: EventStream) -> None:
         self._sio = sio
-        self._metrics = metrics
+        self._events = events
         self._reception: Reception | None = None
         self._actions: dict[str, Callable[[str, Any], Awaitable[dict[str, Any]]]] = {
             "join": self._join,
@@ -290,15 +296,13 @@ class Control:
             self._sio.cut(eio_sid)
 
     async def _connect(self, client: str, environ: dict[str, Any], auth: Any = None) -> None:
-        self._metrics.connections.inc()
         request: web.Request = environ["aiohttp.request"]
-        log.debug("client_connected", client=client, remote=request.remote)
+        self._events.publish(ClientConnected(client=client, remote=request.remote))
         assert self._reception is not None
         self._reception.arrived(client)
 
     async def _disconnect(self, client: str, reason: str) -> None:
-        self._metrics.connections.dec()
-        log.debug("client_disconnected", client=client, reason=reason)
+        self._events.publish(ClientDisconnected(client=client, reason=reason))
         assert self._reception is not None
         await self._reception.gone(client, reason)
 
@@ -306,8 +310,8 @@ class Control:
         try:
             return await self._answer(event, client, arguments)
         except RefusedError as error:
-            self._metrics.refused.labels(error.code).inc()
-            log.info("message_refused", client=client, event_name=str(event)[:64], error=str(error))
+            name, text = str(event)[:64], str(error)
+            self._events.publish(MessageRefused(client=client, event_name=name, code=error.code, error=text))
             return error.acknowledgement()
         except Exception:
             # The border of one client's event: whatever fails in it is logged with its traceback and told to that

@@ -11,9 +11,10 @@ import structlog
 from rollgym.protocol.messages import ErrorReply, GameIdentity, Join, Resume, first_difference
 from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.errors import RefusedError
+from rollgym.server.events.kinds import ClientDropped, ClientJoined, QueueChanged
+from rollgym.server.events.stream import EventStream
 from rollgym.server.lobby.notices import Notices
 from rollgym.server.lobby.queue import Group, Lobby, LobbyError, Place
-from rollgym.server.metrics import Metrics
 from rollgym.server.play.matches import Matches, Tell
 from rollgym.server.play.openings import Player
 from rollgym.server.storage.errors import CatalogueError, Stopped
@@ -37,7 +38,7 @@ class Reception:
         self,
         game: GameIdentity,
         matches: Matches,
-        metrics: Metrics,
+        events: EventStream,
         tell: Tell,
         drop: Drop,
         *,
@@ -47,7 +48,7 @@ class Reception:
         """``capacity``: clients that may wait. ``join_seconds``: for a connection that neither waits nor plays."""
         self._game = game
         self._matches = matches
-        self._metrics = metrics
+        self._events = events
         self._tell = tell
         self._drop = drop
         self._join_seconds = join_seconds
@@ -56,6 +57,7 @@ class Reception:
         self._sending: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._open = True
+        self._waiting = 0
         self.lobby = Lobby(len(game.players), capacity)
         self.notices = Notices(tell)
         matches.released = self._released
@@ -91,8 +93,7 @@ class Reception:
             self._idle[client] = False
             asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
             return
-        log.info("client_dropped", reason="it neither waits nor plays", client=client)
-        self._metrics.not_joined.inc()
+        self._events.publish(ClientDropped(code="not_joined", reason="it neither waits nor plays", client=client))
         await self._drop(client)
 
     def join(self, client: str, join: Join) -> str:
@@ -120,6 +121,7 @@ class Reception:
             raise RefusedError(409 if error.code == "already_playing" else 503, error.code, str(error)) from error
         label = join.participant or f"anonymous-{secrets.token_hex(4)}"
         self._players[client] = Player(client, label, dict(join.software))
+        self._events.publish(ClientJoined(client=client, participant=label))
         self._changed()
         return label
 
@@ -172,8 +174,14 @@ class Reception:
         self._changed()
 
     def _changed(self) -> None:
-        self._metrics.waiting.set(self.lobby.waiting)
+        self._publish_queue()
         self._wake.set()
+
+    def _publish_queue(self) -> None:
+        waiting = self.lobby.waiting
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self._events.publish(QueueChanged(waiting=waiting))
 
     # --- pairing ------------------------------------------------------------------------------------------------
 
@@ -186,7 +194,7 @@ class Reception:
                 group = self.lobby.pair()
                 if group is None:
                     break
-                self._metrics.waiting.set(self.lobby.waiting)
+                self._publish_queue()
                 if not await self._start(group):
                     break
             if self._matches.done.is_set():
@@ -218,7 +226,7 @@ class Reception:
         for client in self.lobby.queue():
             self.lobby.leave(client)
             await self._tell(client, ErrorReply("no_more_matches", "the experiment has all the matches it asked for"))
-        self._metrics.waiting.set(0)
+        self._publish_queue()
 
     def close(self) -> None:
         """Pair nobody any more."""

@@ -7,13 +7,20 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import structlog
 from msgspec import Struct
 
 from rollgym.protocol.messages import ANNULLED, COMPLETE, GameIdentity, MatchOver, PeerLeft, PlaySettings, Resume
 from rollgym.protocol.packets import Reached
+from rollgym.server.events.kinds import (
+    MatchAnnulled,
+    MatchEnded,
+    MatchStarted,
+    MatchTakenUp,
+    MatchWithdrawn,
+    PlayerLeft,
+)
+from rollgym.server.events.stream import EventStream
 from rollgym.server.lobby.queue import Group
-from rollgym.server.metrics import Metrics
 from rollgym.server.play.match import MARGIN, Match, Phase, verdict_message
 from rollgym.server.play.openings import Openings, Player, match_start
 from rollgym.server.play.relay import Relay
@@ -28,15 +35,11 @@ from rollgym.server.storage.catalogue import Catalogue
 from rollgym.server.storage.errors import Stopped
 from rollgym.server.storage.rows import MatchRow, UnjudgedRow
 
-"""``match_over`` reason: a player was lost before play began; the receiver is at the front of the queue again."""
-
 STUCK = "stuck"
 """Reason of a departure: the player was connected and brought nothing on, or nobody got any further."""
 
 GOODBYE = "client disconnect"
 """Socket.IO's reason for a connection that its client has ended, and not an accident."""
-
-log = structlog.get_logger("rollgym.server.play.matches")
 
 Tell = Callable[[str, Struct], Awaitable[None]]
 """Sends a message to a client's control connection. A client that is gone is no error."""
@@ -56,7 +59,7 @@ class Matches:
         catalogue: Catalogue,
         judging: Judging,
         relay: Relay,
-        metrics: Metrics,
+        events: EventStream,
         tell: Tell,
         clock: Callable[[], float],
     ) -> None:
@@ -67,11 +70,11 @@ class Matches:
         self._catalogue = catalogue
         self._judging = judging
         self._relay = relay
-        self._metrics = metrics
+        self._events = events
         self._tell = tell
         self._clock = clock
         self.table = Table()
-        self._returning = Returning(metrics=metrics, tell=tell, clock=clock)
+        self._returning = Returning(events=events, tell=tell, clock=clock)
         self.background = Background()
         self._stopping = False
         self.done = asyncio.Event()
@@ -112,8 +115,16 @@ class Matches:
         match.group = group
         self.series.begun += 1
         self.table.add(match, tickets)
-        self._metrics.matches_open.set(len(self.table.matches))
-        log.info("match_started", match=match.row.id, participants=match.row.participants, seed=match.row.seed)
+        row = match.row
+        self._events.publish(
+            MatchStarted(
+                match=row.id,
+                experiment=row.experiment,
+                condition=row.condition,
+                participants=row.participants,
+                seed=row.seed,
+            )
+        )
         for player, (seat, ticket) in enumerate(zip(match.seats, tickets, strict=True)):
             if match.row.id not in self.table.matches:
                 return  # annulled while one of them was told
@@ -143,7 +154,7 @@ class Matches:
         late = [player for player, seat in enumerate(match.seats) if not seat.relayed and not seat.done]
         for player in late:
             match.leave(player, self._clock())
-            self._returning.let_go(match.seats[player])
+            self._returning.let_go(match, player)
             await self._dismiss(match, player, "the relay was not opened in time")
         if not await self._annul(match):
             for player in late:
@@ -180,7 +191,7 @@ class Matches:
         """Forget a recorded match that nobody was told of."""
         if await self.background.write("drop_match", match.row.id, partial(self._catalogue.drop_match, match.row.id)):
             self._openings.undo(match)
-        self._metrics.matches.labels("withdrawn").inc()
+        self._events.publish(MatchWithdrawn(match=match.row.id))
 
     # --- what clients do ----------------------------------------------------------------------------------------
 
@@ -247,13 +258,13 @@ class Matches:
         paired = match.phase is Phase.PAIRED
         if not match.leave(player, self._clock()):
             return
-        self._returning.let_go(match.seats[player])
+        self._returning.let_go(match, player)
         await self._relay.close_player(match.row.id, player)
         if not paired or not await self._annul(match):
             await self._go_on_without(match, player, reason)
 
     async def _go_on_without(self, match: Match, player: int, reason: str) -> None:
-        log.info("player_left", match=match.row.id, player=player, reason=reason)
+        self._events.publish(PlayerLeft(match=match.row.id, player=player, reason=reason))
         for other, seat in enumerate(match.seats):
             if other != player and seat.left_at is None:
                 await self._returning.say(match, other, PeerLeft(match.row.id, player, reason[:1024]))
@@ -273,8 +284,7 @@ class Matches:
         match.annulled = True
         self._forget(match)
         self.series.begun -= 1
-        self._metrics.matches.labels(ANNULLED).inc()
-        log.info("match_annulled", match=match.row.id)
+        self._events.publish(MatchAnnulled(match=match.row.id))
         assert match.group is not None
         remaining = [player for player, seat in enumerate(match.seats) if not seat.done]
         for seat in match.seats:
@@ -320,7 +330,7 @@ class Matches:
             return
         match = Match.taken_up(row, uploads, verdicts, grace=grace, counts=counts, now=self._clock(), last=self._last)
         self.table.add(match)
-        self._metrics.matches_open.set(len(self.table.matches))
+        self._events.publish(MatchTakenUp(match=row.id))
         self._check(match)
 
     def _check(self, match: Match) -> None:
@@ -370,8 +380,7 @@ class Matches:
         self._forget(match)
         for player in range(len(match.seats)):
             await self._returning.say(match, player, MatchOver(match.row.id, reason))
-        log.info("match_over", match=match.row.id, reason=reason)
-        self._metrics.matches.labels(COMPLETE if reason == COMPLETE else "incomplete").inc()
+        self._events.publish(MatchEnded(match=match.row.id, reason=reason, complete=reason == COMPLETE))
         if match.counts:
             match.counts = False
             self.series.over += 1
@@ -389,7 +398,6 @@ class Matches:
 
     def _forget(self, match: Match) -> None:
         self.table.remove(match)
-        self._metrics.matches_open.set(len(self.table.matches))
         self._relay.close_match(match.row.id)
         self._returning.remember(match)
 

@@ -12,12 +12,12 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 
-import structlog
 from msgspec import Struct
 
 from rollgym.protocol.messages import BAD_RESUME, Resume
 from rollgym.server.errors import RefusedError
-from rollgym.server.metrics import Metrics
+from rollgym.server.events.kinds import ConnectionLost, PlayerBack, SeatReleased
+from rollgym.server.events.stream import EventStream
 from rollgym.server.play.match import Match, Seat
 from rollgym.server.play.tickets import ticket_hash
 
@@ -27,16 +27,14 @@ UNNOTICED = 3.0
 _TICK = 0.001
 # A timer may be early by the clock's resolution.
 
-log = structlog.get_logger("rollgym.server.play.seat_resume")
-
 
 class Returning:
     """The seats of all matches. ``tell`` sends a message to a control connection; ``clock`` is monotonic seconds."""
 
     def __init__(
-        self, *, metrics: Metrics, tell: Callable[[str, Struct], Awaitable[None]], clock: Callable[[], float]
+        self, *, events: EventStream, tell: Callable[[str, Struct], Awaitable[None]], clock: Callable[[], float]
     ) -> None:
-        self._metrics = metrics
+        self._events = events
         self._tell = tell
         self._clock = clock
         self._ended: dict[str, Match] = {}
@@ -68,9 +66,7 @@ class Returning:
         now, grace = self._clock(), match.row.settings.silence
         seat = match.seats[player]
         seat.lost_at = now
-        self._metrics.connections_lost.inc()
-        self._metrics.players_away.inc()
-        log.warning("connection_lost", match=match.row.id, player=player, reason=reason, held_for=grace)
+        self._events.publish(ConnectionLost(match=match.row.id, player=player, reason=reason, held_for=grace))
 
         def look() -> None:
             if seat.lost_at != now or match.ended:
@@ -83,16 +79,17 @@ class Returning:
 
         asyncio.get_running_loop().call_later(grace + _TICK, look)
 
-    def let_go(self, seat: Seat) -> None:
+    def let_go(self, match: Match, player: int) -> None:
         """A seat is not held any more: its player is back, has left, or the match is over."""
+        seat = match.seats[player]
         if seat.lost_at is not None:
             seat.lost_at = None
-            self._metrics.players_away.dec()
+            self._events.publish(SeatReleased(match=match.row.id, player=player))
 
     def remember(self, match: Match) -> None:
         """A match is over. Some may not have heard: they are told when they come back, for a while."""
-        for seat in match.seats:
-            self.let_go(seat)
+        for player in range(len(match.seats)):
+            self.let_go(match, player)
         if any(seat.token for seat in match.seats):
             self._ended[match.row.id] = match
             keep = match.row.settings.silence + UNNOTICED
@@ -120,9 +117,9 @@ class Returning:
         seat = match.seats[player]
         seat.client = seat.member = client
         seat.token = ticket_hash(resume.new_token)
-        self.let_go(seat)
-        self._metrics.resumes.inc()
-        log.info("player_back", match=match.row.id, player=player, missed=len(seat.told) - resume.heard)
+        self.let_go(match, player)
+        missed = len(seat.told) - resume.heard
+        self._events.publish(PlayerBack(match=match.row.id, player=player, missed=missed))
         seat.sent = resume.heard
         await self._pump(seat)
 

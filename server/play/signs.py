@@ -7,6 +7,8 @@ further in it (:attr:`Signs.advanced`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rollgym.protocol.packets import Reached, reached
 
 MAX_FAILED = 16
@@ -17,7 +19,7 @@ player is not to blame; but nobody holds a match for ever with bodies that are r
 class Signs:
     """One player's. Times are seconds of the server's monotonic clock."""
 
-    __slots__ = ("_failed", "_furthest", "_last", "_requests", "advanced", "heard", "moved")
+    __slots__ = ("_failed", "_furthest", "_last", "_requests", "advanced", "heard", "moved", "new_episode")
 
     def __init__(self, now: float, last: Reached) -> None:
         """``last``: the last episode, and the furthest frame that any peer can get to in one."""
@@ -27,6 +29,8 @@ class Signs:
         """When it last brought something on, as far as it can: its partner may be what it waits for."""
         self.advanced = now
         """When it last got further than ever."""
+        self.new_episode: Callable[[int], None] | None = None
+        """Called when it gets to an episode that it had not got to before."""
         self._last = last
         self._furthest = Reached(-1, -1)
         self._requests = 0
@@ -40,8 +44,10 @@ class Signs:
             return
         self.moved = now
         if at > self._furthest and at.episode <= self._last.episode and at.frame <= self._last.frame:
-            self._furthest = at
+            before, self._furthest = self._furthest, at
             self.advanced = now
+            if at.episode > before.episode and self.new_episode is not None:
+                self.new_episode(at.episode)
 
     def opened(self, now: float) -> None:
         """It has opened the relay."""

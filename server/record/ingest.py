@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 from weakref import WeakValueDictionary
 
 import structlog
@@ -18,7 +19,8 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from rollgym.server.errors import RefusedError
-from rollgym.server.metrics import Metrics
+from rollgym.server.events.kinds import UploadAnswered, UploadConflict, UploadRefused, UploadStored
+from rollgym.server.events.stream import EventStream
 from rollgym.server.play.matches import Matches
 from rollgym.server.play.tickets import presented
 from rollgym.server.record.upload_body import ENCODINGS, Body, BodyError, TooLargeError
@@ -53,7 +55,7 @@ class Ingest:
         catalogue: Catalogue,
         workers: Workers,
         matches: Matches,
-        metrics: Metrics,
+        events: EventStream,
         clock: Callable[[], float],
     ) -> None:
         self._limits = limits
@@ -61,7 +63,7 @@ class Ingest:
         self._catalogue = catalogue
         self._workers = workers
         self._matches = matches
-        self._metrics = metrics
+        self._events = events
         self._clock = clock
         self._running = 0
         self._idle = asyncio.Event()
@@ -92,17 +94,16 @@ class Ingest:
         try:
             stored = await self._put_or_fail(request)
         except RefusedError as error:
-            self._metrics.uploads.labels(error.code).inc()
-            log.info("upload_refused", path=request.path[:200], remote=request.remote, error=str(error))
+            refused = UploadRefused(path=request.path[:200], remote=request.remote, code=error.code, error=str(error))
+            self._events.publish(refused)
             response = web.json_response(error.acknowledgement(), status=error.status)
             if not request.content.at_eof():
                 response.force_close()  # the rest of the body is not worth reading
             return response
-        self._metrics.uploads.labels(stored).inc()
-        self._metrics.upload_seconds.observe(self._clock() - started)
+        self._events.publish(UploadAnswered(stored=stored, seconds=self._clock() - started))
         return web.json_response({"ok": True, "stored": stored})
 
-    async def _put_or_fail(self, request: web.Request) -> str:
+    async def _put_or_fail(self, request: web.Request) -> Literal["new", "same"]:
         try:
             return await self._put(request)
         except RefusedError:
@@ -111,7 +112,7 @@ class Ingest:
             log.exception("upload_failed", path=request.path[:200])
             raise RefusedError(500, "internal", "the server failed; it has been logged") from error
 
-    async def _put(self, request: web.Request) -> str:
+    async def _put(self, request: web.Request) -> Literal["new", "same"]:
         hashed = presented(request)
         match_id, episode = request.match_info["match"], int(request.match_info["episode"])
         try:
@@ -178,11 +179,11 @@ class Ingest:
             raise _too_large(limits.upload_bytes, request.content_length)
         return Expected(row, episode, holder.player, limits.episode_frames)
 
-    async def _take(self, request: web.Request, expected: Expected) -> str:
+    async def _take(self, request: web.Request, expected: Expected) -> Literal["new", "same"]:
         async with self._bodies:  # until its temporary file is gone
             return await self._take_body(request, expected)
 
-    async def _take_body(self, request: web.Request, expected: Expected) -> str:
+    async def _take_body(self, request: web.Request, expected: Expected) -> Literal["new", "same"]:
         if await asyncio.to_thread(self._store.free_bytes) < self._limits.free_bytes:
             raise _no_room("too little free space")
         temporary = self._store.new_temporary()
@@ -239,7 +240,7 @@ class Ingest:
         finally:
             await asyncio.to_thread(body.close)
 
-    async def _keep(self, temporary: Path, expected: Expected, checked: Checked) -> str:
+    async def _keep(self, temporary: Path, expected: Expected, checked: Checked) -> Literal["new", "same"]:
         match, episode, player = expected.match.id, expected.episode, expected.player
         before = await self._catalogue.upload(match, episode, player)
         if before is not None:
@@ -252,13 +253,9 @@ class Ingest:
                 )
             except CatalogueError as error:  # the answer is the same: another attempt would be another conflict
                 log.error("conflict_not_recorded", match=match, episode=episode, player=player, error=str(error))
-            log.warning(
-                "upload_conflict",
-                match=match,
-                episode=episode,
-                player=player,
-                first=before.body_hash.hex(),
-                second=checked.body_hash.hex(),
+            first, second = before.body_hash.hex(), checked.body_hash.hex()
+            self._events.publish(
+                UploadConflict(match=match, episode=episode, player=player, first=first, second=second)
             )
             raise RefusedError(409, "conflict", "another export of this episode was taken before: that one stays")
         await asyncio.to_thread(self._store.put_upload, UploadKey(match, episode, player), temporary)
@@ -267,8 +264,9 @@ class Ingest:
         except AnnulledError as error:
             await asyncio.to_thread(self._store.discard_uploads, [UploadKey(match, episode, player)])
             raise _annulled() from error
-        self._metrics.upload_bytes.inc(checked.bytes)
-        log.info("upload_stored", match=match, episode=episode, player=player, frames=checked.frames)
+        self._events.publish(
+            UploadStored(match=match, episode=episode, player=player, frames=checked.frames, bytes=checked.bytes)
+        )
         if not self._matches.uploaded(match, episode, player):
             await self._matches.revive(expected.match)
         return "new"

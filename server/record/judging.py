@@ -27,7 +27,8 @@ from collections.abc import Callable
 import structlog
 
 from rollgym.protocol.messages import PlaySettings
-from rollgym.server.metrics import Metrics
+from rollgym.server.events.kinds import EpisodeJudged, EpisodeNotJudged
+from rollgym.server.events.stream import EventStream
 from rollgym.server.record.verdicts import GameChangedError, Job, UnusableError, judge_episode
 from rollgym.server.record.workers import OutOfMemoryError, OverdueError, WorkerDiedError, WorkError, Workers
 from rollgym.server.storage.catalogue import Catalogue
@@ -55,7 +56,7 @@ class Judging:
         store: EpisodeStore,
         catalogue: Catalogue,
         workers: Workers,
-        metrics: Metrics,
+        events: EventStream,
         own_game: str,
         seconds: float,
         clock: Callable[[], float],
@@ -64,7 +65,7 @@ class Judging:
         self._store = store
         self._catalogue = catalogue
         self._workers = workers
-        self._metrics = metrics
+        self._events = events
         self._own_game = own_game
         self._seconds = seconds
         self._clock = clock
@@ -87,9 +88,16 @@ class Judging:
         except Exception as error:  # noqa: BLE001 - whatever a game, a worker or the disk does, others play on
             return await self._unjudged(match, episode, players, error), frozenset(players)
         await self._tidied(row, before)
-        self._metrics.judge_seconds.observe(self._clock() - started)
-        self._metrics.verdicts.labels(row.verdict).inc()
-        log.info("verdict", match=row.match, episode=episode, verdict=row.verdict, frames=row.frames, detail=row.detail)
+        self._events.publish(
+            EpisodeJudged(
+                match=row.match,
+                episode=episode,
+                verdict=row.verdict,
+                frames=row.frames,
+                detail=row.detail,
+                seconds=self._clock() - started,
+            )
+        )
         return row, frozenset(players)
 
     async def _judged(self, match: MatchRow, uploads: tuple[UploadRow, ...]) -> EpisodeRow:
@@ -99,9 +107,9 @@ class Judging:
 
     async def _unjudged(self, match: MatchRow, episode: int, players: tuple[int, ...], error: Exception) -> UnjudgedRow:
         row = UnjudgedRow(match.id, episode, kind_of(error), str(error)[:1000], players, time.time())
-        trace = error if row.kind == "internal" else None
-        log.error("not_judged", match=match.id, episode=episode, kind=row.kind, reason=row.reason, exc_info=trace)
-        self._metrics.verdicts.labels("failed").inc()
+        if row.kind == "internal":
+            log.error("judge_failed", match=match.id, episode=episode, exc_info=error)
+        self._events.publish(EpisodeNotJudged(match=match.id, episode=episode, reason_kind=row.kind, reason=row.reason))
         try:
             await insist("set_unjudged", lambda: self._catalogue.set_unjudged(row))
         except (CatalogueError, OSError) as refusal:

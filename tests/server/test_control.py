@@ -14,8 +14,8 @@ import msgpack
 import pytest
 
 from rollgym.protocol.messages import ErrorReply, Join, dump, parse
+from rollgym.server.events.stream import EventStream
 from rollgym.server.http.control import ControlServer, Mailbox
-from rollgym.server.metrics import Metrics
 from rollgym.server.settings import Limits
 from tests.server.clients import WAIT, Client, make_settings, pair, running, until
 from tests.server.exports import make_export
@@ -169,7 +169,7 @@ class Sock:
 async def test_a_stall_of_the_server_is_not_the_silence_of_its_clients(
     tmp_path: Path, looks: list[tuple[float, float]], noticed: bool
 ) -> None:
-    server = ControlServer(make_settings(tmp_path).model_copy(update={"ping_timeout": 0.9}), Metrics()).eio
+    server = ControlServer(make_settings(tmp_path).model_copy(update={"ping_timeout": 0.9}), EventStream()).eio
     sock, quiet = Sock(100.0), Sock(None)
     server.sockets.update(one=sock, quiet=quiet)
     for after, stalled in looks:
@@ -179,7 +179,7 @@ async def test_a_stall_of_the_server_is_not_the_silence_of_its_clients(
 
 
 async def test_a_stall_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ControlServer(make_settings(tmp_path), Metrics()).eio
+    server = ControlServer(make_settings(tmp_path), EventStream()).eio
     stalls: list[float] = []
 
     async def look(now: float, stalled: float) -> None:

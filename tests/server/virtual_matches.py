@@ -12,6 +12,8 @@ from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
 from rollgym.protocol.messages import MatchOver, PeerLeft, PlaySettings
 from rollgym.protocol.packets import BYE_REASONS, Bye, End, EndAck, Hello, Input, Packet, encode
+from rollgym.server.events.counting import counting
+from rollgym.server.events.stream import EventStream
 from rollgym.server.lobby.queue import Group, Lobby
 from rollgym.server.metrics import Metrics
 from rollgym.server.play.match import Match
@@ -46,6 +48,8 @@ class World:
     def __init__(self, play: PlaySettings, *, players: int = 2, grace: float = 0.0) -> None:
         self.loop = asyncio.get_running_loop()
         self.metrics = Metrics()
+        self.events = EventStream(self.loop.time)
+        self.events.subscribe(counting(self.metrics))
         self.catalogue = Agreeable()
         self.relay = Relay(self.metrics, packets_per_second=1e9, buffer_bytes=2048, clock=self.loop.time)
         self.heard: dict[str, list[Struct]] = {f"c{n}": [] for n in range(players)}
@@ -62,7 +66,7 @@ class World:
             catalogue=catalogue,
             judging=other,
             relay=self.relay,
-            metrics=self.metrics,
+            events=self.events,
             tell=self._tell,
             clock=self.loop.time,
         )
