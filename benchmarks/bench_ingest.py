@@ -15,6 +15,7 @@ from benchmarks.ingest_steps import ingest_steps
 from benchmarks.matches import FaceToFace
 from benchmarks.measuring import Report, figure, main
 from benchmarks.servers import WAIT, Seat, cpu_by_place, on_relay, paired, real_server, serving, settings_for
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.episode.export import Canonical, Export, Header, Own
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.durable import publish, sync_file
@@ -123,7 +124,7 @@ async def _upload(
         headers = {"Authorization": f"Bearer {start.ticket}", "Content-Type": "application/msgpack"}
         async with (
             slots,
-            http.put(url + start.upload.replace("{episode}", str(episode)), data=body, headers=headers) as r,
+            http.put(resolved(url, start.upload.replace("{episode}", str(episode))), data=body, headers=headers) as r,
         ):
             if r.status != 200:
                 raise AssertionError(f"upload refused with {r.status}: {await r.text()}")

@@ -16,7 +16,7 @@ from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export import Export
-from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart, PlaySettings
 
 PERIOD = 1 / 60
 
@@ -85,8 +85,8 @@ def starts_of(settings: PlaySettings) -> list[MatchStart]:
             seed=1,
             settings=settings,
             ticket="benchmark",
-            relay="/relay",
-            upload="/upload/{episode}",
+            transports=ONLY_RELAY,
+            upload="upload/{episode}",
         )
         for player in (0, 1)
     ]

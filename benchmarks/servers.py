@@ -21,6 +21,7 @@ from msgspec import Struct
 from rollgym.client_sim.client.control import Control
 from rollgym.games.identity import identity
 from rollgym.games.registry import make
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.messages import MatchOver, MatchStart, Verdict
 from rollgym.server.http.app import SERVER, create_app
 from rollgym.server.http.serve import configure_logs
@@ -176,5 +177,5 @@ async def on_relay(http: aiohttp.ClientSession, url: str, seat: Seat) -> AsyncIt
     """The data connection of a seat."""
     start = seat.started.result()
     headers = {"Authorization": f"Bearer {start.ticket}"}
-    async with http.ws_connect(url + start.relay, headers=headers, compress=0) as ws:
+    async with http.ws_connect(resolved(url, start.transports[0].address), headers=headers, compress=0) as ws:
         yield ws

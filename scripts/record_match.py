@@ -22,7 +22,7 @@ from rollgym.games.contract import Game, Observation
 from rollgym.games.identity import identity
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.episode.export_body import encode_export
-from rollgym.protocol.messages import MatchStart, PlaySettings, dump
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart, PlaySettings, dump
 from rollgym.server.record.verdicts import find
 
 OUTPUT = Path(__file__).parents[1] / "examples" / "recorded-match.json"
@@ -72,8 +72,8 @@ def match_start(player: int) -> MatchStart:
         seed=7,
         settings=SETTINGS,
         ticket="recorded",
-        relay="/relay",
-        upload=f"/matches/{match}/episodes/{{episode}}",
+        transports=ONLY_RELAY,
+        upload=f"matches/{match}/episodes/{{episode}}",
     )
 
 

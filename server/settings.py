@@ -24,6 +24,10 @@ MEBIBYTE = 1 << 20
 Label = Annotated[str, Field(min_length=1, max_length=128)]
 
 
+HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$", max_length=512)]
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\s]+)$", max_length=256)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -178,6 +182,11 @@ class ServerSettings(_Section):
     """Whole seconds (Engine.IO announces no fractions) between pings on an idle control connection."""
     ping_timeout: float = Field(default=0.9, gt=0, le=60)
     """Seconds without an answer after which the peer is dead. 1 + 0.9: noticed within two seconds."""
+    public_url: HttpAddress | None = None
+    """The URL by which clients reach the server, if they are to be told addresses below it: behind a proxy that leads
+    to several servers, say. None: addresses are relative to the URL that a client has come by."""
+    origins: tuple[Origin, ...] = ()
+    """Origins of web pages that may use the server, beside its own: ``https://lab.example``, or ``*`` for all."""
     workers: int = Field(default=1, ge=1, le=64)
     """Processes that re-simulate episodes, and as many others that check uploads."""
     worker_memory: float | None = Field(default=None, gt=0, le=1 << 20)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from rollgym.client_sim.client.control_errors import JoinRefused
+from rollgym.client_sim.transport.offers import KNOWN, known_offer
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.messages import ANNULLED, ErrorReply, GameIdentity, MatchOver, MatchStart, PeerLeft
 
 MAX_PAIRINGS = 8
@@ -73,21 +75,35 @@ class Pairings:
         self._left.pop(match, None)
 
 
-def check_start(start: MatchStart, game: GameIdentity) -> None:
-    """Raises :class:`JoinRefused` for a pairing that cannot be played."""
+def check_start(start: MatchStart, game: GameIdentity, server: str) -> None:
+    """Raises :class:`JoinRefused` for a pairing that cannot be played. ``server``: the URL by which it was reached."""
     players = len(game.players)
     for name, actual, expected, wrong in (
         ("participants", len(start.participants), players, len(start.participants) != players),
         ("player", start.player, f"0..{players - 1}", start.player >= players),
-        ("relay", start.relay, "a path", not start.relay.startswith("/")),
-        (
-            "upload",
-            start.upload,
-            "a path with {episode}",
-            not start.upload.startswith("/") or "{episode}" not in start.upload,
-        ),
+        ("transports", _offered(start), f"one of {', '.join(KNOWN)}, with an address", not _playable(start, server)),
+        ("upload", start.upload, "an address with {episode}", not _is_upload(start.upload, server)),
     ):
         if wrong:
             raise JoinRefused(
                 ErrorReply("bad_match_start", f"match_start of the server: {name}", name, expected, actual)
             )
+
+
+def _offered(start: MatchStart) -> list[str]:
+    return [f"{offer.kind} at {offer.address}"[:200] for offer in start.transports]
+
+
+def _playable(start: MatchStart, server: str) -> bool:
+    try:
+        return known_offer(start, server) is not None
+    except ValueError:
+        return False
+
+
+def _is_upload(address: str, server: str) -> bool:
+    try:
+        resolved(server, address)
+    except ValueError:
+        return False
+    return "{episode}" in address

@@ -28,7 +28,7 @@ from rollgym.client_sim.player.process import PlayerFailed, PlayerProcess
 from rollgym.client_sim.player.software import software
 from rollgym.client_sim.transport.impaired import ImpairedTransport
 from rollgym.client_sim.transport.interface import Transport, TransportError
-from rollgym.client_sim.transport.relay import RelayTransport
+from rollgym.client_sim.transport.offers import transport_of
 from rollgym.protocol.messages import ErrorReply, GameIdentity, MatchOver, MatchStart, PeerLeft, Verdict, Waiting
 
 log = structlog.get_logger(__name__)
@@ -178,7 +178,7 @@ class Stay:
         return start
 
     async def _play(self, start: MatchStart, game: GameIdentity) -> None:
-        check_start(start, game)
+        check_start(start, game, self.url)
         self._start = start
         self.result.match, self.result.player = start.match, start.player
         self.result.wanted = start.settings.episodes
@@ -234,13 +234,11 @@ class Stay:
                 self._uploader.submit(spooled)
 
     def _transport(self, start: MatchStart) -> Transport:
-        relay = RelayTransport(
-            self.url + start.relay, start.ticket, reconnect_within=min(5.0, start.settings.disconnect_timeout)
-        )
+        plain = transport_of(start, self.url)
         if self.network is None:
-            return relay
+            return plain
         return ImpairedTransport(
-            relay, self.network, player=start.player, players=len(start.participants), seed=self.network_seed
+            plain, self.network, player=start.player, players=len(start.participants), seed=self.network_seed
         )
 
     async def _was_annulled(self, match: str) -> bool:

@@ -59,6 +59,7 @@ from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.processes.channel import Channel, ChannelClosed
 from rollgym.processes.own_process import not_to_be_ended
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.files.parquet import EpisodeFileError
 
@@ -192,10 +193,10 @@ class Player:
             wall=time.time(),
             predictor=self._predictor,
         )
-        path = start.upload.replace("{match}", start.match)
+        place = resolved(begin.url, start.upload)
 
         def store(export: Export) -> None:
-            upload = begin.url + path.replace("{episode}", str(export.header.episode))
+            upload = place.replace("{episode}", str(export.header.episode))
             with self._our_umask():
                 spooled = self._spool.take(export, upload, start.ticket)
             if self._keep is not None:

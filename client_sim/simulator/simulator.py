@@ -18,7 +18,7 @@ from rollgym.client_sim.peer.input_source import PolicyInputs
 from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.simulator.result import PlayerResult, SimulationResult, SimulationStuck
 from rollgym.client_sim.simulator.scenario import Scenario
-from rollgym.protocol.messages import MatchStart
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart
 from rollgym.protocol.packets import Hello, encode
 
 KEEP_ALIVE = 0.25
@@ -171,8 +171,8 @@ class Simulator:
             seed=scenario.seed,
             settings=scenario.settings,
             ticket="simulated",
-            relay="/relay",
-            upload=f"/matches/{scenario.match}/episodes/{{episode}}",
+            transports=ONLY_RELAY,
+            upload=f"matches/{scenario.match}/episodes/{{episode}}",
         )
         known = player < len(scenario.policy_infos)
         self.peers[player] = Peer(

@@ -129,7 +129,7 @@ async function main() {
 
   await control.connect()
   let started = next('match_start')
-  await control.call('join', { protocol: 1, game: game.identity, participant: options.name, software: SOFTWARE })
+  await control.call('join', { protocol: 2, game: game.identity, participant: options.name, software: SOFTWARE })
   let played = null
   let match = null
   while (played === null) {

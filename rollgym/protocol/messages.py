@@ -16,6 +16,11 @@ NAMESPACE = "/"
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1024)]
+SignalData = Annotated[str, Meta(max_length=16_384)]
+
+
+Address = Annotated[str, Meta(min_length=1, max_length=1024)]
+"""A URL reference (RFC 3986): :func:`rollgym.protocol.addresses.resolved` says against what."""
 
 
 class GameIdentity(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -120,6 +125,18 @@ class Finished(Struct, frozen=True, forbid_unknown_fields=True):
     episodes: Annotated[int, Meta(ge=0)]
 
 
+class TransportOffer(Struct, frozen=True, forbid_unknown_fields=True):
+    """A way for the players of a match to exchange packets."""
+
+    kind: Name
+    """:data:`rollgym.protocol.relay.RELAY`: the relay of a server. Others may come."""
+    address: Address
+
+
+ONLY_RELAY = (TransportOffer("relay", "relay"),)
+"""What a server offers that has its own relay and nothing else."""
+
+
 class MatchStart(Struct, frozen=True, forbid_unknown_fields=True):
     """``match_start`` from the server: you are paired."""
 
@@ -133,12 +150,33 @@ class MatchStart(Struct, frozen=True, forbid_unknown_fields=True):
     settings: PlaySettings
     ticket: Name
     """Secret. Opens the relay and authorises uploads: ``Authorization: Bearer <ticket>``."""
-    relay: Name
-    """Path of the relay WebSocket on this server."""
-    upload: Name
-    """Path for uploads on this server; ``{episode}`` stands for the episode number."""
+    transports: Annotated[tuple[TransportOffer, ...], Meta(min_length=1, max_length=8)]
+    """Ways to exchange packets, best first: a client takes the first that it knows."""
+    upload: Address
+    """Where uploads go; ``{episode}`` stands for the episode number."""
     resume: Annotated[str, Meta(max_length=128)] = ""
     """Secret. Takes the seat again after the control connection broke (:class:`Resume`). Empty: that cannot be."""
+
+
+class Signal(Struct, frozen=True, forbid_unknown_fields=True):
+    """``signal``: what two players have to tell each other before a transport of their own can be opened.
+
+    The server hands it on as ``peer_signal``. A player who is not connected at the moment does not get it.
+    """
+
+    match: Name
+    player: Annotated[int, Meta(ge=0, le=15)]
+    """For whom it is."""
+    data: SignalData
+
+
+class PeerSignal(Struct, frozen=True, forbid_unknown_fields=True):
+    """``peer_signal`` from the server: another player's ``signal``."""
+
+    match: Name
+    player: Annotated[int, Meta(ge=0, le=15)]
+    """Whose it is."""
+    data: SignalData
 
 
 class PeerLeft(Struct, frozen=True, forbid_unknown_fields=True):
@@ -192,12 +230,19 @@ class ErrorReply(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
 BAD_RESUME = "bad_resume"
 """Code of :class:`ErrorReply`: no seat is held for the token of a :class:`Resume`."""
 
-CLIENT_EVENTS: dict[str, type[Struct]] = {"join": Join, "resume": Resume, "leave": Leave, "finished": Finished}
+CLIENT_EVENTS: dict[str, type[Struct]] = {
+    "join": Join,
+    "resume": Resume,
+    "leave": Leave,
+    "finished": Finished,
+    "signal": Signal,
+}
 SERVER_EVENTS: dict[str, type[Struct]] = {
     "match_start": MatchStart,
     "peer_left": PeerLeft,
     "verdict": Verdict,
     "match_over": MatchOver,
+    "peer_signal": PeerSignal,
     "waiting": Waiting,
     "error": ErrorReply,
 }

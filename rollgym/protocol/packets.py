@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
-from rollgym.protocol.version import PROTOCOL_VERSION
+from rollgym.protocol.version import PACKET_VERSION
 
 MAX_PACKET = 1200
 """Bytes. Fits one datagram on any path (IPv6 minimum 1280 less headers)."""
@@ -128,7 +128,7 @@ INPUT_OVERHEAD = _INPUTS[0].size
 """Bytes of an :class:`Input` packet without statuses and inputs."""
 
 _PLAYERS_AT = INPUT_OVERHEAD - 1
-_INPUT_START = bytes((_MAGIC, PROTOCOL_VERSION, _INPUT))
+_INPUT_START = bytes((_MAGIC, PACKET_VERSION, _INPUT))
 
 
 def inputs_that_fit(players: int, width: int) -> int:
@@ -159,17 +159,17 @@ def encode(packet: Packet) -> bytes:
     if type(packet) is Input:
         return _encode_input(packet)
     if type(packet) is End:
-        return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _END, packet.episode) + _END_BODY.pack(packet.frames, packet.digest)
+        return _HEAD.pack(_MAGIC, PACKET_VERSION, _END, packet.episode) + _END_BODY.pack(packet.frames, packet.digest)
     if type(packet) is EndAck:
-        return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _END_ACK, packet.episode) + _END_ACK_BODY.pack(packet.frames)
+        return _HEAD.pack(_MAGIC, PACKET_VERSION, _END_ACK, packet.episode) + _END_ACK_BODY.pack(packet.frames)
     if type(packet) is Hello:
-        return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _HELLO, packet.episode) + bytes((packet.heard,))
+        return _HEAD.pack(_MAGIC, PACKET_VERSION, _HELLO, packet.episode) + bytes((packet.heard,))
     if type(packet) is Forward:
         inputs = packet.inputs
         head = _FORWARD_BODY.pack(packet.player, packet.start, len(inputs), len(inputs[0]), bool(packet.idle))
-        return b"".join((_HEAD.pack(_MAGIC, PROTOCOL_VERSION, _FORWARD, packet.episode), head, packet.idle, *inputs))
+        return b"".join((_HEAD.pack(_MAGIC, PACKET_VERSION, _FORWARD, packet.episode), head, packet.idle, *inputs))
     assert type(packet) is Bye
-    return _HEAD.pack(_MAGIC, PROTOCOL_VERSION, _BYE, packet.episode) + bytes((packet.reason,))
+    return _HEAD.pack(_MAGIC, PACKET_VERSION, _BYE, packet.episode) + bytes((packet.reason,))
 
 
 def _encode_input(packet: Input) -> bytes:
@@ -180,7 +180,7 @@ def _encode_input(packet: Input) -> bytes:
     status[1::2] = packet.gone
     head = _INPUTS[players].pack(
         _MAGIC,
-        PROTOCOL_VERSION,
+        PACKET_VERSION,
         _INPUT,
         packet.episode,
         packet.start,
@@ -214,8 +214,8 @@ def decode(data: bytes) -> Packet:
     magic, version, kind, episode = _HEAD.unpack_from(data)
     if magic != _MAGIC:
         raise PacketError(f"first byte {magic:#x}: expected {_MAGIC:#x}")
-    if version != PROTOCOL_VERSION:
-        raise PacketError(f"protocol version {version}: expected {PROTOCOL_VERSION}")
+    if version != PACKET_VERSION:
+        raise PacketError(f"packet version {version}: expected {PACKET_VERSION}")
     body = size - _HEAD.size
     if kind == _END:
         _expect(body, _END_BODY.size, "end")
@@ -260,7 +260,7 @@ def reached(data: bytes, offset: int = 0) -> Reached | None:
     if layout is None or len(data) < offset + layout.size:
         return None
     magic, version, _, episode, frame = layout.unpack_from(data, offset)
-    return Reached(episode, frame) if magic == _MAGIC and version == PROTOCOL_VERSION else None
+    return Reached(episode, frame) if magic == _MAGIC and version == PACKET_VERSION else None
 
 
 def _expect(size: int, wanted: int, name: str) -> None:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+RELAY = "relay"
+"""Kind of a transport offer (:class:`rollgym.protocol.messages.TransportOffer`): the relay of a server."""
+
+SUBPROTOCOL = "rollgym.relay"
+"""WebSocket subprotocol of the relay, for clients that can set no headers. The server chooses this one."""
+
+TICKET_PROTOCOL = "rollgym.ticket."
+"""Beginning of a second subprotocol that such a client offers: the rest is its ticket."""
+
 EVERYONE = 0xFF
 """Destination of a packet: all other players of the match."""
 

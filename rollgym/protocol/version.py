@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-PROTOCOL_VERSION = 1
-"""Control messages and packets. Peers and server of different versions refuse each other."""
+PROTOCOL_VERSION = 2
+"""Control messages. Clients and servers of different versions refuse each other."""
+
+PACKET_VERSION = 1
+"""Packets. Peers ignore those of another version."""
 
 EPISODE_SCHEMA = 1
 """The episode export and the files made of it."""

@@ -216,7 +216,7 @@ def store(place: FolderStore, plan: Plan, played: Played, judged: Judged) -> lis
     )
     assert judged.finding is not None
     folder = place.episode_folder(EpisodeKey(judged.match, judged.episode))
-    job = Job(place, played.row, uploads, plan.experiment.game.id)
+    job = Job(place, played.row, uploads, frozenset({plan.experiment.game.id}))
     try:
         names = write_files(job, list(judged.exports), judged.finding, over)
     except UnusableError as error:

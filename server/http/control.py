@@ -1,25 +1,19 @@
 """The control plane: Socket.IO with msgpack. Messages are in ``rollgym.protocol.messages``.
 
-python-socketio keeps an unbounded queue per client. Here it is bounded: a client that does not read what it is sent,
-or that makes the server answer faster than it reads, is cut off, and nobody else notices.
+What is below it is in :mod:`rollgym.server.http.engine`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import engineio
 import msgpack
 import socketio
 import structlog
-from aiohttp import WSMsgType, web
-from engineio.async_drivers import aiohttp as aiohttp_driver
-from engineio.packet import OPEN
+from aiohttp import web
 from msgspec import Struct
 
 from rollgym.protocol.messages import (
@@ -31,6 +25,7 @@ from rollgym.protocol.messages import (
     Leave,
     MessageError,
     Resume,
+    Signal,
     dump,
     parse,
 )
@@ -44,7 +39,10 @@ from rollgym.server.events.kinds import (
 )
 from rollgym.server.events.stream import EventStream
 from rollgym.server.http.admission import host_of, refusal
+from rollgym.server.http.engine import EngineServer
+from rollgym.server.http.origins import allowed
 from rollgym.server.lobby.matchmaker import Reception
+from rollgym.server.play.matches import Matches
 from rollgym.server.settings import ServerSettings
 
 log = structlog.get_logger("rollgym.server.http.control")
@@ -52,15 +50,9 @@ log = structlog.get_logger("rollgym.server.http.control")
 _CONNECT_WITHIN = 10.0
 # Seconds between the two layers' handshakes. Clients send the second one at once.
 
-_LOOK = 0.1
-# Seconds between two looks at who has not answered its ping: with the default pings, dead is noticed within 2 s.
-
 _LIBRARY_TIMEOUT = 60.0
 # The library's own ping timeout. It takes a stall of this process for the silence of all its clients, so we look
 # ourselves, and it only has to be longer than anything that we wait for.
-
-_LAST_WORD = 1.0
-# Seconds in which a client that answered no ping can still read that it was given up.
 
 _HOST = "rollgym.host"
 # Where it is noted with a connection whose it is.
@@ -72,112 +64,6 @@ _QUIET = logging.getLogger("server.socketio")
 _QUIET.setLevel(logging.CRITICAL)
 
 
-class Mailbox(asyncio.Queue[Any]):
-    """The packets that one client has not been sent yet. One too many, and the client is cut off."""
-
-    def __init__(self, limit: int, ping_timeout: float, overflowed: Callable[[], None]) -> None:
-        super().__init__()
-        self._limit = limit
-        self._ping_timeout = ping_timeout
-        self._overflowed = overflowed
-        self.request: web.Request | None = None
-        """The connection it is for."""
-        self.goodbye = False
-        """The client has closed the connection, and not an accident."""
-
-    def cut(self) -> None:
-        """End the connection at once."""
-        if self.request is not None and self.request.transport is not None:
-            self.request.transport.abort()
-
-    async def put(self, item: Any) -> None:
-        # None is the library's end mark and always goes in.
-        if item is not None and self.qsize() >= self._limit:
-            self._overflowed()
-            self.cut()
-            return
-        if item is not None and item.packet_type == OPEN:  # the library would announce its own
-            item.data["pingTimeout"] = int(self._ping_timeout * 1000)
-        self.put_nowait(item)
-
-
-class _WebSocket(aiohttp_driver.WebSocket):  # type: ignore[misc]
-    """The library's, which tells a closing handshake and a broken connection apart."""
-
-    async def wait(self) -> Any:
-        message = await self._sock.receive()
-        if message.type is WSMsgType.CLOSE:
-            request = self.environ["aiohttp.request"]
-            for sock in list(self.server.sockets.values()):
-                if sock.queue.request is request:
-                    sock.queue.goodbye = True
-        if not isinstance(message.data, bytes | str):
-            raise OSError
-        return message.data
-
-
-class _EngineServer(engineio.AsyncServer):  # type: ignore[misc]
-    """Engine.IO with bounded mailboxes, whose connections also end well when a frame is not Engine.IO."""
-
-    mailbox_limit: int
-    answer_within: float
-    """Seconds for the answer to a ping, while this process is not stalled itself."""
-    events: EventStream
-    _async: dict[str, Any]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._async = {**self._async, "websocket": _WebSocket}
-
-    async def _service_task(self) -> None:
-        """Notice who is silent for too long. The library looks at everybody once in a ``ping_timeout`` only."""
-        self.service_task_event = self.create_event()
-        looked = time.time()
-        while not self.service_task_event.is_set():
-            now = time.time()
-            await self.look(now, max(0.0, now - looked - _LOOK))
-            looked = now
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.service_task_event.wait(), _LOOK)
-
-    async def look(self, now: float, stalled: float) -> None:
-        """Give up who has not answered its ping in time.
-
-        ``stalled``: seconds for which this process was not scheduled, or did something else, since the last look.
-        Nobody could be heard meanwhile, so everybody has that much more time.
-        """
-        for sid, sock in list(self.sockets.items()):
-            if sock.closed:
-                self.sockets.pop(sid, None)
-            elif not sock.closing and sock.last_ping:
-                sock.last_ping = min(now, sock.last_ping + stalled)
-                if now - sock.last_ping > self.answer_within:
-                    await sock.close(wait=False, abort=False, reason=self.reason.PING_TIMEOUT)
-                    await sock.queue.put(None)
-                    asyncio.get_running_loop().call_later(_LAST_WORD, sock.queue.cut)
-
-    async def handle_request(self, request: web.Request) -> Any:
-        try:
-            return await super().handle_request(request)
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
-            # The library decodes frames outside of its own error handling and leaves the session behind.
-            text = repr(error)[:200]
-            self.events.publish(ClientDropped(code="not_engineio", reason="a frame that is not Engine.IO", error=text))
-            for sid, sock in list(self.sockets.items()):
-                if sock.queue.request is request:
-                    await sock.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
-                    await sock.queue.put(None)
-                    sock.queue.cut()
-                    self.sockets.pop(sid, None)
-            return web.Response(status=400)
-
-    def create_queue(self, *args: Any, **kwargs: Any) -> Any:
-        return Mailbox(self.mailbox_limit, self.answer_within, self._overflowed)
-
-    def _overflowed(self) -> None:
-        self.events.publish(ClientDropped(code="not_reading", reason="it does not read what it is sent"))
-
-
 class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
     """Socket.IO that refuses connections above a limit and cuts off who sends frames that are not Socket.IO."""
 
@@ -187,6 +73,10 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
             serializer="msgpack",
             transports=["websocket"],
             async_handlers=False,
+            # The library's own check knows no port of a proxy, and no list beside its own origin.
+            cors_allowed_origins=lambda origin, environ: allowed(
+                origin, environ.get("HTTP_HOST", ""), settings.origins
+            ),
             ping_interval=settings.ping_interval,
             ping_timeout=_LIBRARY_TIMEOUT,
             max_http_buffer_size=settings.limits.message_bytes,
@@ -201,8 +91,8 @@ class ControlServer(socketio.AsyncServer):  # type: ignore[misc]
         self._most_per_host = settings.limits.connections_per_host
         self._events = events
 
-    def _engineio_server_class(self) -> type[_EngineServer]:
-        return _EngineServer
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return EngineServer
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
         host = host_of(environ["aiohttp.request"].remote)
@@ -268,19 +158,21 @@ class Control:
     def __init__(self, sio: ControlServer, events: EventStream) -> None:
         self._sio = sio
         self._events = events
-        self._reception: Reception | None = None
+        self._reception: Reception
+        self._matches: Matches
         self._actions: dict[str, Callable[[str, Any], Awaitable[dict[str, Any]]]] = {
             "join": self._join,
             "resume": self._resume,
             "leave": self._leave,
             "finished": self._finished,
+            "signal": self._signal,
         }
         assert set(self._actions) == set(CLIENT_EVENTS)
 
-    def serve(self, reception: Reception, finish: Callable[[str], Awaitable[bool]]) -> None:
+    def serve(self, reception: Reception, matches: Matches) -> None:
         """Take events from now on."""
         self._reception = reception
-        self._finish = finish
+        self._matches = matches
         self._sio.on("connect", self._connect)
         self._sio.on("disconnect", self._disconnect)
         self._sio.on("*", self._event)
@@ -298,12 +190,10 @@ class Control:
     async def _connect(self, client: str, environ: dict[str, Any], auth: Any = None) -> None:
         request: web.Request = environ["aiohttp.request"]
         self._events.publish(ClientConnected(client=client, remote=request.remote))
-        assert self._reception is not None
         self._reception.arrived(client)
 
     async def _disconnect(self, client: str, reason: str) -> None:
         self._events.publish(ClientDisconnected(client=client, reason=reason))
-        assert self._reception is not None
         await self._reception.gone(client, reason)
 
     async def _event(self, event: Any, client: str, *arguments: Any) -> dict[str, Any]:
@@ -340,20 +230,21 @@ class Control:
         return await self._actions[event](client, message)
 
     async def _join(self, client: str, message: Join) -> dict[str, Any]:
-        assert self._reception is not None
         return {"ok": True, "participant": self._reception.join(client, message)}
 
     async def _resume(self, client: str, message: Resume) -> dict[str, Any]:
-        assert self._reception is not None
         await self._reception.resume(client, message)
         return {"ok": True}
 
     async def _leave(self, client: str, message: Leave) -> dict[str, Any]:
-        assert self._reception is not None
         await self._reception.leave(client, message.reason)
         return {"ok": True}
 
     async def _finished(self, client: str, message: Finished) -> dict[str, Any]:
-        if not await self._finish(client):
+        if not await self._matches.finish(client):
             raise RefusedError(409, "not_in_match", "this connection plays no match")
+        return {"ok": True}
+
+    async def _signal(self, client: str, message: Signal) -> dict[str, Any]:
+        await self._matches.signal(client, message)
         return {"ok": True}

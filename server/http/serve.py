@@ -58,7 +58,8 @@ async def serve(
         try:
             await web.SockSite(runner, bound, backlog=_BACKLOG).start()
             url = _url(settings.host, bound.getsockname()[1])
-            log.info("serving", url=url, game=server.game.id, experiment=settings.experiment.name)
+            games = [description.game.id for description in server.descriptions]
+            log.info("serving", url=url, game=games[0], experiment=settings.experiment.name)
             if ready is not None:
                 ready(url)
             await _wait(stop, server.matches.done if settings.exit_when_done or once else None)

@@ -8,15 +8,18 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from rollgym.protocol.messages import ErrorReply, GameIdentity, Join, Resume, first_difference
+from rollgym.protocol.messages import ErrorReply, Join, Resume
 from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.errors import RefusedError
 from rollgym.server.events.kinds import ClientDropped, ClientJoined, QueueChanged
 from rollgym.server.events.stream import EventStream
-from rollgym.server.lobby.notices import Notices
-from rollgym.server.lobby.queue import Group, Lobby, LobbyError, Place
-from rollgym.server.play.matches import Matches, Tell
-from rollgym.server.play.openings import Player
+from rollgym.server.lobby.choice import Rule, by_game
+from rollgym.server.lobby.desk import Desk
+from rollgym.server.lobby.queue import Group, LobbyError, Place
+from rollgym.server.play.experiment import Player
+from rollgym.server.play.hall import Tell
+from rollgym.server.play.match import Match
+from rollgym.server.play.matches import Matches
 from rollgym.server.storage.errors import CatalogueError, Stopped
 
 _RETRY = 1.0
@@ -32,11 +35,10 @@ Drop = Callable[[str], Awaitable[None]]
 
 
 class Reception:
-    """The queue and its task that pairs. Owned by the event loop."""
+    """A desk for each experiment, and the task that pairs who waits there. Owned by the event loop."""
 
     def __init__(
         self,
-        game: GameIdentity,
         matches: Matches,
         events: EventStream,
         tell: Tell,
@@ -44,24 +46,40 @@ class Reception:
         *,
         capacity: int,
         join_seconds: float,
+        choose: Rule = by_game,
     ) -> None:
-        """``capacity``: clients that may wait. ``join_seconds``: for a connection that neither waits nor plays."""
-        self._game = game
+        """``capacity``: clients that may wait. ``join_seconds``: for a connection that neither waits nor plays.
+
+        ``choose``: which experiment a client waits for.
+        """
         self._matches = matches
         self._events = events
         self._tell = tell
         self._drop = drop
         self._join_seconds = join_seconds
+        self._choose = choose
         self._idle: dict[str, bool] = {}  # of every connection: did it neither wait nor play at the last look
         self._players: dict[str, Player] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._open = True
         self._waiting = 0
-        self.lobby = Lobby(len(game.players), capacity)
-        self.notices = Notices(tell)
-        matches.released = self._released
-        matches.annulled = self._annulled
+        self.desks = tuple(Desk(experiment, capacity, tell) for experiment in matches.experiments)
+        matches.hall.released = self._released
+        matches.hall.annulled = self._annulled
+        matches.hall.counted = self._wake.set
+
+    @property
+    def waiting(self) -> int:
+        """Clients in all queues."""
+        return sum(desk.lobby.waiting for desk in self.desks)
+
+    def _desk(self, client: str) -> Desk:
+        """Where the client is; the first desk if it is nowhere. It is at one at a time."""
+        return next((desk for desk in self.desks if desk.lobby.place(client) is not Place.NOWHERE), self.desks[0])
+
+    def _of(self, match: Match) -> Desk:
+        return next(desk for desk in self.desks if desk.experiment is match.experiment)
 
     def arrived(self, client: str) -> None:
         """A control connection is there. It has to join or resume, or it holds a place for nothing."""
@@ -83,7 +101,8 @@ class Reception:
             asyncio.get_running_loop().call_later(self._join_seconds, self._look, client)
 
     def _is_idle(self, client: str) -> bool:
-        return self.lobby.place(client) is Place.NOWHERE and not self._matches.table.has_seat(client)
+        nowhere = self._desk(client).lobby.place(client) is Place.NOWHERE
+        return nowhere and not self._matches.table.has_seat(client)
 
     async def _send_away(self, client: str) -> None:
         message = f"this connection neither waited nor played for {self._join_seconds:g} s"
@@ -97,33 +116,26 @@ class Reception:
         await self._drop(client)
 
     def join(self, client: str, join: Join) -> str:
-        """Take a client into the queue and give its label. Raises :class:`RefusedError`."""
+        """Take a client into a queue and give its label. Raises :class:`RefusedError`."""
         _check_protocol(join.protocol)
-        difference = first_difference(self._game, join.game)
-        if difference is not None:
-            raise RefusedError(
-                409,
-                "game_mismatch",
-                f"game.{difference.field}: this server plays something else",
-                field=f"game.{difference.field}",
-                expected=difference.first,
-                actual=difference.second,
-            )
+        desk = self._choose(self.desks, join)
         if not self._open:
             raise RefusedError(503, "closing", "the server is stopping")
-        if self._matches.done.is_set():
-            raise RefusedError(503, "no_more_matches", "the experiment has all the matches it asked for")
-        if self.lobby.place(client) is Place.WAITING:
+        if self._desk(client).lobby.place(client) is Place.WAITING:
             return self._players[client].participant  # asking twice changes nothing
-        try:
-            self.lobby.join(client)
-        except LobbyError as error:
-            raise RefusedError(409 if error.code == "already_playing" else 503, error.code, str(error)) from error
+        self._sit_down(client, desk)
         label = join.participant or f"anonymous-{secrets.token_hex(4)}"
         self._players[client] = Player(client, label, dict(join.software))
         self._events.publish(ClientJoined(client=client, participant=label))
         self._changed()
         return label
+
+    def _sit_down(self, client: str, desk: Desk) -> None:
+        try:
+            self._desk(client).lobby.check_nowhere(client)
+            desk.lobby.join(client)
+        except LobbyError as error:
+            raise RefusedError(409 if error.code == "already_playing" else 503, error.code, str(error)) from error
 
     async def resume(self, client: str, resume: Resume) -> None:
         """Give a client whose connection broke its seat again. Raises :class:`RefusedError`, and has done nothing."""
@@ -131,16 +143,16 @@ class Reception:
         if not self._open:
             raise RefusedError(503, "closing", "the server is stopping")
         try:
-            self.lobby.check_nowhere(client)
-            match, player = self._matches.seat_of(resume)
-            seat = match.seats[player]
-            if match.annulled:
-                self.lobby.join(client)  # as its partners are: it missed that it is waiting again
+            self._desk(client).lobby.check_nowhere(client)
         except LobbyError as error:
             raise RefusedError(409 if error.code == "already_playing" else 503, error.code, str(error)) from error
+        match, player = self._matches.seat_of(resume)
+        seat = match.seats[player]
+        if match.annulled:
+            self._sit_down(client, self._of(match))  # as its partners are: it missed that it is waiting again
         self._players[client] = Player(client, seat.participant, match.row.software[player])
-        if not match.annulled and not match.ended and not seat.done and match.group is not None:
-            self.lobby.replace(seat.member, client, match.group)
+        if not match.annulled and not match.ended and not seat.done and isinstance(match.group, Group):
+            self._of(match).lobby.replace(seat.member, client, match.group)
         before = await self._matches.take_seat(match, player, client, resume)
         if before is not None and before != client:
             await self._drop(before)
@@ -148,29 +160,35 @@ class Reception:
 
     async def leave(self, client: str, reason: str) -> None:
         """The client stops waiting, or leaves its match. Raises :class:`RefusedError` if it does neither."""
-        if self.lobby.place(client) is Place.WAITING:
-            self.lobby.leave(client)
+        lobby = self._desk(client).lobby
+        if lobby.place(client) is Place.WAITING:
+            lobby.leave(client)
             self._changed()
         elif not await self._matches.leave(client, reason):
-            if self.lobby.leave(client) is not Place.SEATED:  # seated: being paired, and not told yet
+            if lobby.leave(client) is not Place.SEATED:  # seated: being paired, and not told yet
                 raise RefusedError(409, "not_in_match", "this connection neither waits nor plays")
             self._changed()
 
     async def gone(self, client: str, reason: str) -> None:
         """The client's connection ended, wherever it was."""
-        self.lobby.leave(client)
+        for desk in self.desks:
+            desk.lobby.leave(client)
+            desk.notices.forget(client)
         self._players.pop(client, None)
         self._idle.pop(client, None)
-        self.notices.forget(client)
         await self._matches.client_gone(client, reason)
         self._changed()
 
-    def _released(self, client: str, group: Group) -> None:
-        self.lobby.release(client, group)
+    def _released(self, client: str, group: object) -> None:
+        assert isinstance(group, Group)
+        for desk in self.desks:
+            desk.lobby.release(client, group)
         self._changed()
 
-    def _annulled(self, group: Group) -> None:
-        self.lobby.dissolve(group)
+    def _annulled(self, group: object) -> None:
+        assert isinstance(group, Group)
+        for desk in self.desks:
+            desk.lobby.dissolve(group)
         self._changed()
 
     def _changed(self) -> None:
@@ -178,7 +196,7 @@ class Reception:
         self._wake.set()
 
     def _publish_queue(self) -> None:
-        waiting = self.lobby.waiting
+        waiting = self.waiting
         if waiting != self._waiting:
             self._waiting = waiting
             self._events.publish(QueueChanged(waiting=waiting))
@@ -190,41 +208,45 @@ class Reception:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._open and self._matches.series.room:
-                group = self.lobby.pair()
-                if group is None:
-                    break
-                self._publish_queue()
-                if not await self._start(group):
-                    break
-            if self._matches.done.is_set():
-                await self._send_home()
-            again = await self.notices.tell_all(self.lobby.queue(), self.lobby.needed)
-            if again is not None:
-                asyncio.get_running_loop().call_later(again, self._wake.set)
+            for desk in self.desks:
+                await self._pair_all(desk)
+                if desk.experiment.series.done:
+                    await self._send_home(desk)
+                again = await desk.notices.tell_all(desk.lobby.queue(), desk.lobby.needed)
+                if again is not None:
+                    asyncio.get_running_loop().call_later(again, self._wake.set)
 
-    async def _start(self, group: Group) -> bool:
+    async def _pair_all(self, desk: Desk) -> None:
+        while self._open and desk.experiment.series.room:
+            group = desk.lobby.pair()
+            if group is None:
+                return
+            self._publish_queue()
+            if not await self._start(desk, group):
+                return
+
+    async def _start(self, desk: Desk, group: Group) -> bool:
         """Record and begin a group's match. False if pairing should pause."""
         players = tuple(self._players[client] for client in group.members)
         try:
-            match, tickets = await self._matches.record(players)
+            match, tickets = await self._matches.record(desk.experiment, players)
         except (CatalogueError, Stopped) as error:
             log.error("match_not_recorded", error=str(error))  # a full disk, say: they wait, and it is tried again
-            self.lobby.dissolve(group)
+            desk.lobby.dissolve(group)
             asyncio.get_running_loop().call_later(_RETRY, self._wake.set)
             return False
         # No await between this look and begin(): from then on Matches hears of every client that goes.
-        if any(self.lobby.place(client) is not Place.SEATED for client in group.members):
-            self.lobby.dissolve(group)
+        if any(desk.lobby.place(client) is not Place.SEATED for client in group.members):
+            desk.lobby.dissolve(group)
             self._changed()
             await self._matches.withdraw(match)
             return True
         await self._matches.begin(match, tickets, group)
         return True
 
-    async def _send_home(self) -> None:
-        for client in self.lobby.queue():
-            self.lobby.leave(client)
+    async def _send_home(self, desk: Desk) -> None:
+        for client in desk.lobby.queue():
+            desk.lobby.leave(client)
             await self._tell(client, ErrorReply("no_more_matches", "the experiment has all the matches it asked for"))
         self._publish_queue()
 
@@ -233,10 +255,6 @@ class Reception:
         self._open = False
         for task in self._sending:
             task.cancel()
-
-    def done(self) -> None:
-        """Look again whether the experiment has all its matches."""
-        self._wake.set()
 
 
 def _check_protocol(version: int) -> None:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from rollgym.protocol.messages import COMPLETE, Verdict
 from rollgym.protocol.packets import Reached
-from rollgym.server.lobby.queue import Group
+from rollgym.server.play.experiment import Player, RunningExperiment, furthest
 from rollgym.server.play.signs import Signs
 from rollgym.server.storage.rows import EpisodeRow, MatchRow, UnjudgedRow, UploadRow
 
@@ -76,6 +76,8 @@ class Seat:
     """How much of that was sent on the present connection, or heard before it."""
     telling: bool = False
     """Some of it is being sent."""
+    signals: int = 0
+    """Signals that it has sent to other players."""
 
     @property
     def state(self) -> Literal["here", "away", "finished", "left"]:
@@ -99,8 +101,10 @@ class Match:
     row: MatchRow
     seats: list[Seat]
     upload_grace: float
-    group: Group | None = None
-    """None for a match of an earlier run of the server."""
+    group: object = None
+    """What the lobby knows its players by. None for a match of an earlier run of the server."""
+    experiment: RunningExperiment | None = None
+    """None if it is of none that is being played here."""
     counts: bool = False
     """Its end counts: it is one of the matches that the experiment asks for, and was not over before."""
     uploads: dict[int, set[int]] = field(default_factory=dict)
@@ -117,6 +121,13 @@ class Match:
     """It was undone before play began."""
 
     @classmethod
+    def begun(cls, experiment: RunningExperiment, players: Sequence[Player], now: float) -> Match:
+        """The next match of an experiment. Nobody knows of it yet."""
+        row, last = experiment.next_match(tuple(players)), furthest(experiment.play, experiment.episode_frames)
+        seats = [Seat(player.participant, player.client, Signs(now, last), member=player.client) for player in players]
+        return cls(row, seats, experiment.settings.upload_grace, experiment=experiment, counts=True)
+
+    @classmethod
     def taken_up(
         cls,
         row: MatchRow,
@@ -124,7 +135,7 @@ class Match:
         verdicts: Sequence[EpisodeRow],
         *,
         grace: float,
-        counts: bool,
+        experiment: RunningExperiment | None,
         now: float,
         last: Reached,
     ) -> Match:
@@ -132,7 +143,7 @@ class Match:
         seats = [
             Seat(participant, None, Signs(now, last), relayed=True, left_at=now) for participant in row.participants
         ]
-        match = cls(row, seats, grace, counts=counts)
+        match = cls(row, seats, grace, experiment=experiment, counts=experiment is not None)
         for upload in uploads:
             match.uploads.setdefault(upload.episode, set()).add(upload.player)
         for verdict in verdicts:

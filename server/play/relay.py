@@ -20,7 +20,7 @@ from collections.abc import Callable
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from rollgym.protocol.packets import MAX_PACKET
-from rollgym.protocol.relay import EVERYONE, LEFT, MATCH_OVER, REPLACED
+from rollgym.protocol.relay import EVERYONE, LEFT, MATCH_OVER, REPLACED, SUBPROTOCOL
 from rollgym.server.metrics import Metrics
 from rollgym.server.play.signs import Signs
 
@@ -128,7 +128,9 @@ class Relay:
         room = self._rooms.get(match)
         if room is None:
             room = self._rooms[match] = Room(players)
-        ws = web.WebSocketResponse(max_msg_size=MAX_PACKET + 2, compress=False, timeout=_GOODBYE)
+        ws = web.WebSocketResponse(
+            max_msg_size=MAX_PACKET + 2, compress=False, timeout=_GOODBYE, protocols=(SUBPROTOCOL,)
+        )
         await ws.prepare(request)
         _small_buffers(request)
         if self._rooms.get(match) is not room:

@@ -19,7 +19,7 @@ from rollgym.server.errors import RefusedError
 from rollgym.server.events.kinds import ConnectionLost, PlayerBack, SeatReleased
 from rollgym.server.events.stream import EventStream
 from rollgym.server.play.match import Match, Seat
-from rollgym.server.play.tickets import ticket_hash
+from rollgym.server.tickets import ticket_hash
 
 UNNOTICED = 3.0
 """Seconds, generously, for which a connection may be dead before that is noticed."""

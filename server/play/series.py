@@ -35,6 +35,13 @@ class Series:
         """All matches that the experiment asks for are over."""
         return self.wanted is not None and self.over >= self.wanted
 
+    def look_again(self, now: Progress) -> None:
+        """``now``: what the catalogue has. Another process over the same catalogue has taken numbers, too."""
+        self.begun, self.over = max(self.begun, now.begun), max(self.over, now.over)
+        self._next = max(self._next, now.next_number)
+        self._free = [number for number in now.free_numbers if number < now.next_number]
+        heapq.heapify(self._free)
+
     def take(self) -> int:
         """The number of a new match: the lowest that was never played."""
         if self._free:

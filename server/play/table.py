@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rollgym.server.play.match import Match
-from rollgym.server.play.tickets import ticket_hash
 from rollgym.server.storage.rows import Holder
+from rollgym.server.tickets import ticket_hash
 
 
 class Table:

@@ -32,8 +32,8 @@ class Job(Struct, frozen=True):
     match: MatchRow
     uploads: tuple[UploadRow, ...]
     """What was received, by player. At least one."""
-    own_game: str
-    """The game of the server's configuration. Other matches in the folder may be of other games, if built in."""
+    own_games: frozenset[str]
+    """The games of the server's configuration. Other matches in the folder may be of other games, if built in."""
 
 
 class UnusableError(Exception):

@@ -22,7 +22,6 @@ from rollgym.server.errors import RefusedError
 from rollgym.server.events.kinds import UploadAnswered, UploadConflict, UploadRefused, UploadStored
 from rollgym.server.events.stream import EventStream
 from rollgym.server.play.matches import Matches
-from rollgym.server.play.tickets import presented
 from rollgym.server.record.upload_body import ENCODINGS, Body, BodyError, TooLargeError
 from rollgym.server.record.upload_validation import Checked, Expected, check_upload
 from rollgym.server.record.workers import OutOfMemoryError, WorkerDiedError, WorkError, Workers
@@ -32,6 +31,7 @@ from rollgym.server.storage.episode_store import EpisodeStore
 from rollgym.server.storage.errors import NO_ROOM, AnnulledError, CatalogueError, Stopped
 from rollgym.server.storage.keys import UploadKey, is_match_id
 from rollgym.server.storage.rows import Holder, MatchRow
+from rollgym.server.tickets import presented
 
 _PIECE = 1 << 18
 _BODIES_PER_SLOT = 8

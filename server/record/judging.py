@@ -57,16 +57,16 @@ class Judging:
         catalogue: Catalogue,
         workers: Workers,
         events: EventStream,
-        own_game: str,
+        own_games: frozenset[str],
         seconds: float,
         clock: Callable[[], float],
     ) -> None:
-        """``own_game``: of the server's configuration. ``seconds``: ``server.judge_seconds``."""
+        """``own_games``: of the server's configuration. ``seconds``: ``server.judge_seconds``."""
         self._store = store
         self._catalogue = catalogue
         self._workers = workers
         self._events = events
-        self._own_game = own_game
+        self._own_games = own_games
         self._seconds = seconds
         self._clock = clock
 
@@ -101,7 +101,7 @@ class Judging:
         return row, frozenset(players)
 
     async def _judged(self, match: MatchRow, uploads: tuple[UploadRow, ...]) -> EpisodeRow:
-        job = Job(self._store, match, uploads, self._own_game)
+        job = Job(self._store, match, uploads, self._own_games)
         frames = max((upload.frames for upload in uploads), default=0)
         return await self._workers.run_within(deadline(self._seconds, frames, match.settings), judge_episode, job)
 

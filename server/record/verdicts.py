@@ -58,8 +58,10 @@ def judge_episode(job: Job) -> EpisodeRow:
     store = job.store
     exports, aside = _load(job)
     wanted = job.match.game.id
-    if wanted != job.own_game and wanted not in [game.id for game in available()]:
-        raise GameChangedError(f"game {wanted!r}: neither built in nor the configured {job.own_game!r}")
+    if wanted not in job.own_games and wanted not in [game.id for game in available()]:
+        raise GameChangedError(
+            f"game {wanted!r}: neither built in nor the configured {', '.join(map(repr, sorted(job.own_games)))}"
+        )
     game = _make(job)
     try:
         change = first_difference(job.match.game, identity(game.spec))

@@ -43,7 +43,10 @@ class Catalogue(Protocol):
     # --- matches ------------------------------------------------------------------------------------------------
 
     async def add_match(self, row: MatchRow, ticket_hashes: tuple[bytes, ...]) -> None:
-        """Record a match and its players before they are told of it."""
+        """Record a match and its players before they are told of it.
+
+        Refused as ``taken``, finally, if a match of its experiment and condition that was not annulled has its number.
+        """
 
     async def drop_match(self, match: str) -> None:
         """Forget a match that never began. One with uploads stays: that is refused, finally."""

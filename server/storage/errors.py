@@ -10,7 +10,7 @@ from typing import Literal
 
 from rollgym.server.errors import ServerError
 
-Kind = Literal["busy", "full", "damaged", "gone", "refused"]
+Kind = Literal["busy", "full", "damaged", "gone", "taken", "refused"]
 
 WAY_OUT = "rollgym catalogue rebuild"
 
@@ -22,7 +22,8 @@ class CatalogueError(Exception):
     """The catalogue refuses. Nothing of what was asked for was done.
 
     ``kind``: ``busy`` (somebody else holds it: it is free again after a while), ``full`` (no room), ``damaged`` (what
-    is in it is not what was written), ``gone`` (nothing can be asked of it any more), ``refused`` (anything else).
+    is in it is not what was written), ``gone`` (nothing can be asked of it any more), ``taken`` (another match of the
+    experiment has the number), ``refused`` (anything else).
     ``final``: asking again cannot go better.
     """
 

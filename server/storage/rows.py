@@ -33,6 +33,8 @@ class MatchRow(Struct, frozen=True):
     """How it ended, for people."""
     annulled: bool = False
     """It was undone before play began."""
+    owner: str | None = None
+    """Which server's process played it. None if that is not known."""
 
 
 class UploadRow(Struct, frozen=True):

@@ -32,6 +32,7 @@ from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 UNKNOWN = (
     "when and why matches ended and players left: the server ends all of them again when it starts",
     "the players' tickets: what waits in a player's spool for one of these matches cannot be uploaded any more",
+    "which server's process played a match",
     "matches of which nothing was received, matches that were annulled, uploads that were refused, and conflicts",
 )
 """What the files do not say."""

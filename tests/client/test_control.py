@@ -15,11 +15,20 @@ from rollgym.client_sim.client.control import MAX_BAD, Control, ServerMessage
 from rollgym.client_sim.client.control_errors import ConnectionLost, JoinRefused, ServerUnreachable
 from rollgym.games.identity import identity
 from rollgym.games.registry import make
-from rollgym.protocol.messages import ErrorReply, MatchOver, MatchStart, PeerLeft, PlaySettings, Verdict, dump
+from rollgym.protocol.messages import (
+    ONLY_RELAY,
+    ErrorReply,
+    MatchOver,
+    MatchStart,
+    PeerLeft,
+    PlaySettings,
+    Verdict,
+    dump,
+)
 from rollgym.protocol.version import PROTOCOL_VERSION
 from tests.patience import PATIENCE
 
-START = MatchStart("m1", 0, ("a", "b"), 5, PlaySettings(), "ticket", "/relay", "/matches/m1/episodes/{episode}")
+START = MatchStart("m1", 0, ("a", "b"), 5, PlaySettings(), "ticket", ONLY_RELAY, "matches/m1/episodes/{episode}")
 
 
 class Lobby:

@@ -7,11 +7,11 @@ from itertools import permutations
 import pytest
 
 from rollgym.client_sim.client.pairings import MAX_PAIRINGS, Pairings
-from rollgym.protocol.messages import ANNULLED, MatchOver, MatchStart, PeerLeft, PlaySettings
+from rollgym.protocol.messages import ANNULLED, ONLY_RELAY, MatchOver, MatchStart, PeerLeft, PlaySettings
 
 
 def start(match: str) -> MatchStart:
-    return MatchStart(match, 0, ("a", "b"), 1, PlaySettings(), "ticket", "/relay", "/matches/{episode}")
+    return MatchStart(match, 0, ("a", "b"), 1, PlaySettings(), "ticket", ONLY_RELAY, "matches/{episode}")
 
 
 def test_an_annulled_match_is_never_begun() -> None:

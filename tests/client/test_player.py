@@ -30,11 +30,11 @@ from rollgym.client_sim.player.messages import (
 )
 from rollgym.client_sim.player.process import LINES_LOGGED, PlayerFailed, PlayerProcess, Printed
 from rollgym.protocol.episode.export_body import decode_export
-from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart, PlaySettings
 from rollgym.protocol.packets import Hello, encode
 from tests.patience import PATIENCE
 
-START = MatchStart("m1", 0, ("a", "b"), 3, PlaySettings(frame_limit=1000), "ticket", "/r", "/matches/m1/{episode}")
+START = MatchStart("m1", 0, ("a", "b"), 3, PlaySettings(frame_limit=1000), "ticket", ONLY_RELAY, "matches/m1/{episode}")
 
 
 def plan(folder: Path, **changes: Any) -> Prepare:

@@ -19,6 +19,7 @@ from rollgym.client_sim.client.reconnecting_control import ReconnectingControl
 from rollgym.games.identity import identity
 from rollgym.games.registry import make
 from rollgym.protocol.messages import (
+    ONLY_RELAY,
     ErrorReply,
     MatchOver,
     MatchStart,
@@ -32,7 +33,7 @@ from rollgym.protocol.messages import (
 from tests.patience import PATIENCE
 
 WAIT = PATIENCE
-START = MatchStart("m1", 0, ("a", "b"), 5, PlaySettings(), "t", "/relay", "/matches/m1/episodes/{episode}", "first")
+START = MatchStart("m1", 0, ("a", "b"), 5, PlaySettings(), "t", ONLY_RELAY, "matches/m1/episodes/{episode}", "first")
 
 
 class SeatServer:

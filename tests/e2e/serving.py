@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from rollgym.server.http.app import SERVER, Server, create_app
+from rollgym.server.http.app import SERVER, create_app
+from rollgym.server.http.server import Server
 from rollgym.server.settings import ServerSettings
 
 

@@ -20,6 +20,7 @@ from rollgym.client_sim.transport.interface import GONE
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.files.parquet import read_episode
 from rollgym.protocol.messages import MatchOver, MatchStart
+from rollgym.server.http.status import status
 from rollgym.server.settings import Play, ServerSettings
 from tests.e2e.serving import Running, running
 from tests.patience import PATIENCE
@@ -147,7 +148,7 @@ async def test_whoever_is_gone_for_the_server_learns_it(tmp_path: Path, on_disco
         await asyncio.gather(ann.until_it_plays(), bob.until_it_plays())
         (match,) = server.server.matches.live
         player = match.row.participants.index("ann")
-        await server.server.matches._leave(match, player, "silent for too long")
+        await server.server.matches.departures.leave(match, player, "silent for too long")
         dropped = await playing[0]
         if on_disconnect == "continue":
             await bob.until_it_plays()
@@ -179,12 +180,12 @@ async def test_a_server_that_dies_loses_nothing(tmp_path: Path) -> None:
         again = [Bot(server.url, tmp_path, bot.name) for bot in bots]
         finished = await asyncio.gather(*(bot.play() for bot in again))
         assert all(result.stored == {0, 1} for result in finished)
-        status = await server.server.status()
+        shown = await status(server.server)
     assert all(list(bot.spool.pending()) == [] for bot in again)
     assert all(bot.spool.refused() == [] for bot in again)
     old = [e for bot in again for e in bot.events if isinstance(e, Stored) and e.parcel.match == results[0].match]
     assert len(old) == before
-    assert status["verdicts"]["verified"] >= 2
+    assert shown["verdicts"]["verified"] >= 2
 
 
 async def test_an_annulled_pairing_leads_back_to_the_queue(server: Running, tmp_path: Path) -> None:
@@ -217,11 +218,11 @@ async def test_a_client_stopped_while_it_waits_leaves_the_queue(server: Running,
     ann = Bot(server.url, tmp_path, "ann")
     playing = asyncio.create_task(ann.play())
     await ann.until(lambda event: isinstance(event, Joined))
-    assert server.server.reception.lobby.waiting == 1
+    assert server.server.reception.desks[0].lobby.waiting == 1
     ann.stop.set()
     result = await playing
     assert (result.match, result.stopped, result.episodes) == (None, True, [])
-    assert server.server.reception.lobby.waiting == 0
+    assert server.server.reception.desks[0].lobby.waiting == 0
 
 
 async def test_a_server_that_stops_while_clients_wait_is_reported(tmp_path: Path) -> None:

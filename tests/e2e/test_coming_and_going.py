@@ -17,6 +17,7 @@ from rollgym.client_sim.network_model import Link, NetworkConditions
 from rollgym.protocol.messages import MatchStart, Waiting
 from rollgym.running.bots import Client as BotClient
 from rollgym.running.bots import Finished, Returning, run_clients
+from rollgym.server.http.status import status
 from rollgym.server.settings import Play, ServerSettings
 from tests.e2e.serving import running
 from tests.patience import PATIENCE
@@ -70,7 +71,7 @@ async def test_a_lone_client_hears_that_it_is_alone_and_gives_up_in_the_time_it_
     async with running(settings(tmp_path / "data")) as server:
         with pytest.raises(NobodyCame, match=r"no partner came within 0\.5 s"):
             await play(server.url, BOT, spool=tmp_path / "ann", wait=0.5, on_event=events.append)
-        await until(lambda: server.server.reception.lobby.waiting == 0)
+        await until(lambda: server.server.reception.desks[0].lobby.waiting == 0)
     assert [(event.waiting, event.needed) for event in events if isinstance(event, Waiting)] == [(1, 2)]
 
 
@@ -118,7 +119,7 @@ async def test_a_fleet_that_loses_its_server_comes_back_brings_what_it_has_and_p
     await until_heard(heard, news, Returning, 2)
     async with running(settings(tmp_path / "data"), port=port) as server:
         results = await playing
-        status = await server.server.status()
+        shown = await status(server.server)
     for finished in results:
         assert_verified(finished.result)
     first, second = (
@@ -127,7 +128,7 @@ async def test_a_fleet_that_loses_its_server_comes_back_brings_what_it_has_and_p
     )
     assert len(first) == len(second) == 1
     assert list((tmp_path / "spool").glob("*.export")) == []
-    assert status["verdicts"]["verified"] == 1
+    assert shown["verdicts"]["verified"] == 1
 
 
 PREFIX = "/lab/rollgym"

@@ -12,6 +12,7 @@ import pytest
 
 from rollgym.client_sim.exports.spool import Spool
 from rollgym.client_sim.exports.upload import Stored, Uploader, UploadResult
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import MatchStart
@@ -92,7 +93,7 @@ class Sender:
         await asyncio.sleep(0.01)
 
     async def send(self, export: Export, url: str, start: MatchStart) -> None:
-        place = url + start.upload.replace("{episode}", str(export.header.episode))
+        place = resolved(url, start.upload.replace("{episode}", str(export.header.episode)))
         self.uploader.submit(self.spool.take(export, place, start.ticket))
         assert await self.uploader.drain(30.0)
         await self.uploader.close()

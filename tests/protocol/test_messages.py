@@ -9,6 +9,7 @@ import pytest
 
 from rollgym.protocol.messages import (
     CLIENT_EVENTS,
+    ONLY_RELAY,
     SERVER_EVENTS,
     Difference,
     ErrorReply,
@@ -24,7 +25,7 @@ from rollgym.protocol.messages import (
 )
 
 GAME = GameIdentity("pong", "1", {"points": 3}, ("left", "right"), ({}, {}), ({"type": "Box"}, {}))
-START = MatchStart("m1", 1, ("a", "b"), 7, PlaySettings(fps=30.0), "secret", "/relay", "/matches/m1/{episode}")
+START = MatchStart("m1", 1, ("a", "b"), 7, PlaySettings(fps=30.0), "secret", ONLY_RELAY, "matches/m1/{episode}")
 
 
 @pytest.mark.parametrize("message", [Join(1, GAME, "me", {"python": "3.11"}), START, Finished(3), ErrorReply("x", "y")])

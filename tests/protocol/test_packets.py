@@ -115,7 +115,7 @@ def test_damaged_packets_are_refused_or_are_packets(packet: Packet, data: st.Dat
         (b"", "packet of 0 bytes: at least 7"),
         (b"\0" * 1201, "packet of 1201 bytes: at most 1200"),
         (b"\0" + encode(Hello(1, True))[1:], "first byte 0x0: expected 0xb7"),
-        (encode(Hello(1, True))[:1] + b"\x63" + encode(Hello(1, True))[2:], "protocol version 99: expected 1"),
+        (encode(Hello(1, True))[:1] + b"\x63" + encode(Hello(1, True))[2:], "packet version 99: expected 1"),
         (encode(Hello(1, True))[:2] + b"\x09" + encode(Hello(1, True))[3:], "packet type 9: expected 1..6"),
         (encode(Hello(1, True))[:-1] + b"\x02", "hello flag 2: expected 0 or 1"),
         (encode(Bye(1, 0))[:-1] + b"\xff", "bye reason 255: expected 0.."),

@@ -14,7 +14,7 @@ from rollgym.client_sim.peer.peer import Peer
 from rollgym.client_sim.transport.impaired import ImpairedTransport
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.episode.export_check import check_export
-from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart, PlaySettings
 from tests.client.driven import Driven
 from tests.client.fakes import Hub
 from tests.client.virtual import advance, clock, run
@@ -52,7 +52,7 @@ class Side:
         self.log = GameLog(clock)
         self.exports: list[Export] = []
         self.events: list[Any] = []
-        start = MatchStart("m", player, ("a", "b"), 3, settings, "ticket", "/relay", "/upload/{episode}")
+        start = MatchStart("m", player, ("a", "b"), 3, settings, "ticket", ONLY_RELAY, "upload/{episode}")
         game = Probe(log=self.log)
         inputs = PolicyInputs(Restless(player), game.spec.input_codecs[player])
         self.peer = Frozen(start, game, inputs, policy_info={}, software={}, now=clock(), wall=clock())

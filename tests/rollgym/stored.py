@@ -136,7 +136,7 @@ def judged(root: Path, exports: list[Export], condition: str = "rtt_80") -> Judg
                     1_700_000_100.25,
                 )
             )
-        row = judge_episode(Job(place, match, tuple(uploads), header.game.id))
+        row = judge_episode(Job(place, match, tuple(uploads), frozenset({header.game.id})))
         place.discard_uploads(UploadKey(header.match, header.episode, export.own.player) for export in exports)
     finally:
         place.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import (
@@ -34,7 +35,8 @@ from rollgym.protocol.messages import (
     parse,
 )
 from rollgym.protocol.version import PROTOCOL_VERSION
-from rollgym.server.http.app import SERVER, Server, create_app
+from rollgym.server.http.app import SERVER, create_app
+from rollgym.server.http.server import Server
 from rollgym.server.record.workers import Workers
 from rollgym.server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
 from tests.patience import PATIENCE
@@ -98,9 +100,11 @@ for _kept in (WORKERS, JUDGES):
 
 
 @asynccontextmanager
-async def running(settings: ServerSettings, *, once: bool = False) -> AsyncIterator[Running]:
+async def running(
+    settings: ServerSettings, *, once: bool = False, experiments: Sequence[Experiment] = ()
+) -> AsyncIterator[Running]:
     """Start a server, stop it at the end."""
-    app = create_app(settings, once=once)
+    app = create_app(settings, once=once, experiments=experiments)
     app[SERVER].workers, app[SERVER].judges = WORKERS, JUDGES
     WORKERS.deaths = JUDGES.deaths = 0
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -206,7 +210,9 @@ class Client:
     async def relay(self, start: MatchStart) -> aiohttp.ClientWebSocketResponse:
         """Open the relay."""
         return await self.http.ws_connect(
-            self.url + start.relay, headers={"Authorization": f"Bearer {start.ticket}"}, max_msg_size=4096
+            resolved(self.url, start.transports[0].address),
+            headers={"Authorization": f"Bearer {start.ticket}"},
+            max_msg_size=4096,
         )
 
     async def put(
@@ -215,7 +221,7 @@ class Client:
         """Upload a body; status and answer."""
         sent = {"Authorization": f"Bearer {ticket or start.ticket}", "Content-Type": "application/msgpack"}
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
-        url = self.url + start.upload.replace("{episode}", str(episode))
+        url = resolved(self.url, start.upload.replace("{episode}", str(episode)))
         async with self.http.put(url, data=body, headers=sent) as response:
             # aiohttp itself answers in plain text to what it cannot even parse.
             as_json = response.content_type == "application/json"

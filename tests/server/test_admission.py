@@ -107,7 +107,7 @@ async def test_one_that_joins_at_the_last_moment_stays(tmp_path: Path, monkeypat
         monkeypatch.setattr(reception, "_tell", tell)
         await reception._send_away(str(late.sio.get_sid()))
         assert server.server.metrics.not_joined._value.get() == 0
-        assert reception.lobby.waiting == 1
+        assert reception.desks[0].lobby.waiting == 1
 
 
 async def test_those_who_wait_are_told_how_many_they_are(tmp_path: Path) -> None:

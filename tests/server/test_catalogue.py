@@ -20,13 +20,14 @@ from rollgym.server.storage.record import catalogue_copy
 from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow, MatchRow, Progress, UnjudgedRow, UploadRow
 from rollgym.server.storage.sqlite import queries, schema
 from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
+from rollgym.server.storage.sqlite.queries import matches as all_matches
 from tests.patience import PATIENCE
 from tests.server.exports import PLAY
 
 WAIT = PATIENCE
 # Seconds until a test that waits for something that never comes gives up.
 
-VERSION_1, VERSION_2 = (Path(__file__).parent / "data" / f"catalogue_version_{n}.sql" for n in (1, 2))
+VERSION_1, VERSION_2, VERSION_3 = (Path(__file__).parent / "data" / f"catalogue_version_{n}.sql" for n in (1, 2, 3))
 
 
 @asynccontextmanager
@@ -93,7 +94,8 @@ async def test_a_catalogue_of_version_1_is_led_to_the_present_one_and_keeps_ever
 
 
 EVERYTHING = (
-    "SELECT * FROM match ORDER BY id",
+    "SELECT id, experiment, condition, config_hash, seed, game, settings, created, ended, reason, number, annulled"
+    " FROM match ORDER BY id",
     "SELECT * FROM player ORDER BY match, player",
     "SELECT * FROM upload ORDER BY match, player",
     "SELECT * FROM conflict",
@@ -116,6 +118,38 @@ async def test_a_catalogue_of_version_2_keeps_every_row_and_what_was_judged_has_
     async with opened(tmp_path / "new.sqlite"):
         pass
     assert tables(path) == tables(tmp_path / "new.sqlite")
+
+
+async def test_a_catalogue_of_version_3_keeps_every_row_and_no_number_is_used_twice(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    queries = (*EVERYTHING, "SELECT * FROM episode_player")
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_3.read_text())
+        before = [db.execute(query).fetchall() for query in queries]
+        assert all(before)
+    async with opened(path) as catalogue:
+        assert await catalogue.call(lambda db: [db.execute(query).fetchall() for query in queries]) == before
+        assert {row.owner for row in await catalogue.open_matches()} <= {None}
+        played = [row for row in await catalogue.call(all_matches) if not row.annulled]
+        with pytest.raises(CatalogueError) as caught:
+            await add(catalogue, msgspec.structs.replace(played[0], id="m" + "f" * 24))
+        assert (caught.value.kind, caught.value.final) == ("taken", True)
+    async with opened(tmp_path / "new.sqlite"):
+        pass
+    assert tables(path) == tables(tmp_path / "new.sqlite")
+
+
+async def test_a_number_that_two_matches_have_stays_with_the_first(tmp_path: Path) -> None:
+    """No version of the server makes such a catalogue; none is refused for it."""
+    path = tmp_path / "catalogue.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(VERSION_3.read_text())
+        db.execute("UPDATE match SET number = 0 WHERE NOT annulled")
+        db.commit()
+    async with opened(path) as catalogue:
+        numbers = [row.number for row in await catalogue.call(all_matches) if not row.annulled]
+        assert numbers == [0, *[None] * (len(numbers) - 1)]
+        assert (await catalogue.progress("old", "both")).next_number == 1
 
 
 async def test_a_verdict_comes_with_what_the_players_exports_come_to_and_a_later_one_replaces_it(

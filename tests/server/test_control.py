@@ -14,8 +14,10 @@ import msgpack
 import pytest
 
 from rollgym.protocol.messages import ErrorReply, Join, dump, parse
+from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.events.stream import EventStream
-from rollgym.server.http.control import ControlServer, Mailbox
+from rollgym.server.http.control import ControlServer
+from rollgym.server.http.engine import Mailbox
 from rollgym.server.settings import Limits
 from tests.server.clients import WAIT, Client, make_settings, pair, running, until
 from tests.server.exports import make_export
@@ -270,7 +272,7 @@ async def test_health_status_and_metrics(tmp_path: Path) -> None:
 
 async def test_a_join_with_every_kind_of_value_is_compared_and_refused(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, Client(server.url) as client:
-        good = dump(Join(1, server.server.game))
+        good = dump(Join(PROTOCOL_VERSION, server.server.descriptions[0].game))
         for value in (
             b"bytes",
             1.5,

@@ -247,7 +247,7 @@ async def test_a_server_does_not_start_with_what_cannot_be_played(tmp_path: Path
 
 async def test_players_are_told_where_an_episode_ends(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path, play=Play(), game=GameSettings(id="pong"))) as server:
-        assert server.server.play.frame_limit == LIMITS.episode_frames
+        assert server.server.matches.experiments[0].play.frame_limit == LIMITS.episode_frames
 
 
 @pytest.mark.parametrize("game", ["pong", "kitchen"])

@@ -16,11 +16,12 @@ import pytest
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.episode.column import Column
 from rollgym.protocol.episode.export import Canonical, Export, RollbackEvent, Tail, content_digest
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import EpisodeFileError
-from rollgym.protocol.messages import MatchStart
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart
 from rollgym.server.errors import RefusedError
 from rollgym.server.record.upload_validation import Expected, check_upload
 from rollgym.server.settings import Limits
@@ -132,7 +133,7 @@ async def test_what_no_file_can_hold_is_refused(tmp_path: Path, change: Callable
 
 
 def test_an_export_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = MatchStart("m" + "0" * 24, 0, ("a", "b"), 5, PLAY, "secret", "/relay", "/upload/{episode}")
+    start = MatchStart("m" + "0" * 24, 0, ("a", "b"), 5, PLAY, "secret", ONLY_RELAY, "upload/{episode}")
     path = tmp_path / "upload.part"
     path.write_bytes(encode_export(make_export(start)))
 
@@ -215,7 +216,7 @@ async def test_a_path_of_the_clients_own_making_reaches_nothing(tmp_path: Path, 
     async with running(make_settings(tmp_path / "data")) as server, pair(server.url) as ((one, a), _):
         start = msgspec.structs.replace(a, upload=f"/matches/{match}/episodes/{{episode}}")
         headers = {"Authorization": f"Bearer {a.ticket}", "Content-Type": "application/msgpack"}
-        url = server.url + start.upload.replace("{episode}", "0")
+        url = resolved(server.url, start.upload.replace("{episode}", "0"))
         async with one.http.put(url, data=encode_export(make_export(a)), headers=headers) as response:
             assert response.status in (403, 404)
         assert files(tmp_path / "data") == []
@@ -279,7 +280,7 @@ async def test_a_body_without_a_length_is_bounded_too(tmp_path: Path) -> None:
             for _ in range(10_000):
                 yield b"x" * 1000
 
-        url = server.url + a.upload.replace("{episode}", "0")
+        url = resolved(server.url, a.upload.replace("{episode}", "0"))
         status = None
         try:
             async with one.http.put(url, data=endless(), headers=headers) as response:

@@ -188,9 +188,9 @@ async def test_a_game_that_raises_on_the_server_is_named_with_what_it_raised(
         monkeypatch.setattr("rollgym.server.record.verdicts.make", made)
         words = "cannot be made here: FileNotFoundError" if step == "make" else "raised RuntimeError .*exploded"
         with pytest.raises(GameFailedError, match=words):
-            judge_episode(Job(FolderStore(tmp_path), row, uploads, "drift"))
+            judge_episode(Job(FolderStore(tmp_path), row, uploads, frozenset({"drift"})))
         monkeypatch.undo()
-        found = judge_episode(Job(FolderStore(tmp_path), row, uploads, "drift"))
+        found = judge_episode(Job(FolderStore(tmp_path), row, uploads, frozenset({"drift"})))
         assert isinstance(found, EpisodeRow)
         assert (found.verdict, found.frames) == ("single", FRAMES)
         await end(one, two)

@@ -24,16 +24,22 @@ from tests.server.exports import make_export
 
 async def until_waiting(server: Running, wanted: int) -> None:
     """Wait until the server has taken note of its clients."""
-    await until(lambda: server.server.reception.lobby.waiting == wanted)
+    await until(lambda: server.server.reception.desks[0].lobby.waiting == wanted)
 
 
 async def test_two_clients_are_told_the_same_match(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, pair(server.url) as ((_, a), (_, b)):
         assert (a.player, b.player) == (0, 1)
         assert a.participants == b.participants == ("one", "two")
-        assert (a.match, a.seed, a.settings, a.relay, a.upload) == (b.match, b.seed, b.settings, b.relay, b.upload)
+        assert (a.match, a.seed, a.settings, a.transports, a.upload) == (
+            b.match,
+            b.seed,
+            b.settings,
+            b.transports,
+            b.upload,
+        )
         assert a.ticket != b.ticket
-        assert a.upload == f"/matches/{a.match}/episodes/{{episode}}"
+        assert a.upload == f"matches/{a.match}/episodes/{{episode}}"
 
 
 async def test_two_hundred_who_join_at_once_are_each_in_exactly_one_match(tmp_path: Path) -> None:
@@ -49,7 +55,7 @@ async def test_two_hundred_who_join_at_once_are_each_in_exactly_one_match(tmp_pa
         assert len({start.seed for start in starts}) == 100
         assert {start.seed for start in starts} == {match_seed(5, index) for index in range(100)}
         assert all(client.heard.empty() for client in clients)
-        lobby = server.server.reception.lobby
+        lobby = server.server.reception.desks[0].lobby
         assert (lobby.waiting, lobby.seated) == (0, 200)
 
 
@@ -57,7 +63,7 @@ async def test_joining_twice_changes_nothing(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, Client(server.url) as one, Client(server.url) as two:
         first = await one.join()
         assert await one.join() == first
-        assert server.server.reception.lobby.waiting == 1
+        assert server.server.reception.desks[0].lobby.waiting == 1
         await two.join()
         assert (await one.start()).match == (await two.start()).match
         answer = await one.join()
@@ -93,7 +99,7 @@ async def test_a_death_between_pairing_and_being_told_gives_the_partner_another(
     async with running(make_settings(tmp_path)) as server, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Client(server.url)) for _ in range(3)]
         add_match = server.server.catalogue.add_match
-        lobby = server.server.reception.lobby
+        lobby = server.server.reception.desks[0].lobby
 
         async def kill_meanwhile(row: MatchRow, tickets: tuple[bytes, ...]) -> None:
             monkeypatch.undo()
@@ -136,13 +142,13 @@ async def test_a_death_before_play_annuls_the_match_and_the_partner_is_next(
         assert again.participants == (f"client-{1 - victim}", "client-2")
         assert again.match != starts[0].match
         assert (await clients[2].start()).match == again.match
-        assert server.server.reception.lobby.queue() == (clients[3].sio.get_sid(),)
+        assert server.server.reception.desks[0].lobby.queue() == (clients[3].sio.get_sid(),)
         for line in lines:
             await line.close()
 
 
 async def test_who_never_opens_the_relay_loses_its_seat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollgym.server.play.matches.MARGIN", 0.0)
+    monkeypatch.setattr("rollgym.server.play.departures.MARGIN", 0.0)
     play = Play(episodes=1, frame_limit=40, start_timeout=0.3)
     async with running(make_settings(tmp_path, play=play)) as server, AsyncExitStack() as stack:
         stuck, one, two = [await stack.enter_async_context(Client(server.url)) for _ in range(3)]
@@ -168,7 +174,7 @@ async def test_a_match_with_an_acknowledged_upload_is_not_annulled(tmp_path: Pat
         await one.upload(start, make_export(start, frames=0, status="aborted"))
         match = server.server.matches.get(start.match)
         assert match is not None
-        server.server.matches._start_is_due(match)
+        server.server.matches.departures.start_is_due(match)
         assert (await stuck.over()).reason == "removed: the relay was not opened in time"
         assert (await one.peer_left()).player == 1
         await one.call("finished", {"episodes": 1})
@@ -215,7 +221,7 @@ async def test_other_games_and_protocols_are_refused_with_the_first_difference(t
         answer = await one.join(protocol=PROTOCOL_VERSION + 1)
         assert answer["error"]["code"] == "protocol_mismatch"
         assert answer["error"]["expected"] == PROTOCOL_VERSION
-        assert server.server.reception.lobby.waiting == 0
+        assert server.server.reception.desks[0].lobby.waiting == 0
         assert (await one.join())["ok"]
 
 

@@ -11,6 +11,7 @@ import msgpack
 import msgspec
 import pytest
 
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import Resume, dump
 from rollgym.protocol.version import PROTOCOL_VERSION
@@ -94,7 +95,7 @@ async def test_a_key_that_is_not_text_makes_an_export_a_bad_one(tmp_path: Path, 
 @pytest.mark.parametrize("kind", ["application/octet-stream", "application/msgpack; charset=x", None])
 async def test_content_types_that_are_taken(tmp_path: Path, kind: str | None) -> None:
     async with running(make_settings(tmp_path)) as server, pair(server.url) as ((_, start), _):
-        url = server.url + start.upload.replace("{episode}", "0")
+        url = resolved(server.url, start.upload.replace("{episode}", "0"))
         headers = {"Authorization": f"Bearer {start.ticket}"} | ({} if kind is None else {"Content-Type": kind})
         async with (
             aiohttp.ClientSession(skip_auto_headers=["Content-Type"]) as http,

@@ -51,7 +51,7 @@ from rollgym.protocol.packets import (
 )
 from rollgym.protocol.relay import LEFT, MATCH_OVER, REPLACED
 from rollgym.protocol.seeds import SEED_LIMIT, episode_seed
-from rollgym.protocol.version import EPISODE_SCHEMA, PROTOCOL_VERSION
+from rollgym.protocol.version import EPISODE_SCHEMA, PACKET_VERSION, PROTOCOL_VERSION
 from rollgym.server.errors import RefusedError
 from rollgym.server.http import control
 from rollgym.server.play.match import LAST_UPLOADS, MARGIN
@@ -155,7 +155,8 @@ def test_every_column_is_on_the_page() -> None:
 
 
 def test_versions_limits_and_reasons() -> None:
-    assert f"protocol version **{PROTOCOL_VERSION}**, episode schema **{EPISODE_SCHEMA}**" in PAGE
+    versions = f"protocol version **{PROTOCOL_VERSION}**, packet version **{PACKET_VERSION}**"
+    assert f"{versions}, episode schema **{EPISODE_SCHEMA}**" in PAGE
     assert f"at most {MAX_PACKET} bytes" in PAGE
     for code, reason in enumerate(BYE_REASONS):
         assert f"{code} {reason}" in section("Bye (type 5)")

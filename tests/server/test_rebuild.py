@@ -35,7 +35,7 @@ def rows(data: Path) -> Rows:
 
 def plain(match: MatchRow) -> MatchRow:
     """Without what no file says."""
-    return msgspec.structs.replace(match, ended=None, reason=None)
+    return msgspec.structs.replace(match, ended=None, reason=None, owner=None)
 
 
 async def played(data: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import read_episode
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.errors import ServerError
-from rollgym.server.http.app import Server
+from rollgym.server.http.server import Server
 from rollgym.server.record.upload_validation import check_upload
 from rollgym.server.record.verdicts import GameChangedError, Job, judge_episode
 from rollgym.server.record.workers import WorkerDiedError, Workers
@@ -42,8 +42,8 @@ async def until_killed(
 ) -> AsyncIterator[tuple[Running, Client, MatchStart, Client, MatchStart]]:
     """A match on a server that is not allowed to finish anything on its way down."""
     async with running(settings) as server:
-        server.server.matches._judge = _never  # type: ignore[method-assign,assignment]
-        server.server.matches._end = _never  # type: ignore[method-assign,assignment]
+        server.server.matches.settling._judge = _never  # type: ignore[method-assign,assignment]
+        server.server.matches.settling._end = _never  # type: ignore[method-assign,assignment]
         async with pair(server.url) as ((one, a), (two, b)):
             yield server, one, a, two, b
 
@@ -119,7 +119,7 @@ async def test_finished_files_without_a_verdict_are_written_again(tmp_path: Path
         match = server.server.matches.get(a.match)
         assert match is not None
         with pytest.raises(KilledError):
-            await server.server.matches._judging.judge(match.row, 0)
+            await server.server.matches.settling.judging.judge(match.row, 0)
     folder = tmp_path / "episodes" / a.match / "episode_000000"
     assert (folder / "canonical.parquet").exists()
     (folder / "canonical.parquet").write_bytes(b"half of a fi")
@@ -147,7 +147,7 @@ async def test_files_of_an_earlier_verdict_are_removed(tmp_path: Path) -> None:
         for client in (one, two):
             await client.call("finished", {"episodes": 1})
         await one.over()
-        server.server.matches._judging.tidy = lambda *_: None  # type: ignore[method-assign]
+        server.server.matches.settling.judging.tidy = lambda *_: None  # type: ignore[method-assign]
         await two.upload(b, altered(make_export(b), "rewards", 2))
         assert (await judged(server, a.match)).verdict == "diverged"
     place = tmp_path / "episodes" / a.match / "episode_000000"
@@ -250,14 +250,14 @@ def test_a_game_that_has_changed_is_not_judged(tmp_path: Path) -> None:
     changed = msgspec.structs.replace(identity(Drift().spec), version="0")
     match = MatchRow("m" + "0" * 24, "e", "c", "", 5, changed, PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(GameChangedError, match=r"game\.version: '0' in the match, '1' here"):
-        judge_episode(Job(FolderStore(tmp_path), match, (), "drift"))
+        judge_episode(Job(FolderStore(tmp_path), match, (), frozenset({"drift"})))
 
 
 def test_a_data_folder_does_not_say_which_code_is_run(tmp_path: Path) -> None:
     foreign = msgspec.structs.replace(identity(Drift().spec), id="rollgym.games.builtin.drift.rules:Drift")
     match = MatchRow("m" + "0" * 24, "e", "c", "", 5, foreign, PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(GameChangedError, match="neither built in nor the configured 'pong'"):
-        judge_episode(Job(FolderStore(tmp_path), match, (), "pong"))
+        judge_episode(Job(FolderStore(tmp_path), match, (), frozenset({"pong"})))
 
 
 async def test_a_late_conflicting_upload_is_not_taken_after_a_restart_either(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from rollgym.protocol.episode.export import Export
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import ANNULLED, MatchStart, PeerLeft
 from rollgym.server.errors import ServerError
-from rollgym.server.play.openings import Player
+from rollgym.server.play.experiment import Player
 from rollgym.server.record import ingest
 from rollgym.server.record.verdicts import GameFailedError, judge_episode
 from rollgym.server.record.workers import Workers
@@ -193,7 +193,7 @@ async def test_a_withdrawal_that_is_not_recorded_does_not_end_the_pairing(
     catalogue_refuses(monkeypatch, "drop_match", times)
     async with running(make_settings(tmp_path)) as server:
         players = tuple(Player(f"client-{n}", f"p{n}", {}) for n in range(2))
-        match, _ = await server.server.matches.record(players)
+        match, _ = await server.server.matches.record(server.server.matches.experiments[0], players)
         await server.server.matches.withdraw(match)
         assert bool(server.server.matches.unrecorded) == (times == FOR_GOOD)
         async with pair(server.url) as ((_, a), _):

@@ -12,6 +12,7 @@ import pytest
 
 from rollgym.protocol.messages import MatchOver, MatchStart, PeerLeft, Verdict
 from rollgym.protocol.version import PROTOCOL_VERSION
+from rollgym.server.http.status import status
 from rollgym.server.lobby.queue import Place
 from rollgym.server.play.match import Match
 from rollgym.server.settings import Play, ServerSettings
@@ -60,8 +61,8 @@ async def broken(settings: ServerSettings) -> AsyncIterator[tuple[Running, Pair,
 async def test_who_comes_back_has_its_seat_again_and_nobody_was_told_anything(tmp_path: Path) -> None:
     async with broken(patient(tmp_path)) as (server, ((one, a), (_, b)), back):
         assert (metric(server, "connections_lost"), metric(server, "players_away")) == (1, 1)
-        status = await server.server.status()
-        assert status["matches"][0]["players"] == ["here", "away"]
+        shown = await status(server.server)
+        assert shown["matches"][0]["players"] == ["here", "away"]
         assert await back.resume(b, b.resume, FIRST) == {"ok": True}
         assert states(server, a) == ["here", "here"]
         assert (metric(server, "resumes"), metric(server, "players_away")) == (1, 0)
@@ -80,7 +81,7 @@ async def test_who_comes_back_has_its_seat_again_and_nobody_was_told_anything(tm
 async def test_tokens_that_are_wrong_old_or_used_are_refused_before_anything_is_touched(tmp_path: Path) -> None:
     async with broken(patient(tmp_path)) as (server, ((one, a), (_, b)), back), AsyncExitStack() as stack:
         match = match_of(server, a)
-        lobby = server.server.reception.lobby
+        lobby = server.server.reception.desks[0].lobby
 
         async def refused(client: Client, start: MatchStart, token: str, code: str = "bad_resume") -> None:
             before = [(seat.client, seat.token, seat.lost_at, seat.member) for seat in match.seats]
@@ -135,7 +136,7 @@ async def test_who_waits_for_another_match_is_not_taken_out_of_the_queue(tmp_pat
     async with broken(patient(tmp_path)) as (server, ((_, a), (_, b)), back):
         await back.join()
         assert (await back.resume(b, b.resume, FIRST))["error"]["code"] == "already_waiting"
-        assert server.server.reception.lobby.waiting == 1
+        assert server.server.reception.desks[0].lobby.waiting == 1
         assert states(server, a) == ["here", "away"]
 
 
@@ -193,7 +194,7 @@ async def test_an_annulled_pairing_is_told_of_and_the_client_waits_again(tmp_pat
         assert (await two.call("leave", {}))["ok"]
         await until(lambda: server.server.matches.get(a.match) is None)
         await one.kill()  # before it could read of it, let us say
-        await until(lambda: server.server.reception.lobby.waiting == 0)
+        await until(lambda: server.server.reception.desks[0].lobby.waiting == 0)
         assert (await back.resume(b, b.resume, FIRST))["error"]["code"] == "left"
         assert (await back.resume(a, a.resume, FIRST))["ok"]
         assert (await back.over()) == MatchOver(a.match, "annulled")
@@ -276,7 +277,7 @@ async def test_when_a_stuck_player_is_removed_the_other_has_its_verdict(tmp_path
         match = match_of(server, a)
         await one.upload(a, make_export(a))
         match.seats[1].signs.moved -= match.patience  # it said nothing for so long, but hello
-        server.server.matches._look(match)
+        server.server.matches.departures.look(match)
         assert (await one.peer_left()).reason == "stuck"
         assert (await two.over()).reason == "removed: stuck"
         assert (await two.resume(b, b.resume, FIRST))["error"]["code"] == "left"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rollgym.protocol.messages import ErrorReply, MatchStart
 from rollgym.protocol.seeds import match_seed
+from rollgym.server.http.status import status
 from rollgym.server.play.series import Series
 from rollgym.server.storage.rows import Progress
 from tests.server.clients import Client, make_settings, pair, running, until
@@ -77,7 +78,7 @@ async def test_a_restart_between_any_two_matches_repeats_no_seed_and_begins_noth
     seeds = []
     for begun in range(3):
         async with running(settings) as server:
-            assert server.server.matches.series.begun == begun
+            assert server.server.matches.experiments[0].series.begun == begun
             async with pair(server.url) as pairs:
                 await finished(pairs)
                 seeds.append(pairs[0][1].seed)
@@ -85,7 +86,7 @@ async def test_a_restart_between_any_two_matches_repeats_no_seed_and_begins_noth
     assert seeds == [match_seed(5, number) for number in range(3)]
     async with running(settings) as server, Client(server.url) as late:
         assert (await late.join())["error"]["code"] == "no_more_matches"
-        assert (await server.server.status())["matches_begun"] == 3
+        assert (await status(server.server))["matches_begun"] == 3
 
 
 async def test_another_condition_in_the_same_folder_is_counted_by_itself(tmp_path: Path) -> None:
@@ -97,7 +98,10 @@ async def test_another_condition_in_the_same_folder_is_counted_by_itself(tmp_pat
             await finished(pairs)
     async with running(make_settings(tmp_path, matches=2, condition="b")) as server:
         assert not server.server.matches.done.is_set()
-        assert (server.server.matches.series.begun, server.server.matches.series.over) == (1, 1)
+        assert (
+            server.server.matches.experiments[0].series.begun,
+            server.server.matches.experiments[0].series.over,
+        ) == (1, 1)
 
 
 async def test_a_kill_in_the_middle_of_a_match_costs_that_match_and_no_seed(tmp_path: Path) -> None:
@@ -127,7 +131,7 @@ async def test_a_number_is_given_back_only_when_the_catalogue_knows_that_it_was_
         async def slowly(match: str, at: float, reason: str) -> bool:
             nonlocal written
             # The next pairing is recorded first, as when the disk is busy.
-            await until(lambda: server.server.matches.series.begun == 1)
+            await until(lambda: server.server.matches.experiments[0].series.begun == 1)
             undone = await annul(match, at, reason)
             written = True
             return undone
@@ -150,14 +154,14 @@ async def test_a_number_is_given_back_only_when_the_catalogue_knows_that_it_was_
 
 
 async def test_once_is_one_match_more(tmp_path: Path) -> None:
-    from rollgym.server.http.app import Server
+    from rollgym.server.http.server import Server
 
     settings = make_settings(tmp_path, matches=1)
     for begun in (0, 1):
         server = Server(settings, once=True)
         await server.start()
         try:
-            assert server.matches.series.wanted == begun + 1
+            assert server.matches.experiments[0].series.wanted == begun + 1
             assert not server.matches.done.is_set()
         finally:
             await server.say_goodbye()

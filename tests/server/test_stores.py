@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import rollgym.server
 from rollgym.protocol.files.parquet import read_episode
-from rollgym.server.http.app import Server
+from rollgym.server.http.server import Server
 from rollgym.server.storage.episode_store import EpisodeStore
 from rollgym.server.storage.folder import FolderStore
 from rollgym.server.storage.keys import EpisodeKey, UploadKey, is_match_id

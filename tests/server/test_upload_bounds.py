@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from rollgym.protocol.addresses import resolved
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.server.record import ingest
 from rollgym.server.settings import Limits
@@ -42,7 +43,7 @@ async def test_what_comes_over_the_line_in_chunks_is_bounded(tmp_path: Path) -> 
             yield body
 
         headers = {"Authorization": f"Bearer {a.ticket}", "Content-Type": "application/msgpack"}
-        url = server.url + a.upload.replace("{episode}", "0")
+        url = resolved(server.url, a.upload.replace("{episode}", "0"))
         async with one.http.put(url, data=chunks(), headers={**headers, "Content-Encoding": "deflate"}) as response:
             answer = await response.json()
         assert (response.status, answer["error"]["code"], answer["error"]["expected"]) == (413, "too_large", 4096)

@@ -17,7 +17,7 @@ from rollgym.games.identity import identity
 from rollgym.protocol.episode.export import Canonical, Export, Header, Own, RollbackEvent, Status, content_digest
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import EpisodeFileError, read_episode, write_episode
-from rollgym.protocol.messages import MatchStart
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart
 from rollgym.server.record.verdicts import Job, find, judge_episode
 from rollgym.server.storage.folder import FolderStore
 from rollgym.server.storage.keys import UploadKey
@@ -223,7 +223,7 @@ async def test_an_export_that_no_file_takes_is_set_aside_when_it_is_written(
 
     monkeypatch.setattr("rollgym.server.record.episode_files.write_episode", refuse)
     match = MatchRow(rows[0].match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
-    found = judge_episode(Job(store, match, tuple(rows), "drift"))
+    found = judge_episode(Job(store, match, tuple(rows), frozenset({"drift"})))
     assert (found.verdict, found.players) == ("single", (1,))
     assert "player 0 is set aside" in found.detail
     assert "no place for it" in found.detail
@@ -283,7 +283,7 @@ async def test_the_audit_survives_the_death_of_its_worker(tmp_path: Path) -> Non
 
 
 def start(player: int) -> MatchStart:
-    return MatchStart("m" + "0" * 24, player, ("a", "b"), 5, PLAY, "secret", "/relay", "/upload/{episode}")
+    return MatchStart("m" + "0" * 24, player, ("a", "b"), 5, PLAY, "secret", ONLY_RELAY, "upload/{episode}")
 
 
 def exports(*endings: tuple[int, Status]) -> list[Export]:

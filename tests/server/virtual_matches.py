@@ -16,9 +16,9 @@ from rollgym.server.events.counting import counting
 from rollgym.server.events.stream import EventStream
 from rollgym.server.lobby.queue import Group, Lobby
 from rollgym.server.metrics import Metrics
+from rollgym.server.play.experiment import Player, RunningExperiment
 from rollgym.server.play.match import Match
 from rollgym.server.play.matches import Matches
-from rollgym.server.play.openings import Player
 from rollgym.server.play.relay import Relay
 from rollgym.server.play.series import Series
 from rollgym.server.settings import Experiment
@@ -57,12 +57,16 @@ class World:
         self.lobby = Lobby(players, 100)
         catalogue: Any = self.catalogue
         other: Any = Agreeable()
-        self.matches = Matches(
+        self.experiment = RunningExperiment(
             Experiment(upload_grace=grace, seed=5),
             identity(Drift().spec),
             play,
             Series(Progress(0, 0, 0, ()), None),
-            max_frames=FRAMES,
+            FRAMES,
+        )
+        self.matches = Matches(
+            [self.experiment],
+            episode_frames=FRAMES,
             catalogue=catalogue,
             judging=other,
             relay=self.relay,
@@ -70,11 +74,16 @@ class World:
             tell=self._tell,
             clock=self.loop.time,
         )
-        self.matches.released = self.lobby.release
-        self.matches.annulled = self._annulled
+        self.matches.hall.released = self._released
+        self.matches.hall.annulled = self._annulled
         self.match: Match
 
-    def _annulled(self, group: Group) -> None:
+    def _released(self, client: str, group: object) -> None:
+        assert isinstance(group, Group)
+        self.lobby.release(client, group)
+
+    def _annulled(self, group: object) -> None:
+        assert isinstance(group, Group)
         self.lobby.dissolve(group)
 
     async def _tell(self, client: str, message: Struct) -> None:
@@ -86,7 +95,9 @@ class World:
             self.lobby.join(name)
         group = self.lobby.pair()
         assert group is not None
-        self.match, tickets = await self.matches.record(tuple(Player(name, name, {}) for name in self.names))
+        self.match, tickets = await self.matches.record(
+            self.experiment, tuple(Player(name, name, {}) for name in self.names)
+        )
         await self.matches.begin(self.match, tickets, group)
         for player in range(len(self.names)) if relays is None else relays:
             self.matches.relay_opened(self.match.row.id, player)

@@ -20,7 +20,7 @@ from rollgym.client_sim.simulator.scenario import Scenario
 from rollgym.client_sim.simulator.simulator import Simulator
 from rollgym.games.contract import JointInput, Observation, Outcome
 from rollgym.protocol.episode.export import INPUT_IDLE
-from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart, PlaySettings
 from rollgym.protocol.packets import EndAck, Hello, encode
 from tests.rollback.toy import Toy, ToyPolicy
 
@@ -144,7 +144,7 @@ def test_a_player_who_is_there_and_brings_nothing_on_is_gone_after_the_start_tim
 
 def lonely(**more: Any) -> Peer:
     game = Toy()
-    start = MatchStart("m", 0, ("a", "b"), 1, PlaySettings(frame_limit=600, **more), "t", "/r", "/u")
+    start = MatchStart("m", 0, ("a", "b"), 1, PlaySettings(frame_limit=600, **more), "t", ONLY_RELAY, "u")
     return Peer(
         start,
         game,

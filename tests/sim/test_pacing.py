@@ -15,7 +15,7 @@ from rollgym.games.policies.catalogue import make_policy
 from rollgym.games.policy import Policy
 from rollgym.games.registry import make
 from rollgym.protocol.episode.export import INPUT_GONE
-from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart, PlaySettings
 from rollgym.protocol.packets import Hello, encode
 
 
@@ -47,7 +47,7 @@ def test_waiting_for_a_late_partner_to_come_is_no_lack_of_progress_of_his() -> N
 def lonely_peer() -> Peer:
     game = make("drift")
     settings = PlaySettings(fps=60, frame_limit=600, disconnect_timeout=2.0, start_timeout=3.0)
-    start = MatchStart("m", 0, ("a", "b"), 1, settings, "t", "/r", "/u")
+    start = MatchStart("m", 0, ("a", "b"), 1, settings, "t", ONLY_RELAY, "u")
     return Peer(
         start,
         game,

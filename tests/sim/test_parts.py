@@ -10,7 +10,7 @@ from rollgym.client_sim.record.recorder import EpisodeRecorder
 from rollgym.client_sim.rollback.prediction.rule import InputHistory
 from rollgym.games.contract import Game, Observation
 from rollgym.protocol.episode.export import Export
-from rollgym.protocol.messages import MatchStart, PlaySettings
+from rollgym.protocol.messages import ONLY_RELAY, MatchStart, PlaySettings
 from tests.rollback.toy import Toy
 
 SETTINGS = PlaySettings(fps=60, frame_limit=40, input_delay=0)
@@ -58,7 +58,7 @@ def test_a_peer_plays_with_what_it_is_given() -> None:
     sources = [Pressed(player) for player in (0, 1)]
     peers = [
         Peer(
-            MatchStart("m", player, ("a", "b"), 1, SETTINGS, "t", "/r", "/u"),
+            MatchStart("m", player, ("a", "b"), 1, SETTINGS, "t", ONLY_RELAY, "u"),
             Toy(),
             sources[player],
             policy_info={},

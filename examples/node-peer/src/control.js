@@ -161,7 +161,7 @@ export class Control extends EventEmitter {
       const next = randomBytes(32).toString('base64url')
       seat.tokens.push(next)
       try {
-        await this.call('resume', { protocol: 1, match: seat.match, token, new_token: next, heard: seat.heard })
+        await this.call('resume', { protocol: 2, match: seat.match, token, new_token: next, heard: seat.heard })
         seat.tokens = [next]
         return
       } catch (error) {

@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events'
 import WebSocket from 'ws'
+import { resolve } from './address.js'
 import { MAX_PACKET } from './packets.js'
 
 const SEND_BOUND = 16 * 1024 // more unsent bytes than this would only arrive stale
@@ -18,7 +19,7 @@ export class Relay extends EventEmitter {
 
   constructor(server, start) {
     super()
-    this.#url = new URL(server.replace(/\/$/, '') + start.relay)
+    this.#url = resolve(server, start.transports.find(({ kind }) => kind === 'relay').address)
     this.#url.protocol = this.#url.protocol === 'https:' ? 'wss:' : 'ws:'
     this.#ticket = start.ticket
     this.#open()

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { deflate } from 'node:zlib'
+import { resolve } from './address.js'
 
 const compress = promisify(deflate)
 const BACKOFF = [100, 5000]
@@ -10,7 +11,7 @@ const AGAIN = [408, 429]
 
 /** Uploads one export, for at most `seconds`. Gives `new` or `same`; throws what the server finally says. */
 export async function upload(server, start, { episode, body }, seconds = 60) {
-  const url = server.replace(/\/$/, '') + start.upload.replace('{episode}', episode)
+  const url = resolve(server, start.upload.replace('{episode}', episode))
   const request = {
     method: 'PUT',
     body: await compress(body),

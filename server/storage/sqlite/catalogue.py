@@ -34,8 +34,9 @@ class SqliteCatalogue(Database):
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(
-                "INSERT INTO match (id, experiment, condition, config_hash, seed, game, settings, created, number)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO match"
+                " (id, experiment, condition, config_hash, seed, game, settings, created, number, owner)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     row.id,
                     row.experiment,
@@ -46,6 +47,7 @@ class SqliteCatalogue(Database):
                     msgspec.json.encode(row.settings),
                     row.created,
                     row.number,
+                    row.owner,
                 ),
             )
             db.executemany(

@@ -50,6 +50,8 @@ _KINDS: dict[int, Kind] = {
 def translated(error: sqlite3.Error) -> CatalogueError:
     """What SQLite says, in the words of a catalogue."""
     kind = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "refused")
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_UNIQUE and "match.number" in str(error):
+        kind = "taken"
     return CatalogueError(str(error), kind, final=isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError))
 
 

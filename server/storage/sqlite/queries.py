@@ -23,7 +23,9 @@ from rollgym.server.storage.rows import (
 
 def matches(db: sqlite3.Connection, condition: str = "TRUE", *values: Any) -> list[MatchRow]:
     """Matches, oldest first."""
-    columns = "id, experiment, condition, config_hash, seed, game, settings, created, ended, number, reason, annulled"
+    columns = (
+        "id, experiment, condition, config_hash, seed, game, settings, created, ended, number, reason, annulled, owner"
+    )
     query = f"SELECT {columns} FROM match WHERE {condition} ORDER BY created, id"  # noqa: S608 - no outside text
     rows = db.execute(query, values).fetchall()
     found = []
@@ -47,6 +49,7 @@ def matches(db: sqlite3.Connection, condition: str = "TRUE", *values: Any) -> li
                 row[9],
                 row[10],
                 bool(row[11]),
+                row[12],
             )
         )
     return found

@@ -68,7 +68,17 @@ CREATE TABLE episode_player (
 ) STRICT;
 """
 
-LADDER = (_FIRST, _SECOND, _THIRD)
+# Which process plays a match, and that no two processes play one number. No version of the server has given a number
+# twice; should something else have, the later one is a match without a number rather than a catalogue that is refused.
+_FOURTH = """
+ALTER TABLE match ADD COLUMN owner TEXT;
+UPDATE match SET number = NULL WHERE number IS NOT NULL AND NOT annulled AND rowid NOT IN (
+    SELECT min(rowid) FROM match WHERE number IS NOT NULL AND NOT annulled GROUP BY experiment, condition, number
+);
+CREATE UNIQUE INDEX match_number ON match (experiment, condition, number) WHERE NOT annulled;
+"""
+
+LADDER = (_FIRST, _SECOND, _THIRD, _FOURTH)
 
 VERSION = len(LADDER)
 
