@@ -1,1 +1,1 @@
-"""The experiment server: lobby, matches, data relay, ingest, store and admin."""
+"""The experiment server: lobby, matches, relay, uploads, verdicts, and what is kept of them."""

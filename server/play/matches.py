@@ -25,7 +25,7 @@ from rollgym.server.play.table import Table
 from rollgym.server.record.judging import Judging
 from rollgym.server.storage.catalogue import Catalogue
 from rollgym.server.storage.errors import CatalogueError
-from rollgym.server.storage.rows import MatchRow
+from rollgym.server.storage.rows import Holder, MatchRow
 from rollgym.server.tickets import new_ticket, ticket_hash
 
 SIGNALS = 1000
@@ -79,6 +79,15 @@ class Matches:
     def get(self, match: str) -> Match | None:
         """A match that is not over."""
         return self.table.matches.get(match)
+
+    def row_of(self, match: str) -> MatchRow | None:
+        """What was agreed for a match that is not over."""
+        found = self.get(match)
+        return None if found is None else found.row
+
+    def holder_of(self, hashed_ticket: bytes) -> Holder | None:
+        """Whose ticket it is, among matches that are not over."""
+        return self.table.holder(hashed_ticket)
 
     # --- opening ------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from rollgym.server.errors import RefusedError
 from rollgym.server.events.kinds import UploadAnswered, UploadConflict, UploadRefused, UploadStored
 from rollgym.server.events.stream import EventStream
-from rollgym.server.play.matches import Matches
+from rollgym.server.record.live import LiveMatches
 from rollgym.server.record.upload_body import ENCODINGS, Body, BodyError, TooLargeError
 from rollgym.server.record.upload_validation import Checked, Expected, check_upload
 from rollgym.server.record.workers import OutOfMemoryError, WorkerDiedError, WorkError, Workers
@@ -54,7 +54,7 @@ class Ingest:
         store: EpisodeStore,
         catalogue: Catalogue,
         workers: Workers,
-        matches: Matches,
+        matches: LiveMatches,
         events: EventStream,
         clock: Callable[[], float],
     ) -> None:
@@ -116,7 +116,7 @@ class Ingest:
         hashed = presented(request)
         match_id, episode = request.match_info["match"], int(request.match_info["episode"])
         try:
-            holder = self._matches.table.holder(hashed) or await self._catalogue.holder(hashed)
+            holder = self._matches.holder_of(hashed) or await self._catalogue.holder(hashed)
             if holder is None:
                 raise RefusedError(401, "bad_ticket", "the ticket is not valid", field="Authorization")
             if not is_match_id(match_id) or holder.match != match_id:
@@ -148,8 +148,7 @@ class Ingest:
             log.error("refusal_not_recorded", match=holder.match, episode=episode, error=str(error))
 
     async def _row(self, match_id: str) -> MatchRow:
-        live = self._matches.get(match_id)
-        row = live.row if live is not None else await self._catalogue.match(match_id)
+        row = self._matches.row_of(match_id) or await self._catalogue.match(match_id)
         if row is None:  # its ticket was found, so it was annulled a moment ago
             raise _annulled()
         return row
@@ -274,7 +273,7 @@ class Ingest:
     async def _revive_if_forgotten(self, expected: Expected) -> None:
         """The first answer got lost because the catalogue refused after it had the upload: it waits for a verdict."""
         match, episode, player = expected.match.id, expected.episode, expected.player
-        if self._matches.get(match) is not None:
+        if self._matches.row_of(match) is not None:
             return
         verdict = await self._catalogue.verdict(match, episode)
         if verdict is None or player not in verdict.players:
