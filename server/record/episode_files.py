@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -153,8 +154,9 @@ PACKAGES = (
 """What the facts of an episode, their encoding and their digests depend on, as far as it is installed."""
 
 
+@cache
 def server_software() -> dict[str, str]:
-    """Versions of what judged and wrote the files."""
+    """Versions of what judged and wrote the files. To be read only."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from weakref import WeakValueDictionary
@@ -183,9 +185,7 @@ class Ingest:
             return await self._take_body(request, expected)
 
     async def _take_body(self, request: web.Request, expected: Expected) -> Literal["new", "same"]:
-        if await asyncio.to_thread(self._store.free_bytes) < self._limits.free_bytes:
-            raise _no_room("too little free space")
-        temporary = self._store.new_temporary()
+        temporary, kept = self._store.new_temporary(), False
         try:
             try:
                 await self._receive(request, temporary)
@@ -195,9 +195,12 @@ class Ingest:
                     lock = self._locks[key] = asyncio.Lock()
                 async with lock, self._slots:
                     checked = await self._workers.run(check_upload, temporary, expected)
-                    return await self._keep(temporary, expected, checked)
+                    stored = await self._keep(temporary, expected, checked)
+                    kept = stored == "new"
+                    return stored
             finally:
-                await asyncio.to_thread(temporary.unlink, missing_ok=True)
+                if not kept:
+                    await asyncio.to_thread(temporary.unlink, missing_ok=True)
         except OutOfMemoryError as error:
             raise RefusedError(413, "too_large", f"the check of the export {error}", field="body") from error
         except WorkError as error:
@@ -225,19 +228,28 @@ class Ingest:
             raise RefusedError(400, "bad_body", message, field="body") from error
 
     async def _write_body(self, request: web.Request, temporary: Path) -> None:
-        limits, waiting = self._limits, bytearray()
-        body = await asyncio.to_thread(
-            Body, temporary, _encoding(request), raw_limit=limits.upload_bytes, limit=limits.export_bytes
-        )
+        # A body that fits into one piece, as most do, is one visit to another thread.
+        body, waiting = partial(self._open_body, temporary, _encoding(request)), bytearray()
+        opened: Body | None = None
         try:
             async for piece in request.content.iter_any():
                 waiting += piece
                 if len(waiting) >= _PIECE:
-                    await asyncio.to_thread(body.write, bytes(waiting))
+                    if opened is None:
+                        opened = await asyncio.to_thread(body)
+                    await asyncio.to_thread(opened.write, bytes(waiting))
                     waiting.clear()
-            await asyncio.to_thread(_write_last, body, bytes(waiting))
+            await asyncio.to_thread(_write_last, opened or body, bytes(waiting))
         finally:
-            await asyncio.to_thread(body.close)
+            if opened is not None:
+                await asyncio.to_thread(opened.close)
+
+    def _open_body(self, temporary: Path, encoding: str) -> Body:
+        """Blocking. Raises ``OSError``, also if fewer bytes are free than are always to be."""
+        limits = self._limits
+        if self._store.free_bytes() < limits.free_bytes:
+            raise OSError(errno.ENOSPC, "too little free space")
+        return Body(temporary, encoding, raw_limit=limits.upload_bytes, limit=limits.export_bytes)
 
     async def _keep(self, temporary: Path, expected: Expected, checked: Checked) -> Literal["new", "same"]:
         match, episode, player = expected.match.id, expected.episode, expected.player
@@ -282,10 +294,14 @@ class Ingest:
                 await self._matches.revive(expected.match)
 
 
-def _write_last(body: Body, rest: bytes) -> None:
-    # One thread call for the common case of a body that fits into one piece.
-    body.write(rest)
-    body.finish()
+def _write_last(body: Body | Callable[[], Body], rest: bytes) -> None:
+    """Write the last piece; of a body that was not opened yet, all of it."""
+    opened = body if isinstance(body, Body) else body()
+    try:
+        opened.write(rest)
+        opened.finish()
+    finally:
+        opened.close()
 
 
 def _encoding(request: web.Request) -> str:

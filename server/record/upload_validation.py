@@ -13,7 +13,7 @@ from rollgym.protocol.episode.export import MAX_FRAMES, Export, Header
 from rollgym.protocol.episode.export_body import decode_export
 from rollgym.protocol.episode.values import pack_value
 from rollgym.protocol.files.durable import sync_file
-from rollgym.protocol.files.parquet import EpisodeFileError, write_episode
+from rollgym.protocol.files.parquet import EpisodeFileError, check_storable
 from rollgym.protocol.messages import Difference, first_difference
 from rollgym.protocol.seeds import episode_seed
 from rollgym.server.errors import RefusedError
@@ -54,17 +54,16 @@ class Checked(Struct, frozen=True):
         )
 
 
-def check_upload(path: Path, expected: Expected, scratch: Path | None = None) -> Checked:
+def check_upload(path: Path, expected: Expected) -> Checked:
     """Check an upload's file (the body without content encoding; the caller bounds its size) and sync it.
 
-    ``scratch``: a path that nothing has, for a file that is gone again at the end; by default one beside ``path``.
     Raises :class:`RefusedError`: 400 for what breaks the schema or has no place in the dataset's files, 403 for another
     player's part, 422 for what does not belong to this match, 413 for too many frames. ``OSError`` if the disk refuses.
     """
     body = path.read_bytes()
     export = _decode(body)
     check_belongs(export, expected)
-    _check_storable(export, scratch or path.with_suffix(".check"))
+    _check_storable(export)
     sync_file(path)
     header = export.header
     return Checked(blake3(body).digest(), export.digest, len(body), header.frames, header.status)
@@ -121,14 +120,12 @@ def expected_header(expected: Expected, header: Header) -> Header:
     )
 
 
-def _check_storable(export: Export, temporary: Path) -> None:
+def _check_storable(export: Export) -> None:
     """What is acknowledged must have a place in the dataset: nothing says so more surely than to write it."""
     try:
-        write_episode(temporary, export.header, export.canonical, export.own, {})
+        check_storable(export.header, export.canonical, export.own)
     except EpisodeFileError as error:
         raise RefusedError(400, "bad_export", error.reason, field="export") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _decode(body: bytes) -> Export:

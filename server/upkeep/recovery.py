@@ -95,7 +95,7 @@ class Recovery:
         expected = Expected(match, key.episode, key.player, self._limits.episode_frames)
         try:
             with self._store.upload_file(key) as file:
-                checked = await self._workers.run(check_upload, file, expected, self._store.new_temporary())
+                checked = await self._workers.run(check_upload, file, expected)
         except (RefusedError, WorkError, WorkerDiedError, OSError) as error:
             # Whatever is wrong with one file that was never acknowledged, everybody else is served.
             self._report("unusable_upload", place, str(error))

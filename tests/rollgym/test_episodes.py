@@ -333,7 +333,10 @@ def test_a_new_folder_has_no_rows_and_no_folder_is_said(tmp_path: Path) -> None:
 def outdated(root: Path) -> None:
     """Make a catalogue one of version 2: such a server did not count."""
     with closing(sqlite3.connect(root / "catalogue.sqlite")) as db:
-        db.executescript("DROP TABLE episode_player; PRAGMA user_version=2;")
+        db.executescript(
+            "DROP INDEX match_number; ALTER TABLE match DROP COLUMN owner; DROP TABLE episode_player;"
+            " PRAGMA user_version=2;"
+        )
 
 
 def test_what_an_earlier_version_judged_is_looked_up_in_its_files(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from rollgym.cli import app
 from rollgym.client_sim.exports.spool import Spool, pack
 from rollgym.commands.run import _tick
+from rollgym.protocol.addresses import resolved
 from rollgym.running.uploads import remove_empty, upload_left, waiting_in
 from rollgym.server.settings import Limits
 from tests.server.clients import make_settings, pair, running, until
@@ -22,9 +23,9 @@ async def test_left_uploads_reach_the_server_where_it_is_now(tmp_path: Path) -> 
     async with running(make_settings(data)) as server, pair(server.url) as ((one, a), (_, b)):
         spool = Spool(place)
         for start in (a, b):
-            path = start.upload.replace("{match}", start.match).replace("{episode}", "0")
+            path = start.upload.replace("{episode}", "0")
             # Nobody listens where the server was.
-            spool.put(*pack(make_export(start), "http://127.0.0.1:9" + path, start.ticket))
+            spool.put(*pack(make_export(start), resolved("http://127.0.0.1:9", path), start.ticket))
         assert waiting_in(place) == 2
         brought = await upload_left(place, server.url)
         assert brought == (2, [], 0)
@@ -46,8 +47,8 @@ async def test_what_was_refused_for_a_limit_is_taken_after_it_was_raised(
         ),
     ):
         for start in (a, b):
-            path = start.upload.replace("{match}", start.match).replace("{episode}", "0")
-            Spool(place).put(*pack(make_export(start), server.url + path, start.ticket))
+            path = start.upload.replace("{episode}", "0")
+            Spool(place).put(*pack(make_export(start), resolved(server.url, path), start.ticket))
         for _ in range(2):  # it may be tried as often as one likes
             stored, refused, waiting = await upload_left(place, server.url)
             assert (stored, len(refused), waiting) == (0, 2, 0)
@@ -65,8 +66,8 @@ async def test_what_was_refused_for_a_limit_is_taken_after_it_was_raised(
 async def test_a_wrong_ticket_stays(tmp_path: Path) -> None:
     place = tmp_path / "spool"
     async with running(make_settings(tmp_path / "data")) as server, pair(server.url) as ((_, a), _):
-        path = a.upload.replace("{match}", a.match).replace("{episode}", "0")
-        Spool(place).put(*pack(make_export(a), "http://127.0.0.1:9" + path, "wrong"))
+        path = a.upload.replace("{episode}", "0")
+        Spool(place).put(*pack(make_export(a), resolved("http://127.0.0.1:9", path), "wrong"))
         # A server that has just come up may not know the ticket yet: it is tried again, and stays.
         assert await upload_left(place, server.url, within=0.3) == (0, [], 1)
 

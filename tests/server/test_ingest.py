@@ -137,11 +137,10 @@ def test_an_export_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch
     path = tmp_path / "upload.part"
     path.write_bytes(encode_export(make_export(start)))
 
-    def refuse(place: Path, *_: Any) -> NoReturn:
-        place.write_bytes(b"half")
-        raise EpisodeFileError(place, "no place for it")
+    def refuse(*_: Any) -> NoReturn:
+        raise EpisodeFileError(path, "no place for it")
 
-    monkeypatch.setattr("rollgym.server.record.upload_validation.write_episode", refuse)
+    monkeypatch.setattr("rollgym.server.record.upload_validation.check_storable", refuse)
     match = MatchRow(start.match, "e", "c", "", 5, identity(Drift().spec), PLAY, ("a", "b"), ({}, {}), 0.0)
     with pytest.raises(RefusedError, match="no place for it") as caught:
         check_upload(path, Expected(match, 0, 0, 1000))

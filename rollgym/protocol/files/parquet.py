@@ -108,8 +108,34 @@ def write_episode(
     The file is complete when this returns, but not yet durable: the caller syncs and renames. Raises
     :class:`EpisodeFileError` for values that have no place in the file, ``OSError`` if the disk refuses.
     """
-    rows = header.frames + 1
-    table = TableBuilder(rows)
+    arrow = _as_arrow(path, header, canonical, own, extra)
+    # No dictionary encoding: it takes all NaNs for one. Page checksums: a flipped bit is an error, never a value.
+    with Path(path).open("wb") as file:  # Arrow itself opens no path that is not text
+        pq.write_table(
+            arrow, file, compression="zstd", use_dictionary=False, write_statistics=False, write_page_checksum=True
+        )
+
+
+def check_storable(header: Header, canonical: Canonical, own: Own) -> None:
+    """Whether :func:`write_episode` would write it: by writing it, uncompressed, to nowhere.
+
+    Raises :class:`EpisodeFileError` for values that have no place in a file.
+    """
+    arrow = _as_arrow("export", header, canonical, own, {})
+    try:
+        pq.write_table(arrow, pa.MockOutputStream(), compression="none", use_dictionary=False, write_statistics=False)
+    except pa.ArrowException as error:
+        raise EpisodeFileError("export", f"cannot be stored: {error}") from error
+
+
+def _as_arrow(
+    path: str | os.PathLike[str],
+    header: Header,
+    canonical: Canonical | None,
+    own: Own | None,
+    extra: Mapping[str, str],
+) -> pa.Table:
+    table = TableBuilder(header.frames + 1)
     try:
         layout = Layout(
             header,
@@ -117,14 +143,9 @@ def write_episode(
             None if own is None else _put_own(table, own),
             dict(extra),
         )
-        arrow = pa.table(table.arrays, schema=pa.schema(table.fields, metadata=metadata_of(layout)))
+        return pa.table(table.arrays, schema=pa.schema(table.fields, metadata=metadata_of(layout)))
     except (pa.ArrowException, ExportError, ValueFormatError, ValueError, OverflowError, TypeError) as error:
         raise EpisodeFileError(path, f"cannot be stored: {error}") from error
-    # No dictionary encoding: it takes all NaNs for one. Page checksums: a flipped bit is an error, never a value.
-    with Path(path).open("wb") as file:  # Arrow itself opens no path that is not text
-        pq.write_table(
-            arrow, file, compression="zstd", use_dictionary=False, write_statistics=False, write_page_checksum=True
-        )
 
 
 def read_episode(path: str | os.PathLike[str]) -> StoredEpisode:
