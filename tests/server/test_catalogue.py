@@ -94,8 +94,8 @@ async def test_a_catalogue_of_version_1_is_led_to_the_present_one_and_keeps_ever
 
 
 EVERYTHING = (
-    "SELECT id, experiment, condition, config_hash, seed, game, settings, created, ended, reason, number, annulled"
-    " FROM match ORDER BY id",
+    "SELECT id, experiment, condition, config_hash, seed, game, settings, created, number, ended, annulled FROM match",
+    "SELECT id, reason FROM match ORDER BY id",
     "SELECT * FROM player ORDER BY match, player",
     "SELECT * FROM upload ORDER BY match, player",
     "SELECT * FROM conflict",
