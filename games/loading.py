@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 
 from rollgym.games.adapters.adapted import AdaptedGame
-from rollgym.games.adapters.family import is_environment
+from rollgym.games.adapters.families import kind_of
 from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.adapters.version import ADAPTER_VERSION
 from rollgym.games.canonical_bytes import type_name
@@ -58,7 +58,7 @@ def load_game(name: str, parameters: Mapping[str, Any] | None = None) -> Game:
     env, source = _called(name, given) if is_code_name(name) else _registered(name, given)
     if isinstance(env, Game):
         return env
-    if is_environment(env) is None:
+    if kind_of(env) is None:
         what = type_name(type(env))
         raise GameError("game", name, f"something that gives an Env, a ParallelEnv or an AECEnv, not {what}")
     return AdaptedGame(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from rollgym.games.contract import GameSpec, Observation
 
 
-class Seat(NamedTuple):
+class PolicySeat(NamedTuple):
     """Whom a policy plays for, and the seed of what it draws."""
 
     spec: GameSpec

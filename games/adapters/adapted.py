@@ -9,14 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rollgym.games.adapters.aec_env import AecFamily
-from rollgym.games.adapters.declared import fps_of, frames_of
-from rollgym.games.adapters.family import ABSENT, Family, Turn, is_environment
-from rollgym.games.adapters.gymnasium_env import GymnasiumFamily
+from rollgym.games.adapters.declared import fps_of
+from rollgym.games.adapters.families import family_of
+from rollgym.games.adapters.family import ABSENT, Family
 from rollgym.games.adapters.infos import plain_info
 from rollgym.games.adapters.masks import Masks
 from rollgym.games.adapters.options import AdapterOptions
-from rollgym.games.adapters.parallel_env import ParallelFamily
 from rollgym.games.adapters.rewards import Rewards
 from rollgym.games.adapters.state import Past, Replayed, StateMethod, Written
 from rollgym.games.canonical_bytes import plain_bytes
@@ -33,7 +31,7 @@ _DECODED = 4096
 """Distinct actions that are kept decoded, per agent."""
 
 
-class Snapshot(NamedTuple):
+class AdaptedSnapshot(NamedTuple):
     """A state of an adapted game: the environment's, and what it showed last."""
 
     state: Any
@@ -67,7 +65,7 @@ class AdaptedGame(Game):
         """
         options = options or AdapterOptions()
         self.env = env
-        self._family = family = _family_of(env, options)
+        self._family = family = family_of(env, options)
         self.rounded: set[str] = set()
         """Observations that were float64 where their space says float32, and lost digits."""
         self._masks: Masks | None = None
@@ -148,20 +146,20 @@ class AdaptedGame(Game):
                 outcome = outcome._replace(truncated=self._truncated, terminal=True)
         return outcome
 
-    def save(self) -> Snapshot:
-        return Snapshot(self.state_method.save(), self._seen, self._terminated, self._truncated, self._frame)
+    def save(self) -> AdaptedSnapshot:
+        return AdaptedSnapshot(self.state_method.save(), self._seen, self._terminated, self._truncated, self._frame)
 
-    def load(self, snapshot: Snapshot) -> None:
+    def load(self, snapshot: AdaptedSnapshot) -> None:
         self.state_method.load(snapshot.state)
         _, self._seen, self._terminated, self._truncated, self._frame = snapshot
 
-    def state_bytes(self, snapshot: Snapshot) -> bytes:
+    def state_bytes(self, snapshot: AdaptedSnapshot) -> bytes:
         """Who is over, one byte per agent, then the canonical bytes of the environment:
         :mod:`rollgym.games.snapshot.object_graph`."""
         flags = bytes([t + 2 * c for t, c in zip(snapshot.terminated, snapshot.truncated, strict=True)])
         return flags + self.state_method.state_bytes(snapshot.state)
 
-    def state_fields(self, snapshot: Snapshot) -> Mapping[str, Any]:
+    def state_fields(self, snapshot: AdaptedSnapshot) -> Mapping[str, Any]:
         return {
             **self.state_method.fields(snapshot.state),
             "terminated": list(snapshot.terminated),
@@ -174,7 +172,7 @@ class AdaptedGame(Game):
     def observe_agents(self, agents: Sequence[int]) -> tuple[Observation, ...]:
         return tuple([fresh(self._seen[agent]) for agent in agents])
 
-    def observe_at(self, snapshot: Snapshot) -> tuple[Observation, ...]:
+    def observe_at(self, snapshot: AdaptedSnapshot) -> tuple[Observation, ...]:
         """What the snapshot's state showed; nothing is loaded."""
         return tuple([fresh(seen) for seen in snapshot.seen])
 
@@ -248,28 +246,11 @@ def environment_seed(seed: int) -> int:
     return seed
 
 
-def _family_of(env: Any, options: AdapterOptions) -> Family:
-    kind = is_environment(env)
-    if options.wait and kind != "aec":
-        raise GameError("adapter.wait", True, "an AEC environment: in others everybody acts in every frame")
-    if kind == "gymnasium":
-        return GymnasiumFamily(env, options.reset_options, len(options.reward_weights or ()))
-    if kind == "parallel":
-        return ParallelFamily(env, options.reset_options)
-    if kind == "aec":
-        return AecFamily(env, options.wait, options.reset_options)
-    raise GameError("environment", type(env).__name__, "a gymnasium Env, a PettingZoo ParallelEnv or an AECEnv")
-
-
 def _max_frames(family: Family, options: AdapterOptions) -> int | None:
-    """The environment's own limit, or the adapter's. By turns, an environment counts rounds, and waiting does not
-    count at all."""
-    found = [options.max_frames, options.replay_limit if options.snapshot == "replay" else None]
-    if not isinstance(family, AecFamily):
-        found.append(frames_of(family.env))
-    elif not options.wait and (rounds := frames_of(family.env)) is not None:
-        found.append(rounds * len(family.agents))
-    return min([frames for frames in found if frames is not None], default=None)
+    """The environment's own limit, or the adapter's."""
+    replayed = options.replay_limit if options.snapshot == "replay" else None
+    limits = (options.max_frames, replayed, family.frames())
+    return min([frames for frames in limits if frames is not None], default=None)
 
 
 def _idle_actions(family: Family, given: Any) -> tuple[Any, ...]:
@@ -303,6 +284,3 @@ def _flags(what: str, agents: Sequence[str], before: tuple[bool, ...], now: Sequ
 
 def _shown(seen: tuple[Observation, ...], outcome: Outcome) -> bytes:
     return plain_bytes([seen, outcome.rewards, outcome.terminated, outcome.truncated, [dict(i) for i in outcome.infos]])
-
-
-__all__ = ["AdaptedGame", "Snapshot", "Turn", "environment_seed"]

@@ -16,7 +16,8 @@ from typing import Any
 
 from gymnasium import spaces
 
-from rollgym.games.adapters.family import ABSENT, Resetting, Space, Turn
+from rollgym.games.adapters.declared import frames_of
+from rollgym.games.adapters.family import ABSENT, FamilyKind, Resetting, Space, Turn, has_base
 from rollgym.games.adapters.infos import shared_out
 from rollgym.games.adapters.parallel_env import check_agents, check_start, spaces_of
 from rollgym.games.errors import GameError
@@ -75,6 +76,11 @@ class AecFamily:
         self._take_leave()
         return result._replace(there=self._there(env.agents))
 
+    def frames(self) -> int | None:
+        """Environments count rounds; how often somebody waits is not known."""
+        rounds = frames_of(self.env)
+        return None if rounds is None or self.idle is not None else rounds * len(self.agents)
+
     def _take_leave(self) -> None:
         """Whoever is over makes its last, empty step, and is gone."""
         env = self.env
@@ -117,3 +123,11 @@ def _with_waiting(space: Space) -> spaces.Discrete:
     if not isinstance(space, spaces.Discrete):
         raise GameError("adapter.wait", str(space), "Discrete actions: one more of them is waiting")
     return spaces.Discrete(int(space.n) + 1, start=int(space.start))
+
+
+KIND = FamilyKind(
+    is_one=lambda env: has_base(env, "AECEnv", "pettingzoo"),
+    looks_like_one=lambda env: all(callable(getattr(env, name, None)) for name in ("agent_iter", "last")),
+    make=lambda env, options: AecFamily(env, options.wait, options.reset_options),
+    waits=True,
+)

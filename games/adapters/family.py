@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import seeding
 
+from rollgym.games.adapters.options import AdapterOptions
 from rollgym.games.errors import GameError
 
 Space: TypeAlias = spaces.Space[Any]
@@ -61,6 +62,28 @@ class Family(Protocol):
 
     def step(self, actions: Sequence[Any]) -> Turn:
         """One frame, an action per agent."""
+
+    def frames(self) -> int | None:
+        """How many frames an episode has at most, as the environment says; None if it says nothing."""
+
+
+class FamilyKind(NamedTuple):
+    """What a family's file says of it: :mod:`rollgym.games.adapters.families` lists them."""
+
+    is_one: Callable[[Any], bool]
+    """Whether an object is an environment of this family by its class."""
+    looks_like_one: Callable[[Any], bool]
+    """Whether an object that has ``reset`` and ``step`` is one by what else it has, as wrappers and look-alikes are."""
+    make: Callable[[Any, AdapterOptions], Family]
+    """The family's object for an environment, which need not have been reset. Raises
+    :class:`~rollgym.games.errors.GameError` for one that cannot be played."""
+    waits: bool = False
+    """Players may let a turn go by: the option ``wait``."""
+
+
+def has_base(value: Any, name: str, package: str) -> bool:
+    """Whether a class of this name, of a module below ``package``, is among the bases of an object's class."""
+    return any(base.__name__ == name and base.__module__.startswith(package) for base in type(value).__mro__)
 
 
 class Resetting:
@@ -146,26 +169,3 @@ def per_agent(value: Any, keys: Sequence[Hashable], what: str) -> list[Any]:
             raise GameError(what, f"a sequence of {len(value)}", f"one value for each of {len(keys)} agents")
         return list(value)
     return [value] * len(keys)
-
-
-def is_environment(value: Any) -> str | None:
-    """``gymnasium``, ``parallel`` or ``aec``, or None if it is none of them.
-
-    By class, or for wrappers and look-alikes by the methods: a parallel environment returns observations from
-    ``reset``, an AEC one has ``agent_iter`` and ``last``.
-    """
-    names = {base.__name__ for base in type(value).__mro__ if base.__module__.startswith("pettingzoo")}
-    if "AECEnv" in names:
-        return "aec"
-    if "ParallelEnv" in names:
-        return "parallel"
-    modules = {base.__module__ for base in type(value).__mro__ if base.__name__ == "Env"}
-    if any(module.startswith("gymnasium") for module in modules):
-        return "gymnasium"
-    if not all(callable(getattr(value, name, None)) for name in ("reset", "step")):
-        return None
-    if callable(getattr(value, "agent_iter", None)) and callable(getattr(value, "last", None)):
-        return "aec"
-    if hasattr(value, "possible_agents"):
-        return "parallel"
-    return "gymnasium" if hasattr(value, "action_space") and hasattr(value, "observation_space") else None

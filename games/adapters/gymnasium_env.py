@@ -14,7 +14,19 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from rollgym.games.adapters.family import ABSENT, OLD_API, Resetting, Space, Turn, five, pair, per_agent
+from rollgym.games.adapters.declared import frames_of
+from rollgym.games.adapters.family import (
+    ABSENT,
+    OLD_API,
+    FamilyKind,
+    Resetting,
+    Space,
+    Turn,
+    five,
+    has_base,
+    pair,
+    per_agent,
+)
 from rollgym.games.adapters.infos import shared_out
 from rollgym.games.errors import GameError
 from rollgym.games.recordable import names_of
@@ -57,6 +69,9 @@ class GymnasiumFamily:
     def reset(self, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
         observations, info = pair(self._reset(self.env, seed))
         return self._observed(observations, missing=False, after="reset"), self._infos(info)
+
+    def frames(self) -> int | None:
+        return frames_of(self.env)
 
     def step(self, actions: Sequence[Any]) -> Turn:
         joint = dict(zip(self.keys, actions, strict=True)) if self._named else tuple(actions)
@@ -120,3 +135,10 @@ def _parts(space: spaces.Dict[Any] | spaces.Tuple[Any]) -> tuple[tuple[Hashable,
     if isinstance(space, spaces.Dict):
         return tuple(space.spaces), tuple(space.spaces.values())
     return tuple(f"agent_{index}" for index in range(len(space.spaces))), tuple(space.spaces)
+
+
+KIND = FamilyKind(
+    is_one=lambda env: has_base(env, "Env", "gymnasium"),
+    looks_like_one=lambda env: hasattr(env, "action_space") and hasattr(env, "observation_space"),
+    make=lambda env, options: GymnasiumFamily(env, options.reset_options, len(options.reward_weights or ())),
+)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from rollgym.games.adapters.family import ABSENT, OLD_API, Resetting, Space, Turn, five, pair
+from rollgym.games.adapters.declared import frames_of
+from rollgym.games.adapters.family import ABSENT, OLD_API, FamilyKind, Resetting, Space, Turn, five, has_base, pair
 from rollgym.games.adapters.infos import shared_out
 from rollgym.games.errors import GameError
 from rollgym.games.recordable import names_of
@@ -56,6 +57,9 @@ class ParallelFamily:
             self._infos(infos),
             [key in after for key in self.keys],
         )
+
+    def frames(self) -> int | None:
+        return frames_of(self.env)
 
     def _infos(self, infos: Any) -> Sequence[Any]:
         return shared_out(infos, self.keys, self.agents, self.unrecorded)
@@ -131,3 +135,10 @@ def _spaces(env: Any) -> tuple[tuple[Hashable, ...], tuple[Space, ...], tuple[Sp
     actions = tuple(env.action_space(key) for key in keys)
     seen = tuple(env.observation_space(key) for key in keys)
     return None if not keys or None in actions or None in seen else (keys, actions, seen)
+
+
+KIND = FamilyKind(
+    is_one=lambda env: has_base(env, "ParallelEnv", "pettingzoo"),
+    looks_like_one=lambda env: hasattr(env, "possible_agents"),
+    make=lambda env, options: ParallelFamily(env, options.reset_options),
+)

@@ -10,7 +10,7 @@ from typing import Any
 from rollgym.games.code_names import find_callable
 from rollgym.games.contract import Observation
 from rollgym.games.errors import GameError
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 
 MAKER = ("spec", "player", "seed")
 """The names that the first parameters of a maker have."""
@@ -31,7 +31,7 @@ class CallablePolicy:
         return self._decide(observation)
 
 
-def policy_from(name: str, seat: Seat, player: int, parameters: dict[str, Any]) -> Any:
+def policy_from(name: str, seat: PolicySeat, player: int, parameters: dict[str, Any]) -> Any:
     """The policy that a name stands for. Its module is imported.
 
     If the parameters of what is named begin with ``spec, player, seed`` it is a maker: it is called with these, and

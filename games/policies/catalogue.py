@@ -17,7 +17,7 @@ from rollgym.games.errors import GameError
 from rollgym.games.parameters import checked_integer
 from rollgym.games.policies.callable_policy import policy_from
 from rollgym.games.policies.policy_files import file_hash
-from rollgym.games.policy import Policy, Seat
+from rollgym.games.policy import Policy, PolicySeat
 
 
 class Entry(NamedTuple):
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
     place: str
     """``module:class`` (or function), imported when it is made. It is called with a
-    :class:`~rollgym.games.policy.Seat` and keyword arguments, which are the policy's parameters."""
+    :class:`~rollgym.games.policy.PolicySeat` and keyword arguments, which are the policy's parameters."""
     summary: str
     needs_file: bool = False
     """It is nothing without the file at its ``path``: no NPC, and not to be made where nobody's code may run."""
@@ -87,7 +87,7 @@ def make_policy(name: str, game_spec: GameSpec, player: int, seed: int, **params
     """
     if not 0 <= player < game_spec.players:
         raise GameError("player", player, f"0..{game_spec.players - 1}")
-    seat = Seat(game_spec, game_spec.seats[player], checked_integer("policy seed", seed, 0, 2**63 - 1))
+    seat = PolicySeat(game_spec, game_spec.seats[player], checked_integer("policy seed", seed, 0, 2**63 - 1))
     if is_code_name(name):
         return _from_code(name, seat, player, params)
     factory = _factory(name)
@@ -96,7 +96,7 @@ def make_policy(name: str, game_spec: GameSpec, player: int, seed: int, **params
     return policy
 
 
-def _from_code(name: str, seat: Seat, player: int, params: dict[str, Any]) -> Policy:
+def _from_code(name: str, seat: PolicySeat, player: int, params: dict[str, Any]) -> Policy:
     policy: Policy = policy_from(name, seat, player, params)
     return policy
 

@@ -16,7 +16,7 @@ from rollgym.games.contract import Observation
 from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
 from rollgym.games.parameters import checked_integer
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 from rollgym.games.spaces.described import children, flattener
 
 Integers = NDArray[np.int64]
@@ -30,7 +30,7 @@ _EDGE = 1_000.0
 class EchoPolicy:
     """Plays any game with a Discrete action space. It remembers ``units`` numbers of one byte."""
 
-    def __init__(self, seat: Seat, units: int = 24) -> None:
+    def __init__(self, seat: PolicySeat, units: int = 24) -> None:
         space = seat.spec.action_spaces[seat.agent]
         if not isinstance(space, spaces.Discrete):
             raise GameError("policy", "echo", f"a policy for {space}; echo plays Discrete only")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from rollgym.games.contract import Observation
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 
 
 class IdlePolicy:
     """Always does what the game says that a player who does nothing does."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: PolicySeat) -> None:
         self._action = seat.spec.default_actions[seat.agent]
 
     def reset(self, seed: int) -> None:

@@ -10,13 +10,13 @@ from gymnasium import spaces
 from rollgym.games.contract import Observation
 from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 
 
 class LegalPolicy:
     """Draws one of the actions that the observation's ``action_mask`` allows; without any it idles."""
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: PolicySeat) -> None:
         space = seat.spec.action_spaces[seat.agent]
         seen = seat.spec.observation_spaces[seat.agent]
         if (

@@ -13,7 +13,7 @@ from rollgym.games.contract import Observation
 from rollgym.games.errors import GameError
 from rollgym.games.policies.nearest import nearest
 from rollgym.games.policies.policy_files import flat_vector, read_file, short
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 from rollgym.games.spaces.described import Space, leaves
 
 
@@ -31,7 +31,7 @@ class OnnxPolicy:
 
     def __init__(
         self,
-        seat: Seat,
+        seat: PolicySeat,
         path: str | None = None,
         input: str | None = None,  # noqa: A002 - a parameter is called as users write it
         output: str | None = None,

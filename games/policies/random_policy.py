@@ -7,13 +7,13 @@ from typing import Any
 from rollgym.games.contract import Observation
 from rollgym.games.counter_rng import Draws, sampler
 from rollgym.games.parameters import checked_integer
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 
 
 class RandomPolicy:
     """Draws a new action every ``hold`` frames."""
 
-    def __init__(self, seat: Seat, hold: int = 4) -> None:
+    def __init__(self, seat: PolicySeat, hold: int = 4) -> None:
         """``1 <= hold``. Raises :class:`~rollgym.games.errors.GameError` for a space that cannot be drawn from."""
         self._seat = seat
         self._hold = checked_integer("random_hold.hold", hold, 1)
@@ -34,6 +34,6 @@ class RandomPolicy:
         return self._action
 
 
-def every_frame(seat: Seat) -> RandomPolicy:
+def every_frame(seat: PolicySeat) -> RandomPolicy:
     """Draws a new action every frame."""
     return RandomPolicy(seat, 1)

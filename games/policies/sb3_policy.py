@@ -15,7 +15,7 @@ from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
 from rollgym.games.policies.nearest import nearest
 from rollgym.games.policies.policy_files import checked_file, flat_size, flat_vector, short
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 from rollgym.games.spaces.described import Space, leaves
 
 ALGORITHMS = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
@@ -31,7 +31,9 @@ class Sb3Policy:
     Raises :class:`~rollgym.games.errors.GameError` for a file or a model that does not fit the seat.
     """
 
-    def __init__(self, seat: Seat, path: str | None = None, algorithm: str = "PPO", deterministic: bool = True) -> None:
+    def __init__(
+        self, seat: PolicySeat, path: str | None = None, algorithm: str = "PPO", deterministic: bool = True
+    ) -> None:
         file = checked_file("sb3.path", path)
         if algorithm not in ALGORITHMS:
             raise GameError("sb3.algorithm", algorithm, "one of " + ", ".join(ALGORITHMS))

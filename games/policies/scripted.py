@@ -9,7 +9,7 @@ from typing import Any
 
 from rollgym.games.contract import Observation
 from rollgym.games.errors import GameError
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 from rollgym.games.spaces.codec import CodecError
 from rollgym.games.spaces.from_json import from_json
 
@@ -18,7 +18,7 @@ class ScriptedPolicy:
     """Plays a list of actions, one per frame, then idles or, with ``repeat``, starts again."""
 
     def __init__(
-        self, seat: Seat, actions: Sequence[Any] | None = None, path: str | None = None, repeat: bool = False
+        self, seat: PolicySeat, actions: Sequence[Any] | None = None, path: str | None = None, repeat: bool = False
     ) -> None:
         if (actions is None) == (path is None):
             raise GameError("scripted", {"actions": actions, "path": path}, "either actions or path")

@@ -264,14 +264,14 @@ def test_every_place_can_be_used_from_some_room() -> None:
         edge += [at for at in range(len(plan.kinds)) if plan.position(at)[1] == plan.columns - 1]
         assert not any(plan.floor[at] for at in edge)
         for kind in (ONIONS, POT, HATCH):
-            assert plan.cells(kind)
-            assert all(plan.rooms_beside[at] for at in plan.cells(kind))
+            assert plan.cells_of(kind)
+            assert all(plan.rooms_beside[at] for at in plan.cells_of(kind))
         assert len({*plan.starts}) == 3
         assert all(plan.kinds[at] == FLOOR for at in plan.starts)
-        rooms = {plan.room[at] for at in plan.cells(FLOOR)}
+        rooms = {plan.room[at] for at in plan.cells_of(FLOOR)}
         assert len(rooms) == (2 if name == "pass" else 1)
         assert {plan.room[at] for at in plan.starts[:2]} == rooms
-        shared = [at for at in plan.cells(COUNTER) if plan.rooms_beside[at] == rooms]
+        shared = [at for at in plan.cells_of(COUNTER) if plan.rooms_beside[at] == rooms]
         assert shared
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gymnasium import spaces
 
 from rollgym.games import registry
+from rollgym.games.adapters import families
+from rollgym.games.adapters.family import FamilyKind, Space, Turn
 from rollgym.games.builtin.catalogue import BUILT_IN, BuiltIn, gymnasium_ids
 from rollgym.games.env_catalogue.catalogue import SHELF
 from rollgym.games.errors import GameError
 from rollgym.games.policies import catalogue
 from rollgym.games.policies.catalogue import POLICIES, Entry, available_policies, make_policy, policy_parameters
 from rollgym.games.policies.idle import IdlePolicy
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 
 GAMES = Path(__file__).resolve().parents[2] / "games"
 
@@ -24,7 +28,7 @@ GAMES = Path(__file__).resolve().parents[2] / "games"
 class Steady(IdlePolicy):
     """A policy that is in no table."""
 
-    def __init__(self, seat: Seat, calm: int = 3, path: str | None = None) -> None:
+    def __init__(self, seat: PolicySeat, calm: int = 3, path: str | None = None) -> None:
         super().__init__(seat)
 
 
@@ -79,3 +83,62 @@ def test_nobody_else_names_a_game_or_a_policy() -> None:
         if path in tables or inside[0] == "builtin" or inside[0] == "policies":
             continue
         assert not names & _texts(path) - {registry.ANY_GAME}, path
+
+
+class Duel:
+    """An environment of no known family: ``reset`` and ``step`` know nothing but numbers."""
+
+    def __init__(self) -> None:
+        self.moves = 0
+
+    def reset(self, seed: int) -> int:
+        self.moves = 0
+        return self.moves
+
+    def step(self, one: int, two: int) -> int:
+        self.moves += one + two
+        return self.moves
+
+
+class DuelFamily:
+    """Drives a duel."""
+
+    def __init__(self, env: Duel) -> None:
+        self.env: Any = env
+        self.keys: tuple[Hashable, ...] = ("one", "two")
+        self.agents: tuple[str, ...] = ("one", "two")
+        self.action_spaces: tuple[Space, ...] = (spaces.Discrete(2),) * 2
+        self.observation_spaces: tuple[Space, ...] = (spaces.Discrete(10),) * 2
+        self.idle: tuple[Any, ...] | None = None
+        self.unrecorded: set[str] = set()
+
+    def reset(self, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
+        return [self.env.reset(seed)] * 2, [{}, {}]
+
+    def step(self, actions: Sequence[Any]) -> Turn:
+        moves, over = self.env.step(*actions), [self.env.moves > 6] * 2
+        return Turn([moves] * 2, [0.0] * 2, over, [False] * 2, [{}, {}], [True] * 2)
+
+    def frames(self) -> int | None:
+        return 70
+
+
+def test_a_family_that_is_in_the_table_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = FamilyKind(
+        is_one=lambda env: isinstance(env, Duel),
+        looks_like_one=lambda env: False,
+        make=lambda env, options: DuelFamily(env),
+    )
+    assert families.kind_of(Duel()) is None
+    monkeypatch.setattr(families, "FAMILIES", (*families.FAMILIES, kind))
+    game = registry.make(f"{__name__}:Duel")
+    assert game.spec.max_frames == 70
+    game.reset(1)
+    game.step((b"\x01", b"\x00"))
+    snapshot = game.save()
+    game.step((b"\x01", b"\x01"))
+    assert game.observe() == (3, 3)
+    game.load(snapshot)
+    assert game.observe() == (1, 1)
+    with pytest.raises(GameError, match=r"adapter\.wait = True"):
+        registry.make(f"{__name__}:Duel", {"adapter": {"wait": True}})

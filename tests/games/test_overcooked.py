@@ -63,7 +63,7 @@ def test_every_layout_plays_as_the_bare_environment(layout: str) -> None:
     assert rewarded > 0 or layout != "cramped_room"
 
 
-def fingerprint(snapshot: overcooked.Snapshot) -> tuple[Any, ...]:
+def fingerprint(snapshot: overcooked.OvercookedSnapshot) -> tuple[Any, ...]:
     arrays = tuple((n, a.dtype.str, a.shape, a.tobytes()) for n, a in overcooked._arrays(snapshot.state))
     return arrays, snapshot.state.rng_key, snapshot.t, snapshot.score, repr(snapshot.rng)
 
@@ -120,7 +120,9 @@ def test_state_bytes_do_not_depend_on_how_the_state_was_reached() -> None:
     env = game._env
     env._env_state, env.t, env.cumulative_score = reached.state, reached.t, reached.score
     env.set_state(env.get_state())
-    rebuilt = overcooked.Snapshot(env._env_state, env.t, env.cumulative_score, env.np_random.bit_generator.state)
+    rebuilt = overcooked.OvercookedSnapshot(
+        env._env_state, env.t, env.cumulative_score, env.np_random.bit_generator.state
+    )
     assert rebuilt.state is not reached.state
     # cogrid's import makes an array of the key.
     rebuilt = rebuilt._replace(state=dataclasses.replace(rebuilt.state, rng_key=int(rebuilt.state.rng_key)))

@@ -11,7 +11,7 @@ from rollgym.games.contract import Observation
 from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
 from rollgym.games.parameters import checked_integer
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 
 _GO = (1, 2, 3, 4)
 """The action for each direction."""
@@ -44,7 +44,7 @@ class CookPolicy:
     would otherwise wait for ever.
     """
 
-    def __init__(self, seat: Seat, slip: int = 10, pace: int = 4) -> None:
+    def __init__(self, seat: PolicySeat, slip: int = 10, pace: int = 4) -> None:
         if seat.spec.id != "kitchen":
             raise GameError("policy", "cook", f"a policy for {seat.spec.id}; cook plays kitchen only")
         self._seat = seat
@@ -115,7 +115,7 @@ def _targets(plan: Layout, sight: _Sight) -> set[int]:
             found = mine(ready - passed_on)
         else:
             continue  # enough lies there for those who can bring it to its place
-        found |= mine(set(plan.cells(source))) if source is not None else set()
+        found |= mine(set(plan.cells_of(source))) if source is not None else set()
         if found:
             return found
     return set()
@@ -124,7 +124,7 @@ def _targets(plan: Layout, sight: _Sight) -> set[int]:
 def _places(plan: Layout, sight: _Sight) -> set[int]:
     """Where the item that is held is wanted."""
     if sight.held == SOUP:
-        return set(plan.cells(HATCH))
+        return set(plan.cells_of(HATCH))
     if sight.held == ONION:
         return set(sight.filling)
     soon = min(sight.full.values(), default=0)

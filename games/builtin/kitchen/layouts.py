@@ -65,8 +65,8 @@ class Layout:
         self.steps = (-self.columns, self.columns, -1, 1)
         """What up, down, left and right add to a cell's number."""
         self.floor = tuple(kind == FLOOR for kind in self.kinds)
-        self.counters = self.cells(COUNTER)
-        self.pots = self.cells(POT)
+        self.counters = self.cells_of(COUNTER)
+        self.pots = self.cells_of(POT)
         self.index = tuple(self._place(cell) for cell in range(len(text)))
         """A counter's place among the counters, a pot's among the pots; -1 for all else."""
         self.room = self._rooms()
@@ -77,7 +77,7 @@ class Layout:
         )
         """For each cell the rooms from which somebody can use it."""
 
-    def cells(self, kind: int) -> tuple[int, ...]:
+    def cells_of(self, kind: int) -> tuple[int, ...]:
         """All cells of a kind, in reading order."""
         return tuple(cell for cell, found in enumerate(self.kinds) if found == kind)
 
@@ -98,7 +98,7 @@ class Layout:
 
     def _rooms(self) -> tuple[int, ...]:
         room = [-1] * len(self.kinds)
-        for first in self.cells(FLOOR):
+        for first in self.cells_of(FLOOR):
             if room[first] >= 0:
                 continue
             number, waiting = max(room) + 1, [first]

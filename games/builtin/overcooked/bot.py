@@ -12,7 +12,7 @@ from rollgym.games.contract import Observation
 from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
 from rollgym.games.parameters import checked_integer
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 
 Cell = tuple[int, int]
 
@@ -48,7 +48,7 @@ class _Kitchen(NamedTuple):
     masks: NDArray[np.bool_]
     blocked: NDArray[np.bool_]
 
-    def cells(self, *masks: int) -> set[Cell]:
+    def cells_with(self, *masks: int) -> set[Cell]:
         """The cells in which one of these things is."""
         found = np.logical_or.reduce([self.masks[m] for m in masks])
         return {(int(r), int(c)) for r, c in np.argwhere(found)}
@@ -61,7 +61,7 @@ class ChefPolicy:
     wait for each other. It needs a kitchen in which one cook can reach everything; elsewhere it mostly wanders.
     """
 
-    def __init__(self, seat: Seat, slip: int = 10) -> None:
+    def __init__(self, seat: PolicySeat, slip: int = 10) -> None:
         if seat.spec.id != "overcooked":
             raise GameError("policy", "chef", f"a policy for {seat.spec.id}; chef plays overcooked only")
         self._seat = seat
@@ -120,16 +120,16 @@ def _targets(kitchen: _Kitchen) -> set[Cell]:
     full = {pot.cell for pot in kitchen.pots if pot.ready or pot.cooking}
     filling = {pot.cell for pot in kitchen.pots} - full
     if kitchen.held == "soup":
-        return kitchen.cells(_DELIVERY)
+        return kitchen.cells_with(_DELIVERY)
     if kitchen.held == "plate" and full:
         return {pot.cell for pot in kitchen.pots if pot.ready} or full
     if kitchen.held == "onion" and filling:
         return filling
     if kitchen.held is not None:
         # Nothing to do with it: out of the way, onto a counter with nothing on it.
-        return kitchen.cells(_COUNTER) - kitchen.cells(_ONION, _PLATE)
+        return kitchen.cells_with(_COUNTER) - kitchen.cells_with(_ONION, _PLATE)
     wants_plate = full and (kitchen.other_held != "plate" or len(full) > 1)
-    return kitchen.cells(_PLATE, _PLATES) if wants_plate else kitchen.cells(_ONION, _ONIONS)
+    return kitchen.cells_with(_PLATE, _PLATES) if wants_plate else kitchen.cells_with(_ONION, _ONIONS)
 
 
 def _towards(kitchen: _Kitchen, targets: set[Cell], *, around: bool) -> int | None:

@@ -56,7 +56,7 @@ _STATE_ARRAYS = (
 )
 
 
-class Snapshot(NamedTuple):
+class OvercookedSnapshot(NamedTuple):
     """Everything that decides the future of a game."""
 
     state: Any
@@ -139,14 +139,14 @@ class Overcooked(Game):
         over = (terminated[0] or truncated[0]) and (terminated[1] or truncated[1])
         return Outcome(reward, terminated, truncated, (NO_INFO, NO_INFO), over)
 
-    def save(self) -> Snapshot:
-        return Snapshot(self._state, self._t, self._score, self._rng.bit_generator.state)
+    def save(self) -> OvercookedSnapshot:
+        return OvercookedSnapshot(self._state, self._t, self._score, self._rng.bit_generator.state)
 
-    def load(self, snapshot: Snapshot) -> None:
+    def load(self, snapshot: OvercookedSnapshot) -> None:
         self._state, self._t, self._score, rng = snapshot
         self._rng.bit_generator.state = rng
 
-    def state_bytes(self, snapshot: Snapshot) -> bytes:
+    def state_bytes(self, snapshot: OvercookedSnapshot) -> bytes:
         """Step count, score, generator, key, then every array by name; little-endian."""
         rng = snapshot.rng
         pcg = rng["state"]
@@ -162,7 +162,7 @@ class Overcooked(Game):
             parts.append(array.tobytes() if sys.byteorder == "little" else array.byteswap().tobytes())
         return b"".join(parts)
 
-    def state_fields(self, snapshot: Snapshot) -> Mapping[str, Any]:
+    def state_fields(self, snapshot: OvercookedSnapshot) -> Mapping[str, Any]:
         return {
             "t": snapshot.t,
             "score": snapshot.score,

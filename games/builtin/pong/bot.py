@@ -7,7 +7,7 @@ from rollgym.games.contract import Observation
 from rollgym.games.counter_rng import Draws
 from rollgym.games.errors import GameError
 from rollgym.games.parameters import checked_integer
-from rollgym.games.policy import Seat
+from rollgym.games.policy import PolicySeat
 
 
 class TrackerPolicy:
@@ -16,7 +16,7 @@ class TrackerPolicy:
     ``error`` is how far off it may be, in percent of the reach of a paddle. Above 100 it sometimes misses.
     """
 
-    def __init__(self, seat: Seat, error: int = 120) -> None:
+    def __init__(self, seat: PolicySeat, error: int = 120) -> None:
         if seat.spec.id != "pong":
             raise GameError("policy", "tracker", f"a policy for {seat.spec.id}; tracker plays pong only")
         self._seat = seat
