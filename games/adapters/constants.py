@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollgym.games.errors import GameError, Unsafe
-from rollgym.games.snapshot.object_graph import Copier, Snapshot, differing
+from rollgym.games.snapshot.graph_bytes import GraphSnapshot
+from rollgym.games.snapshot.object_graph import Copier, differing
 
 
 class Constants:
@@ -35,7 +36,7 @@ class Constants:
                 self._changed(now), "said to be constant, and has changed", "to be left out of adapter.constant"
             )
 
-    def _changed(self, now: Snapshot) -> str:
+    def _changed(self, now: GraphSnapshot) -> str:
         first, again = self._copier.fields(self._first), self._copier.fields(now)
         for place, _, _ in differing(first, again):
             number, _, inside = place[1:].partition("]")

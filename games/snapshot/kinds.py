@@ -17,13 +17,17 @@ Leaves = dict[type, Callable[[Any], Any]]
 class Writer(Protocol):
     """What kinds need for writing: see :class:`rollgym.games.snapshot.object_graph.Copier`."""
 
-    def ref(self, value: Any) -> Any: ...
+    def ref(self, value: Any) -> Any:
+        """A part as it is written where it occurs: itself, or the number of the object that it is."""
 
-    def rank(self, value: Any) -> Any: ...
+    def rank(self, value: Any) -> Any:
+        """What members of a set are sorted by."""
 
-    def order(self, names: tuple[Any, ...]) -> list[Any]: ...
+    def order(self, names: tuple[Any, ...]) -> list[Any]:
+        """Attribute names, sorted."""
 
-    def constant(self, item: Any) -> Any: ...
+    def constant(self, item: Any) -> Any:
+        """The attributes that an object had when constants were marked, by name."""
 
 
 class Kind:

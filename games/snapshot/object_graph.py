@@ -9,10 +9,7 @@ because nothing is written into them. What Python cannot look into (ctypes, SWIG
 is refused with :class:`~rollgym.games.errors.Unsafe`, unless its library is known (see
 :mod:`rollgym.games.snapshot.kinds_by_type`).
 
-The bytes of a snapshot are canonical: attributes by name, dicts in their own order, sets sorted, arrays by dtype,
-shape and elements, floats by their bits, and shared objects by number, so that equal structure gives equal bytes.
-Left out are resources (only their type counts), classes and functions (only their names), constructor arguments that
-are kept for pickling, and texts that an object has had since its construction, which may be paths of this machine.
+:mod:`rollgym.games.snapshot.graph_bytes` writes a snapshot as bytes.
 """
 
 from __future__ import annotations
@@ -21,30 +18,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import msgpack
-
 from rollgym.games.canonical_bytes import PRIMITIVES, plain_bytes, type_name
 from rollgym.games.errors import Unsafe
 from rollgym.games.snapshot.frozen import Frozen
+from rollgym.games.snapshot.graph_bytes import GraphSnapshot, GraphWriter
 from rollgym.games.snapshot.kinds import Kind
 from rollgym.games.snapshot.kinds_by_type import classify
 
 MAX_OBJECTS = 200_000
 """A state of more objects than this is a mistake (a data set, a policy network), and would never fit into a frame."""
-
-
-class Snapshot:
-    """Contents of the objects of one :class:`Copier`. Only that copier can load it; it may be loaded many times."""
-
-    __slots__ = ("index", "owner", "records", "swaps")
-
-    def __init__(self, owner: Copier) -> None:
-        self.owner = owner
-        self.records: list[tuple[Any, Kind, Any]] = []
-        self.index: dict[int, int] = {}
-        """``id`` of an object to its record. The records keep the objects alive, so an id means one object."""
-        self.swaps: list[tuple[Any, Any, int]] = []
-        """Where an object hangs that can be copied but not written into: holder, key, its record."""
 
 
 class Copier:
@@ -57,7 +39,7 @@ class Copier:
         self._frozen = Frozen(self._leaf_of)
         self._orders: dict[tuple[Any, ...], list[Any]] = {}
         self._constant: dict[int, Any] = {}
-        self._first: Snapshot | None = None
+        self._first: GraphSnapshot | None = None
         self._left_out: dict[int, tuple[Any, Any]] = {}
 
     def leave_out(self, items: Iterable[tuple[Any, Any]]) -> None:
@@ -68,10 +50,10 @@ class Copier:
         """Take objects of a class in this way, in this copier."""
         self._kinds[kind] = way
 
-    def save(self) -> Snapshot:
+    def save(self) -> GraphSnapshot:
         """The present contents. Raises :class:`~rollgym.games.errors.Unsafe`, naming the path of what cannot be
         copied."""
-        taken = Snapshot(self)
+        taken = GraphSnapshot(self)
         records, index, kinds, leaves = taken.records, taken.index, self._kinds, self._leaves
         left_out = self._left_out
         todo = [self.root]
@@ -97,7 +79,7 @@ class Copier:
             self._find_swaps(taken)
         return taken
 
-    def load(self, snapshot: Snapshot) -> None:
+    def load(self, snapshot: GraphSnapshot) -> None:
         """Write the contents back. Raises :class:`~rollgym.games.errors.Unsafe` for a snapshot of another instance."""
         if snapshot.owner is not self:
             raise Unsafe("snapshot", "of another instance", "one that this instance took: it is bound to its objects")
@@ -112,19 +94,19 @@ class Copier:
                     fresh[number] = kind.fresh(content)
                 _hang(holder, key, fresh[number])
 
-    def mark_constant(self, snapshot: Snapshot) -> None:
+    def mark_constant(self, snapshot: GraphSnapshot) -> None:
         """From now on texts that objects had in ``snapshot`` count as "unchanged" in :meth:`state_bytes`."""
         self._first = snapshot
         self._constant = {id(item): content for item, kind, content in snapshot.records if kind.named}
 
-    def state_bytes(self, snapshot: Snapshot) -> bytes:
+    def state_bytes(self, snapshot: GraphSnapshot) -> bytes:
         """The canonical bytes of a snapshot."""
-        return _Writer(self, snapshot).everything()
+        return GraphWriter(self, snapshot).everything()
 
-    def fields(self, snapshot: Snapshot) -> dict[str, Any]:
+    def fields(self, snapshot: GraphSnapshot) -> dict[str, Any]:
         """Every part of the state under its path, such as ``env.world.agents[0].state.p_pos``."""
         found: dict[str, Any] = {}
-        writer = _Writer(self, snapshot)
+        writer = GraphWriter(self, snapshot)
         todo: deque[tuple[str, Any]] = deque([("", self.root)])
         seen: set[int] = set()
         while todo:
@@ -149,7 +131,7 @@ class Copier:
                 found[path.lstrip(".")] = shown
         return found
 
-    def tree(self, snapshot: Snapshot) -> list[tuple[str, int, Any]]:
+    def tree(self, snapshot: GraphSnapshot) -> list[tuple[str, int, Any]]:
         """All objects of a snapshot by their shortest paths: each with the number of the one that holds it, -1 for the
         root."""
         found: list[tuple[str, int, Any]] = []
@@ -166,9 +148,9 @@ class Copier:
             todo.extend((path + label, part, len(found) - 1) for label, part in kind.parts(item, content))
         return found
 
-    def reached(self, snapshot: Snapshot) -> list[Any]:
+    def reached(self, snapshot: GraphSnapshot) -> list[Any]:
         """All objects of a snapshot, in the order of its bytes: the same in every process."""
-        writer = _Writer(self, snapshot)
+        writer = GraphWriter(self, snapshot)
         writer.everything()
         return writer.items
 
@@ -232,7 +214,7 @@ class Copier:
             todo.extend((path + label, part) for label, part in kind.parts(item, kind.take(item, [], self._leaves)))
         return ""
 
-    def _find_swaps(self, taken: Snapshot) -> None:
+    def _find_swaps(self, taken: GraphSnapshot) -> None:
         numbers = {id(item): n for n, (item, kind, _) in enumerate(taken.records) if kind.replaced}
         for item, kind, content in taken.records:
             if kind.replaced:
@@ -252,76 +234,6 @@ _NO_SLOT = (
     "written into"
 )
 _TOO_LARGE = "a smaller one: keep data sets and networks outside of the environment's attributes"
-
-
-_LAST = 1 << 62
-
-
-class _Writer:
-    """Turns the records of a snapshot into plain values; objects are numbered in the order they are first met."""
-
-    def __init__(self, copier: Copier, snapshot: Snapshot) -> None:
-        self._copier = copier
-        self._snapshot = snapshot
-        self._numbers: dict[int, int] = {}
-        self._queue: list[Any] = []
-        self._inside_set = False
-        self.order = copier.order
-        self.constant = copier.constant
-
-    @property
-    def items(self) -> list[Any]:
-        """The objects that were met."""
-        return self._queue
-
-    def everything(self) -> bytes:
-        self.ref(self._copier.root)
-        return self._rest(0)
-
-    def rank(self, value: Any) -> tuple[int, bytes]:
-        """What members of a set are sorted by: their number, or else what can be reached from them."""
-        kind = type(value)
-        if kind in PRIMITIVES or (kind is tuple and all([type(part) in PRIMITIVES for part in value])):
-            return _LAST, plain_bytes([value])
-        number = self._numbers.get(id(value))
-        if number is not None:
-            return number, b""
-        if self._inside_set:
-            return _LAST, b""  # sets that contain each other's owners: one level tells them apart, or nothing does
-        writer = _Writer(self._copier, self._snapshot)
-        writer._inside_set = True
-        first = writer.ref(value)
-        return _LAST, plain_bytes([first]) + writer._rest(0)
-
-    def _rest(self, at: int) -> bytes:
-        queue, records, index = self._queue, self._snapshot.records, self._snapshot.index
-        out: list[Any] = []
-        while at < len(queue):
-            item, kind, content = records[index[id(queue[at])]]
-            out.append(kind.write(item, content, self))
-            at += 1
-        try:
-            packed: bytes = msgpack.packb(out)
-        except (OverflowError, ValueError):
-            return plain_bytes(out)  # integers beyond 64 bits, texts with lone surrogates
-        return packed
-
-    def ref(self, value: Any) -> Any:
-        """A value as it is written where it occurs: itself, or the number of its record."""
-        writer = self._copier.leaf_writer(type(value))
-        if writer is not None:
-            return writer(value)
-        key = id(value)
-        number = self._numbers.get(key)
-        if number is None:
-            if key not in self._snapshot.index:
-                frozen = self._copier.frozen(value)
-                if frozen is not None:
-                    return frozen
-                return ["?", type(value).__qualname__]
-            number = self._numbers[key] = len(self._queue)
-            self._queue.append(value)
-        return [number]
 
 
 def _same(value: Any) -> Any:
