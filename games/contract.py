@@ -115,36 +115,54 @@ class GameSpec:
 class Game(ABC):
     """One instance of a game. Not thread-safe; one owner.
 
-    Life: :meth:`reset`, then any order of :meth:`step`, :meth:`save`, :meth:`load`, :meth:`observe`.
+    Life: :meth:`reset`, then any order of :meth:`step`, :meth:`save`, :meth:`load`, :meth:`observe`; another
+    :meth:`reset` begins the next episode, whatever happened in the last one; :meth:`close` is the last call. ``spec``
+    is there from the start and never changes. What a method raises ends the episode with status ``error``.
     """
 
     spec: GameSpec
 
     @abstractmethod
     def reset(self, seed: int) -> tuple[Mapping[str, Any], ...]:
-        """Go to the first state of an episode. ``0 <= seed < 2**63``. Returns one info per agent."""
+        """Go to the first state of an episode. ``0 <= seed < 2**63``. Returns one info per agent.
+
+        The state, and all that follows from it, is a function of the parameters and the seed alone.
+        """
 
     @abstractmethod
     def step(self, inputs: JointInput) -> Outcome:
-        """Advance one frame. ``inputs`` were checked against the codecs by whoever took them in."""
+        """Advance one frame, by ``1 / spec.fps`` seconds of play.
+
+        ``inputs``: one action per player, ``spec.input_codecs[player].width`` bytes each, which were checked against
+        the codecs by whoever took them in. Never called after a step whose outcome was ``terminal``, unless an earlier
+        state was loaded, or the game reset. The same state and inputs give the same outcome and the same next state.
+        """
 
     @abstractmethod
     def save(self) -> Any:
-        """The whole state as an opaque snapshot that later steps never touch."""
+        """The whole state as an opaque snapshot that later steps never touch.
+
+        Called up to once a frame, and many may be held at a time. Must not change the state. A snapshot belongs to the
+        instance that took it.
+        """
 
     @abstractmethod
     def load(self, snapshot: Any) -> None:
-        """Go back to a snapshot. It stays usable: it may be loaded again."""
+        """Go back to a snapshot that this instance took. It stays usable: it may be loaded again."""
 
     @abstractmethod
     def state_bytes(self, snapshot: Any) -> bytes:
-        """The canonical bytes of a snapshot: equal states give equal bytes, on any machine."""
+        """The canonical bytes of a snapshot: equal states give equal bytes, on any machine, and others other ones.
+
+        The present state is left as it is.
+        """
 
     @abstractmethod
     def observe(self) -> tuple[Observation, ...]:
         """One observation per agent for the present state, freshly built: the caller keeps it.
 
-        Must not change the state. It may be called any number of times for a state, or never.
+        Each is a member of ``spec.observation_spaces[agent]``, in its type and shape. Must not change the state. It may
+        be called any number of times for a state, or never.
         """
 
     def observe_agents(self, agents: Sequence[int]) -> tuple[Observation, ...]:
@@ -166,15 +184,21 @@ class Game(ABC):
         return xxhash.xxh3_64_intdigest(self.state_bytes(snapshot))
 
     def state_fields(self, snapshot: Any) -> Mapping[str, Any]:
-        """A snapshot as named parts, for telling a person where two states differ."""
+        """A snapshot as named parts, for telling a person where two states differ.
+
+        Values are plain: numbers, texts, bytes, arrays, lists and mappings of these.
+        """
         return {"state": self.state_bytes(snapshot).hex()}
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The present state as an ``(height, width, 3)`` picture, or None if the game draws none."""
+        """The present state as a picture, ``(height, width, 3)`` in RGB, or None if the game draws none.
+
+        Must not change the state.
+        """
         return None
 
     def render_text(self) -> str | None:
-        """The present state as lines of text, or None if the game has no text form."""
+        """The present state as lines of text, or None if the game has no text form. Must not change the state."""
         return None
 
     def close(self) -> None:

@@ -58,10 +58,11 @@ class Family(Protocol):
     """What the environment gave that has no place in the record."""
 
     def reset(self, seed: int) -> tuple[Sequence[Any], Sequence[Any]]:
-        """Start an episode. Observations and infos per agent."""
+        """Start an episode, ``0 <= seed < 2**31``. Observations and infos per agent; :data:`ABSENT` for who is not
+        there. Raises :class:`~rollgym.games.errors.GameError` for what the environment should not have given."""
 
     def step(self, actions: Sequence[Any]) -> Turn:
-        """One frame, an action per agent."""
+        """One frame, an action per agent, a member of its space. Raises as :meth:`reset`."""
 
     def frames(self) -> int | None:
         """How many frames an episode has at most, as the environment says; None if it says nothing."""

@@ -29,13 +29,19 @@ class StateMethod(Protocol):
     def stepped(self, joint: JointInput, seen: bytes) -> None:
         """Right after a step, with what it showed."""
 
-    def save(self) -> Any: ...
+    def save(self) -> Any:
+        """The present state, as something that later steps never touch. Raises
+        :class:`~rollgym.games.errors.Unsafe` for state that cannot be copied."""
 
-    def load(self, snapshot: Any) -> None: ...
+    def load(self, snapshot: Any) -> None:
+        """Go back to a snapshot of this instance and this episode. Raises :class:`~rollgym.games.errors.Unsafe` for
+        another instance's, and where the environment does not come back to what it was."""
 
-    def state_bytes(self, snapshot: Any) -> bytes: ...
+    def state_bytes(self, snapshot: Any) -> bytes:
+        """The canonical bytes of a snapshot; the present state is left as it is."""
 
-    def fields(self, snapshot: Any) -> Mapping[str, Any]: ...
+    def fields(self, snapshot: Any) -> Mapping[str, Any]:
+        """A snapshot as plain values by their paths, for telling a person where two states differ."""
 
 
 class Written:

@@ -25,10 +25,17 @@ class Codec(Protocol):
     """
 
     width: int
+    """Bytes of every encoded action; at least 1."""
 
-    def encode(self, action: Any) -> bytes: ...
+    def encode(self, action: Any) -> bytes:
+        """The :attr:`width` bytes of a member: equal members give equal bytes. The action is neither kept nor changed.
 
-    def decode(self, data: bytes) -> Any: ...
+        The same numbers in another type (a list for an array, numpy's integers for Python's) are taken as well.
+        """
+
+    def decode(self, data: bytes) -> Any:
+        """The member that some bytes stand for, in the type and shape of its space. Arrays are fresh: they may be kept
+        and changed."""
 
 
 class DiscreteCodec:
