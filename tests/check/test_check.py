@@ -47,7 +47,9 @@ def test_a_sound_environment_passes_everything() -> None:
         "two instances in one process",
         "another process, another PYTHONHASHSEED",
     ]
-    assert (report.frames, report.episodes, report.snapshot, report.notes) == (50, 2, "copy", [])
+    assert (report.frames, report.episodes, report.snapshot) == (50, 2, "copy")
+    # That a call took seconds is a matter of what else the machine does.
+    assert [found.code for found in report.findings if not found.code.startswith("slow_")] == []
     assert report.rollbacks > 100
     assert report.cost is not None
     assert report.cost.state_bytes > 100
