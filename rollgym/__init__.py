@@ -11,6 +11,9 @@
         episode.infos["left"]  # T + 1 dicts
         episode.table()  # a flat Arrow table, a row per frame
 
+``rollgym.episodes(path)`` is one table of all episodes, and ``rollgym.scan(path)`` the frames of all of them, lazily,
+for polars, DuckDB and Arrow.
+
 Everything else is the command ``rollgym``: ``rollgym --help`` lists what it does.
 """
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from rollgym.dataset.episodes import episodes
     from rollgym.dataset.filters import NoSuchEpisodeError
     from rollgym.dataset.load import Episode, load
+    from rollgym.dataset.scan import scan
     from rollgym.protocol.files.layout import EpisodeFileError
 
 _PLACES = {
@@ -31,9 +35,10 @@ _PLACES = {
     "NoSuchEpisodeError": "rollgym.dataset.filters",
     "episodes": "rollgym.dataset.episodes",
     "load": "rollgym.dataset.load",
+    "scan": "rollgym.dataset.scan",
 }
 
-__all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "episodes", "load"]
+__all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "episodes", "load", "scan"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,18 +1,23 @@
-"""The rows of :func:`rollgym.episodes` from a data folder's catalogue. Reads only; a server may be writing it."""
+"""The episodes of a data folder from its catalogue. Reads only; a server may be writing it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from rollgym.dataset.episode_rows import TableRow
+from rollgym.dataset.facts_files import FactsFile
 from rollgym.dataset.filters import MISSING, UNJUDGED
 from rollgym.protocol.messages import ANNULLED
 from rollgym.server.record.episode_players import FilePart, stored_episode_player
 from rollgym.server.storage.overview import OverviewMatch, OverviewRow
 from rollgym.server.storage.record import catalogue_copy, catalogue_of
+
+T = TypeVar("T")
 
 FACTS = "canonical.parquet"
 
@@ -29,14 +34,63 @@ def rows_in_catalogue(place: Path) -> list[TableRow]:
     Raises :class:`~rollgym.server.errors.ServerError`, and
     :class:`~rollgym.protocol.files.parquet.EpisodeFileError` for such a file.
     """
-    names = lru_cache(maxsize=1024)(msgspec.json.Decoder(tuple[str, ...]).decode)
-    players = lru_cache(maxsize=1024)(msgspec.json.Decoder(tuple[int, ...]).decode)
+    names, players = _decoder(tuple[str, ...]), _decoder(tuple[int, ...])
     with catalogue_copy(place) as copy:
         played, found = copy.overview_matches(), copy.overview()
     root = place.parent
     return [
         _row(root, row, played[row.match], names(row.files or b"[]"), players(row.players or b"[]")) for row in found
     ]
+
+
+def facts_in_catalogue(place: Path) -> list[FactsFile]:
+    """The files of the facts that verdicts are about. None is opened, and none is looked for.
+
+    Raises :class:`~rollgym.server.errors.ServerError`.
+    """
+    names = _decoder(tuple[str, ...])
+    with catalogue_copy(place) as copy:
+        played, rows = copy.overview_matches(), copy.overview()
+    found: dict[str, FactsFile] = {}
+    for row in rows:
+        folder, facts = _facts(row, names(row.files or b"[]"))
+        if facts is not None and f"{folder}/{facts}" not in found:
+            found[f"{folder}/{facts}"] = _file(place.parent / folder / facts, row, played[row.match])
+    return [*found.values()]
+
+
+def _decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """Of JSON of which there are few, over and over."""
+    return lru_cache(maxsize=1024)(msgspec.json.Decoder(kind).decode)
+
+
+def _facts(row: OverviewRow, names: tuple[str, ...]) -> tuple[str, str | None]:
+    """An episode's folder, and in it the file of the facts that are said of this player."""
+    version = f"canonical.player_{row.player}.parquet"
+    facts = FACTS if FACTS in names else version if version in names else None
+    return f"episodes/{row.match}/episode_{row.episode or 0:06d}", facts
+
+
+def _file(path: Path, row: OverviewRow, match: OverviewMatch) -> FactsFile:
+    own = path.name != FACTS
+    return FactsFile(
+        path=path,
+        kind=match.identity,
+        layout=None,
+        match=row.match,
+        episode=row.episode or 0,
+        player=row.player if own else None,
+        experiment=row.experiment,
+        condition=row.condition,
+        match_number=row.number,
+        game=match.game,
+        game_version=match.version,
+        input_delay=match.input_delay,
+        verdict=row.verdict,
+        status=row.upload_status if own else row.status,
+        frames=row.upload_frames if own else row.frames,
+        seed=row.seed,
+    )
 
 
 def _row(
@@ -47,9 +101,7 @@ def _row(
     players: tuple[int, ...],
 ) -> TableRow:
     about = row.player in players
-    folder = f"episodes/{row.match}/episode_{row.episode or 0:06d}"
-    version = f"canonical.player_{row.player}.parquet"
-    facts = FACTS if FACTS in names else version if version in names else None
+    folder, facts = _facts(row, names)
     own = f"player_{row.player}.parquet" if about else None
     counted, frames, status = row.counted, row.frames, row.status
     if about and counted is None:

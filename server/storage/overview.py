@@ -17,6 +17,8 @@ class OverviewMatch(NamedTuple):
     players: tuple[str, ...]
     """The agents that have a player, in player order."""
     input_delay: int
+    identity: bytes
+    """The game's description as it is stored: equal bytes, the same game with the same parameters and spaces."""
 
 
 class OverviewRow(Struct, frozen=True, gc=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -117,16 +118,24 @@ def test_every_metadata_key_of_a_real_file_is_told(data: Path) -> None:
 
 def test_the_examples_of_the_dataset_page_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = re.findall(r"```python\n(.*?)```", DATASET, re.DOTALL)
-    assert len(examples) == 4
+    assert len(examples) == 6
+    scans = [example for example in examples if "rollgym.scan" in example]
+    assert len(scans) == 2
     (tmp_path / "data").symlink_to(data)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for example in examples:
-        exec(compile(example, "docs/dataset.md", "exec"), names)
+        if example not in scans:
+            exec(compile(example, "docs/dataset.md", "exec"), names)
     assert names["frames"] == sum(e.frames for e in rollgym.load(data, verdict="verified", condition="rtt_80")) > 200
     assert names["episode"].table().num_rows == names["episode"].frames
     assert (names["table"].num_rows, names["whole"].num_rows) == (10, 6)
     assert set(names["means"]["condition"].to_pylist()) == {"rtt_0", "rtt_80"}
+    for example in scans:
+        other = re.search(r"import (\w+)", example)
+        assert other is not None
+        if importlib.util.find_spec(other[1]):
+            exec(compile(example, "docs/dataset.md", "exec"), {"rollgym": rollgym})
     commands = re.findall(r"^rollgym (export .*?)(?: +#.*)?$", DATASET, re.MULTILINE)
     assert len(commands) == 3
     for command in commands:

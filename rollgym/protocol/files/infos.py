@@ -21,7 +21,7 @@ MAX_INFO_COLUMNS = 256
 MAX_INFO_CELLS = 50_000_000
 """Beyond either, infos are one list in row 0: endless keys, meant or hostile, must not blow the file up."""
 
-_INFOS_TYPE = pa.list_(
+INFO_LIST_TYPE = pa.list_(
     pa.struct(
         [
             pa.field("row", pa.int64()),
@@ -57,7 +57,7 @@ def put_infos(table: TableBuilder, infos: list[Info], agents: tuple[str, ...]) -
         values.append(info.value)
     if len(groups) > MAX_INFO_COLUMNS or len(groups) * table.rows > MAX_INFO_CELLS:
         plain = [{"row": i.row, "agent": i.agent, "key": i.key, "value": i.value} for i in infos]
-        return [], table.add_list("infos", pa.array(plain, _INFOS_TYPE.value_type))
+        return [], table.add_list("infos", pa.array(plain, INFO_LIST_TYPE.value_type))
     stored = []
     for (agent, key), (rows, values) in sorted(groups.items()):
         kind, dense = _typed(values)

@@ -73,4 +73,5 @@ def _described(game: bytes, settings: bytes) -> OverviewMatch:
     """Most matches of a folder are of one game and one experiment: their long descriptions are decoded once."""
     found = msgspec.json.decode(game, type=_Game)
     players = tuple(agent for agent in found.agents if agent not in found.npcs)
-    return OverviewMatch(found.id, found.version, players, msgspec.json.decode(settings, type=_Settings).input_delay)
+    delay = msgspec.json.decode(settings, type=_Settings).input_delay
+    return OverviewMatch(found.id, found.version, players, delay, game)
