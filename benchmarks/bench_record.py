@@ -166,7 +166,7 @@ def _compare(frames: int, folder: Path, rounds: int) -> list[Figure]:
     settings = PlaySettings(episodes=1, fps=60.0, frame_limit=1_000, input_delay=0, max_prediction=8)
     short = simulate(scenario("drift", settings, link("lan"))).players[0].exports[0]
     paths = [folder / "one.parquet", folder / "two.parquet"]
-    export = _lengthened(short, frames)
+    export = lengthened(short, frames)
     for path in paths:
         write_episode(path, export.header, export.canonical, None, {})
 
@@ -182,7 +182,7 @@ def _compare(frames: int, folder: Path, rounds: int) -> list[Figure]:
     ]
 
 
-def _lengthened(export: Export, frames: int) -> Export:
+def lengthened(export: Export, frames: int) -> Export:
     """An episode of ``frames`` frames: states vary as those of a long one would, and so compress no better."""
     rng = np.random.default_rng(1)
     columns = {}

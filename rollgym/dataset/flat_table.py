@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rollgym.dataset.flat_infos import info_columns, json_field, reset_infos
 from rollgym.dataset.json_text import to_json
+from rollgym.dataset.stored_actions import distinct_codes
 from rollgym.dataset.stored_spaces import observed_columns, space_of
 from rollgym.games.spaces.codec import codec_for
 from rollgym.games.spaces.described import flattener, leaves
@@ -180,10 +181,8 @@ def _actions(layout: Layout, table: pa.Table, agent: int) -> Iterator[tuple[str,
     codec, parts, flatten = codec_for(space), leaves(space), flattener(space)
     if codes.ndim != 2 or codes.shape[1] != codec.width:
         raise ValueError(f"actions/{name}: rows of shape {codes.shape[1:]}, expected ({codec.width},)")
-    # Every distinct action is decoded once: most games have few.
-    keys = np.ascontiguousarray(codes).view(np.dtype((np.void, codec.width))).ravel()
-    distinct, which = np.unique(keys, return_inverse=True)
-    decoded = [flatten(codec.decode(key.tobytes())) for key in distinct]
+    distinct, which = distinct_codes(codes)
+    decoded = [flatten(codec.decode(code)) for code in distinct]
     for index, leaf in enumerate(parts):
         values = np.array([row[index] for row in decoded], leaf.dtype).reshape(len(decoded), *leaf.shape)[which]
         title = joined(["actions", name, *leaf.keys], ".")

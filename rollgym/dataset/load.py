@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 
 from rollgym.dataset.filters import NoSuchEpisodeError, OneOrMore, Wanted
 from rollgym.dataset.provenance import provenance
-from rollgym.dataset.sources import Source, episode_sources
+from rollgym.dataset.sources import Source, opened_sources
+from rollgym.dataset.stored_actions import decoded_actions
 from rollgym.dataset.stored_spaces import gather, observed_columns, space_of
-from rollgym.dataset.tables import own_layouts, read_tables
-from rollgym.games.errors import GameError
-from rollgym.games.spaces.codec import CodecError, codec_for
-from rollgym.protocol.episode.column import Column, ExportError
-from rollgym.protocol.episode.export import Canonical, Header, Own
-from rollgym.protocol.episode.values import ValueFormatError, unpack_value
-from rollgym.protocol.files.parquet import EpisodeFileError, read_episode
+from rollgym.dataset.tables import BAD_COLUMNS, own_layouts, read_tables
+from rollgym.protocol.episode.export import Header, Own
+from rollgym.protocol.files.columns import stored_array
+from rollgym.protocol.files.infos import InfoValues, get_info_values
+from rollgym.protocol.files.layout import BAD_FILE, Footer, Layout, StoredColumn, short
+from rollgym.protocol.files.parquet import EpisodeFileError, get_own, read_episode, read_table
 
-__all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "decoded_actions", "load", "load_sources"]
+__all__ = ["Episode", "EpisodeFileError", "NoSuchEpisodeError", "load", "load_sources"]
+
+Infos = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,7 +50,7 @@ class Episode:
     rewards: dict[str, NDArray[np.float64]]
     terminations: dict[str, NDArray[np.bool_]]
     truncations: dict[str, NDArray[np.bool_]]
-    infos: dict[str, list[dict[str, Any]]]
+    infos: Infos
     """``T + 1`` dicts."""
     input_source: NDArray[np.uint8]
     """``(T, agents)``: 0 real, 1 filled in while the player was away, 2 an NPC's own, 3 filled in after it had left."""
@@ -136,36 +138,57 @@ def load(
     wanted = Wanted.of(
         match=match, game=game, experiment=experiment, condition=condition, verdict=verdict, status=status
     )
-    return load_sources(episode_sources(path, wanted))
+    return (_loaded(source, footer) for source, footer in opened_sources(path, wanted))
 
 
-def load_sources(found: Iterator[Source]) -> Iterator[Episode]:
+def load_sources(found: Iterable[Source]) -> Iterator[Episode]:
     """The episodes of these files, one at a time. Raises :class:`~rollgym.protocol.files.parquet.EpisodeFileError`."""
-    for source in found:
-        stored = read_episode(source.path)
-        assert stored.canonical is not None
-        try:
-            yield _episode(source, stored.header, stored.canonical, stored.own, stored.extra)
-        except (CodecError, ExportError, GameError, KeyError, ValueError, ValueFormatError) as error:
-            raise EpisodeFileError(source.path, f"the columns do not fit the spaces: {error}") from error
+    return (_loaded(source, None) for source in found)
 
 
-def _episode(source: Source, header: Header, canonical: Canonical, own: Own | None, extra: dict[str, str]) -> Episode:
-    columns, game = canonical.columns, header.game
+def _loaded(source: Source, footer: Footer | None) -> Episode:
+    layout, table = read_table(source.path, footer)
+    assert layout.canonical is not None
+    try:
+        columns = {name: _array(table, place) for name, place in layout.canonical.columns.items()}
+        own = None if layout.own is None else get_own(table, layout.own)
+    except BAD_FILE as error:
+        raise EpisodeFileError(source.path, f"not a readable episode: {short(error)}") from error
+    try:
+        infos = _infos(layout.header, get_info_values(table, layout.canonical))
+        return _episode(source, layout, columns, infos, own)
+    except BAD_COLUMNS as error:
+        raise EpisodeFileError(source.path, f"the columns do not fit the spaces: {error}") from error
 
-    def array(name: str) -> NDArray[Any]:
-        return columns[name].array()
+
+def _array(table: pa.Table, place: StoredColumn) -> NDArray[Any]:
+    found = stored_array(table, place)
+    found.flags.writeable = False
+    return found
+
+
+def _infos(header: Header, found: Iterable[InfoValues]) -> Infos:
+    agents = header.game.agents
+    infos: Infos = {agent: [{} for _ in range(header.frames + 1)] for agent in agents}
+    for agent, key, rows, values in found:
+        mine = infos[agents[agent]]
+        for row, value in zip(rows, values, strict=True):
+            mine[row][key] = value
+    return infos
+
+
+def _episode(
+    source: Source, layout: Layout, columns: dict[str, NDArray[Any]], infos: Infos, own: Own | None
+) -> Episode:
+    header, game = layout.header, layout.header.game
 
     def per_agent(name: str) -> dict[str, NDArray[Any]]:
-        return {agent: array(name)[:, index] for index, agent in enumerate(game.agents)}
+        return {agent: columns[name][:, index] for index, agent in enumerate(game.agents)}
 
     def seen(agent: str, space: spaces.Space[Any]) -> Any:
         names = observed_columns(space, agent, columns)
-        return gather(space, {path: array(name) for path, name in names.items()})
+        return gather(space, {path: columns[name] for path, name in names.items()})
 
-    infos: dict[str, list[dict[str, Any]]] = {agent: [{} for _ in range(header.frames + 1)] for agent in game.agents}
-    for info in canonical.infos:
-        infos[game.agents[info.agent]][info.row][info.key] = unpack_value(info.value)
     observed = zip(game.agents, game.observation_spaces, strict=True)
     spaces_of = dict(zip(game.agents, game.action_spaces, strict=True))
     acted = [(agent, space) for agent, space in spaces_of.items() if f"actions/{agent}" in columns]
@@ -179,25 +202,8 @@ def _episode(source: Source, header: Header, canonical: Canonical, own: Own | No
         terminations=per_agent("terminations"),
         truncations=per_agent("truncations"),
         infos=infos,
-        input_source=array("input_source"),
+        input_source=columns["input_source"],
         own=own,
-        extra=extra,
+        extra=layout.extra,
         source=source,
     )
-
-
-def decoded_actions(space: spaces.Space[Any], column: Column) -> Any:
-    """The actions in a column of encoded ones.
-
-    Raises :class:`~rollgym.games.spaces.codec.CodecError` for bytes that are none.
-    """
-    codec = codec_for(space)
-    rows, width = column.shape
-    if width != codec.width:
-        raise CodecError(f"actions of {width} bytes: expected {codec.width}")
-    codes = [column.data[at : at + width] for at in range(0, rows * width, width)]
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        return [codec.decode(code) for code in codes]  # each row an object of its own
-    # Every distinct action is decoded once: most games have few.
-    decoded = {code: codec.decode(code) for code in dict.fromkeys(codes)}
-    return np.array([decoded[code] for code in codes], dtype=space.dtype).reshape(rows, *(space.shape or ()))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rollgym.dataset.filters import FILTERS, Wanted
-from rollgym.protocol.files.parquet import Layout, read_layout
+from rollgym.protocol.files.parquet import Footer, Layout, read_footer, read_layout
 
 
 class Source(NamedTuple):
@@ -70,43 +70,61 @@ def sources(path: str | os.PathLike[str], wanted: Wanted | None = None) -> Itera
 
     Raises ``FileNotFoundError`` at once, and :class:`~rollgym.protocol.files.parquet.EpisodeFileError` on the way.
     """
-    return _sources(parquet_files(path), wanted or Wanted(), alone=Path(path).is_file())
+    return (found.source for found in _opened(parquet_files(path), wanted or Wanted(), alone=Path(path).is_file()))
+
+
+class Opened(NamedTuple):
+    """A source, and what is needed to read its rows without a second look at its metadata."""
+
+    source: Source
+    footer: Footer
 
 
 def episode_sources(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[Source]:
-    """:func:`sources`, where there have to be some that are wanted. Raises ``FileNotFoundError`` if there are none at
-    all, and what :func:`some_sources` raises."""
-    if not parquet_files(path):
-        raise FileNotFoundError(f"{path}: no episodes in it")
-    return some_sources(path, wanted) if wanted.given() else sources(path)
+    """:func:`sources`, where there have to be some that are wanted. Raises what :func:`opened_sources` raises."""
+    return (found.source for found in opened_sources(path, wanted))
 
 
-def some_sources(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[Source]:
-    """:func:`sources`, of which there has to be one.
+def opened_sources(path: str | os.PathLike[str], wanted: Wanted) -> Iterator[Opened]:
+    """:func:`sources` to be read at once, of which there has to be one.
 
-    Raises, at once, :class:`~rollgym.dataset.filters.NoSuchEpisodeError`, and what :func:`sources` raises up to the
-    first that is wanted.
+    Raises, at once, ``FileNotFoundError`` if there is no such path or no file there,
+    :class:`~rollgym.dataset.filters.NoSuchEpisodeError` if none is wanted, and what :func:`sources` raises up to the
+    first that is.
     """
-    found = sources(path, wanted)
+    files, alone = parquet_files(path), Path(path).is_file()
+    if not files:
+        raise FileNotFoundError(f"{path}: no episodes in it")
+    found = _opened(files, wanted, alone=alone)
+    if not wanted.given():
+        return found
     first = next(found, None)
     if first is None:
-        raise wanted.why_none(path, [said_of(source.layout) for source in sources(path)])
+        there = _opened(files, Wanted(), alone=alone)
+        raise wanted.why_none(path, [said_of(other.source.layout) for other in there])
     return chain([first], found)
 
 
-def _sources(files: list[Path], wanted: Wanted, *, alone: bool) -> Iterator[Source]:
+def _opened(files: list[Path], wanted: Wanted, *, alone: bool) -> Iterator[Opened]:
+    # Beside a file of a server's, these are players' own parts: to find that out from each would cost more than to
+    # read the episode.
+    served = {file.parent for file in files if file.name.startswith("canonical.")}
     for file in files:
-        layout = read_layout(file)
+        if file.parent in served and _OWN_PART.fullmatch(file.name):
+            continue
+        footer = read_footer(file)
+        layout = footer.layout
         if layout.canonical is None or not wanted.takes(said_of(layout)):
             continue
         if layout.own is None:
-            yield Source(file, layout, _own_files(file, layout))
+            yield Opened(Source(file, layout, _own_files(file, layout)), footer)
             continue
         own = {layout.own.player: file} if alone else _same_facts(file, layout)
         if min(own) == layout.own.player:  # otherwise it came with the file of a player before
-            yield Source(file, layout, own)
+            yield Opened(Source(file, layout, own), footer)
 
 
+_OWN_PART = re.compile(r"player_\d+\.parquet")
 _PEER = re.compile(r"(.+)\.player_(\d+)")
 
 

@@ -6,8 +6,10 @@ They were written by :func:`rollgym.games.spaces.described.describe`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -19,8 +21,25 @@ from rollgym.protocol.messages import GameIdentity
 T = TypeVar("T")
 
 
+_LARGE = 1 << 16
+"""Bytes of a description beyond which its space is not kept."""
+
+
 def space_of(description: Mapping[str, Any]) -> spaces.Space[Any]:
-    """The space that was described. Raises ``ValueError`` for what is not a description."""
+    """The space that was described; the same object for equal descriptions. Raises ``ValueError`` for what is none."""
+    try:
+        key = msgspec.msgpack.encode(description)
+    except (msgspec.MsgspecError, OverflowError, TypeError):
+        return _made(description)  # integers beyond 64 bits, say
+    return _made(description) if len(key) > _LARGE else _kept(key)
+
+
+@lru_cache(maxsize=256)  # making one costs more than to read its column, and the files of a folder have few
+def _kept(key: bytes) -> spaces.Space[Any]:
+    return _made(msgspec.msgpack.decode(key))
+
+
+def _made(description: Mapping[str, Any]) -> spaces.Space[Any]:
     try:
         return _space_of(description)
     except (KeyError, TypeError, AssertionError) as error:

@@ -23,6 +23,7 @@ EXPECTED = {
     "bench_ingest": ["Parquet files bare", "server", "server against bare"],
     "bench_network": ["30 ms clean, delay 0, window 7", "30 ms clean, delay 2, window 8"],
     "bench_peer": ["synctest, distance 0", "peer, without misprediction", "peer, inputs change", "frame 20,000"],
+    "bench_reading": ["load against read_table", "scan of rewards", "episodes(), ", "scan() itself"],
     "bench_record": ["recording", "drift, ", "pong, ", "overcooked, ", "compare"],
     "bench_relay": ["bare aiohttp echo", "relay", "relay against echo"],
     "bench_simulate": ["pong, input delay 2", "pong, input delay 0", "overcooked, bare", "overcooked, input delay 0"],

@@ -7,6 +7,7 @@ import io
 import itertools
 import threading
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import numpy as np
@@ -20,8 +21,16 @@ from rollgym.protocol.episode.column import Column
 from rollgym.protocol.episode.export import Canonical, Export, Info, content_digest
 from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.values import pack_value, unpack_value
-from rollgym.protocol.files.infos import MAX_INFO_COLUMNS
-from rollgym.protocol.files.parquet import EpisodeFileError, read_arrow, read_episode, read_layout, write_episode
+from rollgym.protocol.files.infos import MAX_INFO_COLUMNS, get_info_values
+from rollgym.protocol.files.parquet import (
+    EpisodeFileError,
+    read_arrow,
+    read_episode,
+    read_footer,
+    read_layout,
+    read_table,
+    write_episode,
+)
 from tests.protocol.episodes import exports, small_episode
 
 _count = itertools.count()
@@ -63,6 +72,24 @@ def test_each_part_can_stand_alone(folder: Path, export: Export) -> None:
     stored = read_episode(path)
     assert stored.canonical is None
     assert _bits(stored.own) == _bits(export.own)
+    path.unlink()
+
+
+@given(export=exports(), as_list=st.booleans())
+def test_unpacked_infos_are_those_of_the_export(folder: Path, export: Export, as_list: bool) -> None:
+    path = folder / f"{next(_count)}.parquet"
+    with mock.patch("rollgym.protocol.files.infos.MAX_INFO_COLUMNS", 0 if as_list else MAX_INFO_COLUMNS):
+        write_episode(path, export.header, export.canonical, None, {})
+    footer = read_footer(path)
+    layout, table = read_table(path, footer)
+    assert layout.canonical is not None
+    found = [
+        (row, part.agent, part.key, type(value), pack_value(value))  # bytes, because NaN is not equal to itself
+        for part in get_info_values(table, layout.canonical)
+        for row, value in zip(part.rows, part.values, strict=True)
+    ]
+    given = [(i.row, i.agent, i.key, type(unpack_value(i.value)), i.value) for i in export.canonical.infos]
+    assert sorted(found, key=lambda item: item[:3]) == given
     path.unlink()
 
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 import rollgym
-from rollgym.protocol.files.parquet import EpisodeFileError, read_episode
+from rollgym.protocol.episode.values import unpack_value
+from rollgym.protocol.files.parquet import EpisodeFileError, Footer, read_episode, read_footer, read_table
 from tests.rollgym.stored import MATCH, OTHER, play, write_export
 
 
@@ -82,13 +83,48 @@ def test_one_episode_is_read_at_a_time(data: Path, tmp_path: Path) -> None:
 def test_what_is_not_wanted_is_not_read(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def watched(path: Path) -> object:
+    def watched(path: Path, footer: Footer | None = None) -> object:
         read.append(Path(path).parent.name)
-        return read_episode(path)
+        return read_table(path, footer)
 
-    monkeypatch.setattr("rollgym.dataset.load.read_episode", watched)
+    monkeypatch.setattr("rollgym.dataset.load.read_table", watched)
     assert [e.number for e in rollgym.load(data, verdict="partial")] == [2]
     assert read == ["episode_000002"]
+
+
+def test_every_file_is_opened_once_and_players_own_parts_beside_it_not_at_all(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[Path] = []
+
+    def watched(path: Path) -> Footer:
+        parsed.append(path)
+        return read_footer(path)
+
+    monkeypatch.setattr("rollgym.dataset.sources.read_footer", watched)
+    monkeypatch.setattr("rollgym.protocol.files.parquet.read_footer", watched)
+    assert [episode.path for episode in rollgym.load(data, experiment="study")] == parsed
+    assert len(parsed) == 6
+
+
+def test_arrays_and_infos_are_those_of_the_export(tmp_path: Path) -> None:
+    for game in ("pong", "kitchen"):
+        (group,) = play(game, frames=40)
+        path = write_export(tmp_path, group[0])
+        (episode,) = rollgym.load(path)
+        stored = read_episode(path).canonical
+        assert stored is not None
+        assert stored == group[0].canonical
+        for name in ("rewards", "terminations", "truncations"):
+            found = getattr(episode, name)
+            for index, agent in enumerate(episode.agents):
+                np.testing.assert_array_equal(found[agent], stored.columns[name].array()[:, index])
+                assert not found[agent].flags.writeable
+        assert not episode.input_source.flags.writeable
+        given: dict[str, list[dict[str, object]]] = {agent: [{} for _ in range(41)] for agent in episode.agents}
+        for info in stored.infos:
+            given[episode.agents[info.agent]][info.row][info.key] = unpack_value(info.value)
+        assert [*map(list, episode.infos.items())] == [*map(list, given.items())]
 
 
 def test_own_parts_are_the_players(data: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -103,12 +103,46 @@ def get_infos(table: pa.Table, layout: CanonicalLayout) -> list[Info]:
         return [msgspec.convert(item, _InfoItem).info() for item in listed]
     found: list[tuple[int, int, str, bytes]] = []
     for place in layout.infos:
-        column = combined(table, place.column)
-        rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist()
-        values = _packed_values(column.drop_null(), place.type)
+        rows, column = _present(table, place)
+        values = _packed_values(column, place.type)
         found.extend((row, place.agent, place.key, value) for row, value in zip(rows, values, strict=True))
     found.sort()
     return [Info(*item) for item in found]
+
+
+class InfoValues(NamedTuple):
+    """What an agent's infos hold under one key, in the rows in which they do."""
+
+    agent: int
+    key: str
+    rows: list[int]
+    values: list[Any]
+
+
+def get_info_values(table: pa.Table, layout: CanonicalLayout) -> Iterator[InfoValues]:
+    """What :func:`get_infos` gives, unpacked, each value an object of its own; by agent and key.
+
+    Raises like it, and :class:`~rollgym.protocol.episode.values.ValueFormatError`.
+    """
+    if layout.info_list is not None:
+        for info in sorted(get_infos(table, layout), key=lambda info: (info.agent, info.key)):
+            yield InfoValues(info.agent, info.key, [info.row], [unpack_value(info.value)])
+        return
+    for place in sorted(layout.infos, key=lambda place: (place.agent, place.key)):
+        rows, column = _present(table, place)
+        if place.type == "packed":
+            values = [unpack_value(value) for value in _packed_values(column, place.type)]
+        else:
+            _, values = _plain_values(column.cast(info_type(place.type)), place.type)
+        yield InfoValues(place.agent, place.key, rows, values)
+
+
+def _present(table: pa.Table, place: StoredInfo) -> tuple[list[int], pa.Array]:
+    """In which rows the key is there, and its values."""
+    column = combined(table, place.column)
+    if not column.null_count:
+        return [*range(len(column))], column
+    return np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)).tolist(), column.drop_null()
 
 
 class _InfoItem(Struct):
@@ -128,21 +162,22 @@ def _packed_values(column: pa.Array, kind: str) -> Iterable[bytes]:
             raise ValueError(f"info column of type {column.type}: expected binary")
         packed: list[bytes] = column.to_pylist()
         return packed
-    column = column.cast(wanted)
     known: dict[Any, bytes] = {}
-    keys: list[Any]
-    plain: Any
-    if kind in ("bool", "int64", "string"):
-        keys = plain = column.to_pylist()
-    else:
-        values = column.to_numpy(zero_copy_only=False)
-        # Bits as keys: -0.0 is not 0.0.
-        keys = np.ascontiguousarray(values).view(f"u{values.itemsize}").tolist()
-        plain = values.tolist() if kind == "float64" else [*values.astype(kind)]
     result = []
-    for key, value in zip(keys, plain, strict=True):
+    for key, value in zip(*_plain_values(column.cast(wanted), kind), strict=True):
         packed_value = known.get(key)
         if packed_value is None:
             packed_value = known[key] = pack_value(value)
         result.append(packed_value)
     return result
+
+
+def _plain_values(column: pa.Array, kind: str) -> tuple[list[Any], list[Any]]:
+    """Values that are not packed, and for each what tells it from others."""
+    if kind in ("bool", "int64", "string"):
+        plain: list[Any] = column.to_pylist()
+        return plain, plain
+    values = column.to_numpy(zero_copy_only=False)
+    # Bits as keys: -0.0 is not 0.0.
+    keys = np.ascontiguousarray(values).view(f"u{values.itemsize}").tolist()
+    return keys, values.tolist() if kind == "float64" else [*values.astype(kind)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -105,33 +105,54 @@ def read_schema(path: str | os.PathLike[str]) -> pa.Schema:
         return pq.read_schema(file)
 
 
-def read_arrow(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
-    """All of a Parquet file, or some of its columns. Raises ``OSError`` and ``pyarrow.ArrowException``."""
+def read_arrow(
+    path: str | os.PathLike[str], columns: Sequence[str] | None = None, parsed: pq.FileMetaData | None = None
+) -> pa.Table:
+    """All of a Parquet file, or some of its columns. Raises ``OSError`` and ``pyarrow.ArrowException``.
+
+    ``parsed``: its metadata, if they were read before.
+    """
     # In this thread alone. Arrow's own may still hold the file when the interpreter ends, and then abort the process.
     with (
         Path(path).open("rb") as opened,
-        pq.ParquetFile(opened, pre_buffer=False, page_checksum_verification=True) as file,
+        pq.ParquetFile(opened, metadata=parsed, pre_buffer=False, page_checksum_verification=True) as file,
     ):
         return file.read(columns, use_threads=False)
 
 
+class Footer(NamedTuple):
+    """A file's metadata, and what Arrow made of them: large, and worth keeping only until the rows are read."""
+
+    layout: Layout
+    parsed: pq.FileMetaData
+
+
 def read_layout(path: str | os.PathLike[str]) -> Layout:
     """What the file's metadata says, without reading the rows. Raises :class:`EpisodeFileError` and nothing else."""
+    return read_footer(path).layout
+
+
+def read_footer(path: str | os.PathLike[str]) -> Footer:
+    """The same with what Arrow made of it. Raises :class:`EpisodeFileError` and nothing else."""
     try:
         if not Path(path).is_file():
             raise FileNotFoundError("no such file")
-        metadata = read_schema(path).metadata or {}
+        with Path(path).open("rb") as opened, pq.ParquetFile(opened, pre_buffer=False) as file:
+            parsed = file.metadata
+        # Not the schema's: those are the same, and the schema takes half as long again.
+        metadata = parsed.metadata or {}
         if b"rollgym.schema" not in metadata:
             raise ValueError("a Parquet file, but not of this project (no rollgym.schema in its metadata)")
         schema = metadata[b"rollgym.schema"].decode()
         if schema != str(EPISODE_SCHEMA):
             raise ValueError(f"episode schema {schema}: expected {EPISODE_SCHEMA}")
-        return Layout(
+        layout = Layout(
             _unpack_meta(metadata[b"rollgym.header"], Header),
             _optional(metadata, b"rollgym.canonical", CanonicalLayout),
             _optional(metadata, b"rollgym.own", OwnLayout),
             _unpack_meta(metadata[b"rollgym.extra"], dict[str, str]),
         )
+        return Footer(layout, parsed)
     except BAD_FILE as error:
         raise EpisodeFileError(path, f"not a readable episode: {short(error)}") from error
 

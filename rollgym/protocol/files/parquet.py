@@ -28,12 +28,14 @@ from rollgym.protocol.files.layout import (
     BAD_FILE,
     CanonicalLayout,
     EpisodeFileError,
+    Footer,
     Layout,
     OwnLayout,
     StoredColumn,
     StoredInfo,
     metadata_of,
     read_arrow,
+    read_footer,
     read_layout,
     read_schema,
     short,
@@ -42,6 +44,7 @@ from rollgym.protocol.files.layout import (
 __all__ = [
     "CanonicalLayout",
     "EpisodeFileError",
+    "Footer",
     "Layout",
     "OwnLayout",
     "StoredColumn",
@@ -49,7 +52,9 @@ __all__ = [
     "StoredInfo",
     "info_type",
     "read_arrow",
+    "get_own",
     "read_episode",
+    "read_footer",
     "read_layout",
     "read_schema",
     "read_table",
@@ -153,17 +158,20 @@ def read_episode(path: str | os.PathLike[str]) -> StoredEpisode:
     layout, table = read_table(path)
     try:
         canonical = None if layout.canonical is None else _get_canonical(table, layout.canonical)
-        own = None if layout.own is None else _get_own(table, layout.own)
+        own = None if layout.own is None else get_own(table, layout.own)
     except BAD_FILE as error:
         raise EpisodeFileError(path, f"not a readable episode: {short(error)}") from error
     return StoredEpisode(layout.header, canonical, own, layout.extra)
 
 
-def read_table(path: str | os.PathLike[str]) -> tuple[Layout, pa.Table]:
-    """The file as a table and what its metadata says. Raises :class:`EpisodeFileError` and nothing else."""
-    layout = read_layout(path)
+def read_table(path: str | os.PathLike[str], footer: Footer | None = None) -> tuple[Layout, pa.Table]:
+    """The file as a table and what its metadata says. Raises :class:`EpisodeFileError` and nothing else.
+
+    ``footer``: what :func:`read_footer` gave of this file just now.
+    """
+    layout, parsed = footer or read_footer(path)
     try:
-        table = read_arrow(path)
+        table = read_arrow(path, parsed=parsed)
         if table.num_columns and table.num_rows != layout.header.frames + 1:
             raise ValueError(f"{table.num_rows} rows: expected {layout.header.frames + 1}")
     except BAD_FILE as error:
@@ -206,7 +214,8 @@ def _put_own(table: TableBuilder, own: Own) -> OwnLayout:
     )
 
 
-def _get_own(table: pa.Table, layout: OwnLayout) -> Own:
+def get_own(table: pa.Table, layout: OwnLayout) -> Own:
+    """A peer's own part. Raises what is in :data:`~rollgym.protocol.files.layout.BAD_FILE`."""
     events = combined(table, ROLLBACKS).slice(0, 1).flatten().to_pylist()
     tail = None
     if layout.tail_start is not None:
