@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -51,11 +52,12 @@ def facts_in_catalogue(place: Path) -> list[FactsFile]:
     names = _decoder(tuple[str, ...])
     with catalogue_copy(place) as copy:
         played, rows = copy.overview_matches(), copy.overview()
+    root = os.path.abspath(place.parent)  # noqa: PTH100 - as it is, with its links; and paths of text: there are many
     found: dict[str, FactsFile] = {}
     for row in rows:
         folder, facts = _facts(row, names(row.files or b"[]"))
-        if facts is not None and f"{folder}/{facts}" not in found:
-            found[f"{folder}/{facts}"] = _file(place.parent / folder / facts, row, played[row.match])
+        if facts is not None and (path := f"{root}/{folder}/{facts}") not in found:
+            found[path] = _file(path, row, played[row.match], None if facts == FACTS else row.player)
     return [*found.values()]
 
 
@@ -71,15 +73,15 @@ def _facts(row: OverviewRow, names: tuple[str, ...]) -> tuple[str, str | None]:
     return f"episodes/{row.match}/episode_{row.episode or 0:06d}", facts
 
 
-def _file(path: Path, row: OverviewRow, match: OverviewMatch) -> FactsFile:
-    own = path.name != FACTS
+def _file(path: str, row: OverviewRow, match: OverviewMatch, version: int | None) -> FactsFile:
+    own = version is not None
     return FactsFile(
         path=path,
         kind=match.identity,
         layout=None,
         match=row.match,
         episode=row.episode or 0,
-        player=row.player if own else None,
+        player=version,
         experiment=row.experiment,
         condition=row.condition,
         match_number=row.number,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +16,8 @@ from rollgym.protocol.files.layout import EpisodeFileError, Layout
 class FactsFile(NamedTuple):
     """One version of one episode. None: it is not known; of ``player``: what all players agree on."""
 
-    path: Path
+    path: str
+    """Absolute."""
     kind: bytes
     """What was played, all of it. Files of one kind have the same columns, but for their infos."""
     layout: Layout | None
@@ -54,7 +55,7 @@ def facts_files(sources: Iterable[Source]) -> Iterator[FactsFile]:
         except ValueError as error:
             raise EpisodeFileError(source.path, f"its metadata is not what a server writes: {error}") from error
         yield FactsFile(
-            path=source.path,
+            path=os.path.abspath(source.path),  # noqa: PTH100 - as it is, with its links
             kind=msgspec.json.encode(header.game),
             layout=source.layout,
             match=header.match,

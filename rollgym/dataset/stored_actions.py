@@ -16,6 +16,11 @@ def distinct_codes(codes: NDArray[np.uint8]) -> tuple[list[bytes], NDArray[np.in
     rows, width = codes.shape
     if not rows or not width:
         return [b""] * min(rows, 1), np.zeros(rows, np.intp)
+    if width == 1:
+        there = np.flatnonzero(np.bincount(codes.ravel(), minlength=256))
+        places = np.zeros(256, np.intp)
+        places[there] = np.arange(len(there))
+        return [bytes([code]) for code in there.tolist()], places[codes.ravel()]
     if width <= 8:
         wide = np.zeros((rows, 8), np.uint8)
         wide[:, :width] = codes

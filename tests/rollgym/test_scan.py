@@ -186,6 +186,17 @@ def test_a_filter_leaves_the_files_of_other_episodes_alone(copy: Path) -> None:
         rollgym.scan(copy, verdict="partial")
 
 
+def test_metadata_of_files_are_not_kept(copy: Path) -> None:
+    found = rollgym.scan(copy, match=OTHER)
+    for rows in (found.to_table(columns=["frame"]), next(iter(found.to_batches(columns=["frame"])))):
+        assert rows.num_rows == 31
+    assert found.filter(pads.field("frame") < 5).to_table(columns=["frame"]).num_rows == 5
+    broken(copy, OTHER, 0)
+    for use in (found.to_table, found.filter(pads.field("frame") < 5).to_table, found.head):
+        with pytest.raises(UNREADABLE, match="canonical"):
+            use(**({"num_rows": 1} if use == found.head else {}))
+
+
 def test_a_flipped_bit_is_an_error(copy: Path) -> None:
     path = copy / "episodes" / OTHER / "episode_000000" / "canonical.parquet"
     found = rollgym.scan(copy, match=OTHER)
