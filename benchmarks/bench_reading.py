@@ -19,9 +19,10 @@ from benchmarks.measuring import Figure, Report, at_least, at_most, figure, inte
 from rollgym.client_sim.network_model import link
 from rollgym.client_sim.simulator.simulator import simulate
 from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
 from rollgym.protocol.files.parquet import write_episode
 from rollgym.protocol.messages import PlaySettings
-from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, UploadRow
 from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue, catalogue_of
 
 COLUMN = "rewards"

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from blake3 import blake3
 
+from rollgym.games.record.audit import audit
 from rollgym.games.registry import make
 from rollgym.protocol.episode.bounds import check_bounds
 from rollgym.protocol.episode.export import Export
@@ -17,7 +18,6 @@ from rollgym.protocol.episode.export_check import check_export
 from rollgym.protocol.episode.parity import compare_episodes
 from rollgym.protocol.files.parquet import check_storable, write_episode
 from rollgym.server.record.episode_files import server_software
-from rollgym.server.record.finding import audit
 from rollgym.server.record.upload_body import Body
 
 T = TypeVar("T")

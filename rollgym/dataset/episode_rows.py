@@ -10,7 +10,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from rollgym.dataset.filters import FILTERS
-from rollgym.server.storage.rows import EpisodePlayerRow
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
 
 
 class TableRow(Struct, frozen=True, gc=False):

@@ -13,8 +13,8 @@ import msgspec
 from rollgym.dataset.episode_rows import TableRow
 from rollgym.dataset.facts_files import FactsFile
 from rollgym.dataset.filters import MISSING, UNJUDGED
+from rollgym.protocol.files.episode_players import FilePart, stored_episode_player
 from rollgym.protocol.messages import ANNULLED
-from rollgym.server.record.episode_players import FilePart, stored_episode_player
 from rollgym.server.storage.overview import OverviewMatch, OverviewRow
 from rollgym.server.storage.record import catalogue_copy, catalogue_of
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from rollgym.dataset.episode_rows import TableRow
 from rollgym.dataset.sources import Source
+from rollgym.protocol.files.episode_players import FilePart, stored_episode_player
 from rollgym.protocol.files.parquet import EpisodeFileError
-from rollgym.server.record.episode_players import FilePart, stored_episode_player
 
 
 def rows_in_files(path: Path, sources: Iterable[Source]) -> Iterator[TableRow]:

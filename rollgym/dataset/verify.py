@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
+from rollgym.processes.workers import WorkerDiedError, WorkError, Workers
 from rollgym.protocol.files.parquet import EpisodeFileError, read_layout
-from rollgym.server.record.workers import WorkerDiedError, WorkError, Workers
 
 if TYPE_CHECKING:
     from rollgym.games.contract import Game
@@ -74,9 +74,9 @@ def verify_file(path: Path, trusted: frozenset[str] = frozenset(), any_version: 
     from rollgym.checking.raised import described
     from rollgym.dataset.stored_spaces import renamed
     from rollgym.games.identity import identity
+    from rollgym.games.record.audit import audit
     from rollgym.protocol.episode.export import Export, Own, content_digest
     from rollgym.protocol.files.parquet import read_episode
-    from rollgym.server.record.verdicts import audit
 
     name = os.fspath(path)
     try:

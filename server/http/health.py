@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
-from rollgym.server.record.workers import Workers
+from rollgym.processes.workers import Workers
 from rollgym.server.storage.catalogue import Catalogue
 from rollgym.server.storage.episode_store import EpisodeStore
 from rollgym.server.storage.errors import CatalogueError, Stopped

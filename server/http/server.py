@@ -11,6 +11,7 @@ import structlog
 
 from rollgym.games.description import Description, described
 from rollgym.games.errors import GameError
+from rollgym.processes.workers import WorkerDiedError, WorkError, Workers, machine_memory
 from rollgym.protocol.messages import GameIdentity, PlaySettings
 from rollgym.server.errors import ServerError
 from rollgym.server.events.counting import counting
@@ -28,8 +29,7 @@ from rollgym.server.play.matches import Matches
 from rollgym.server.play.relay import Relay
 from rollgym.server.play.series import Series
 from rollgym.server.record.ingest import Ingest
-from rollgym.server.record.judging import Judging
-from rollgym.server.record.workers import WorkerDiedError, WorkError, Workers, machine_memory
+from rollgym.server.record.judging import WORK, Judging
 from rollgym.server.settings import Experiment, GameSettings, ServerSettings
 from rollgym.server.storage.catalogue import Catalogue
 from rollgym.server.storage.errors import CatalogueError, refused_at_start
@@ -108,7 +108,7 @@ class Server:
         await asyncio.to_thread(self.store.open, limits.free_bytes)
         self.catalogue = await asyncio.to_thread(self.record.open_catalogue)
         try:
-            await asyncio.gather(self.workers.start(), self.judges.start())
+            await asyncio.gather(self.workers.start(*WORK), self.judges.start(*WORK))
         except (WorkerDiedError, WorkError) as error:
             raise ServerError(f"worker processes: {error}") from error
         self.relay = Relay(

@@ -20,13 +20,13 @@ import structlog
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from rollgym.processes.workers import OutOfMemoryError, WorkerDiedError, WorkError, Workers
 from rollgym.server.errors import RefusedError
 from rollgym.server.events.kinds import UploadAnswered, UploadConflict, UploadRefused, UploadStored
 from rollgym.server.events.stream import EventStream
 from rollgym.server.record.live import LiveMatches
 from rollgym.server.record.upload_body import ENCODINGS, Body, BodyError, TooLargeError
 from rollgym.server.record.upload_validation import Checked, Expected, check_upload
-from rollgym.server.record.workers import OutOfMemoryError, WorkerDiedError, WorkError, Workers
 from rollgym.server.settings import Limits
 from rollgym.server.storage.catalogue import Catalogue
 from rollgym.server.storage.episode_store import EpisodeStore

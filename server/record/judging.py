@@ -26,11 +26,11 @@ from collections.abc import Callable
 
 import structlog
 
+from rollgym.processes.workers import OutOfMemoryError, OverdueError, WorkerDiedError, WorkError, Workers
 from rollgym.protocol.messages import PlaySettings
 from rollgym.server.events.kinds import EpisodeJudged, EpisodeNotJudged
 from rollgym.server.events.stream import EventStream
 from rollgym.server.record.verdicts import GameChangedError, Job, UnusableError, judge_episode
-from rollgym.server.record.workers import OutOfMemoryError, OverdueError, WorkerDiedError, WorkError, Workers
 from rollgym.server.storage.catalogue import Catalogue
 from rollgym.server.storage.episode_store import EpisodeStore
 from rollgym.server.storage.errors import CatalogueError, Stopped
@@ -39,6 +39,9 @@ from rollgym.server.storage.persistence import insist
 from rollgym.server.storage.rows import EpisodeRow, MatchRow, UnjudgedRow, UploadRow
 
 KINDS = ("game_changed", "game_failed", "overdue", "memory", "worker_died", "unusable", "refused", "internal")
+
+WORK = ("rollgym.server.record.upload_validation", "rollgym.server.record.verdicts")
+"""Modules of what workers are asked for: pyarrow and gymnasium come with them."""
 
 _TIMES_PLAYED = 2.0
 # How much longer than being played an episode's re-simulation may take: the players' machines simulated it as fast as

@@ -14,16 +14,17 @@ from rollgym.games.contract import Game
 from rollgym.games.errors import GameError
 from rollgym.games.identity import identity
 from rollgym.games.registry import available, make
+from rollgym.processes.worker_process import WorkError
 from rollgym.protocol.episode.column import ExportError
 from rollgym.protocol.episode.export import Export
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
+from rollgym.protocol.files.episode_players import episode_player
 from rollgym.protocol.files.parquet import EpisodeFileError
 from rollgym.protocol.messages import first_difference
 from rollgym.server.record.episode_files import CANONICAL, Job, UnusableError, load_upload, mismatch_fields, write_files
-from rollgym.server.record.episode_players import episode_player
-from rollgym.server.record.finding import Finding, audit, find
-from rollgym.server.record.worker_process import WorkError
+from rollgym.server.record.finding import Finding, find
 from rollgym.server.storage.keys import UploadKey
-from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow
+from rollgym.server.storage.rows import EpisodeRow
 
 __all__ = [
     "CANONICAL",
@@ -31,7 +32,6 @@ __all__ = [
     "GameFailedError",
     "Job",
     "UnusableError",
-    "audit",
     "find",
     "judge_episode",
     "load_upload",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from rollgym.server.storage.rows import EpisodePlayerRow
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
 
 
 class OverviewMatch(NamedTuple):

@@ -19,14 +19,15 @@ from msgspec import Struct
 from rollgym.protocol.episode.column import ExportError
 from rollgym.protocol.episode.export import Export, Header, content_digest
 from rollgym.protocol.episode.export_body import decode_export, encode_export
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
 from rollgym.protocol.files.durable import sync_folder
+from rollgym.protocol.files.episode_players import episode_player
 from rollgym.protocol.files.parquet import EpisodeFileError, StoredEpisode
 from rollgym.server.record.episode_files import CANONICAL, load, read_file
-from rollgym.server.record.episode_players import episode_player
 from rollgym.server.storage.episode_store import EpisodeStore
 from rollgym.server.storage.keys import EpisodeKey, UploadKey
 from rollgym.server.storage.record import catalogue_of, embedded
-from rollgym.server.storage.rows import NO_LABEL, EpisodePlayerRow, EpisodeRow, MatchRow, UploadRow
+from rollgym.server.storage.rows import NO_LABEL, EpisodeRow, MatchRow, UploadRow
 from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 
 UNKNOWN = (

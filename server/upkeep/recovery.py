@@ -14,9 +14,9 @@ from typing import Literal
 import structlog
 from msgspec import Struct
 
+from rollgym.processes.workers import WorkerDiedError, WorkError, Workers
 from rollgym.server.errors import RefusedError
 from rollgym.server.record.upload_validation import Expected, check_upload
-from rollgym.server.record.workers import WorkerDiedError, WorkError, Workers
 from rollgym.server.settings import Limits
 from rollgym.server.storage.catalogue import Catalogue
 from rollgym.server.storage.episode_store import EpisodeStore

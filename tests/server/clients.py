@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
+from rollgym.processes.workers import Workers
 from rollgym.protocol.addresses import resolved
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.episode.export_body import encode_export
@@ -37,7 +38,6 @@ from rollgym.protocol.messages import (
 from rollgym.protocol.version import PROTOCOL_VERSION
 from rollgym.server.http.app import SERVER, create_app
 from rollgym.server.http.server import Server
-from rollgym.server.record.workers import Workers
 from rollgym.server.settings import Experiment, GameSettings, Limits, Play, ServerSettings
 from tests.patience import PATIENCE
 from tests.server.exports import PLAY

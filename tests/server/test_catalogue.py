@@ -14,10 +14,11 @@ import pytest
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
 from rollgym.server.errors import ServerError
 from rollgym.server.storage.errors import AnnulledError, CatalogueError, CatalogueGoneError, DamagedError, Stopped
 from rollgym.server.storage.record import catalogue_copy
-from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow, MatchRow, Progress, UnjudgedRow, UploadRow
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, Progress, UnjudgedRow, UploadRow
 from rollgym.server.storage.sqlite import queries, schema
 from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from rollgym.server.storage.sqlite.queries import matches as all_matches

@@ -12,9 +12,9 @@ import pytest
 import rollgym
 from rollgym.client_sim.exports.export_files import keep_export
 from rollgym.client_sim.exports.spool import Spool, pack
+from rollgym.processes.workers import Workers
 from rollgym.protocol.files import durable
 from rollgym.server.http.app import SERVER
-from rollgym.server.record.workers import Workers
 from rollgym.server.storage.keys import UploadKey
 from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from tests.power_cut import Disk
@@ -26,7 +26,7 @@ from tests.server.test_verdicts import start
 class Inline(Workers):
     """Does its work in this process, where every sync is seen."""
 
-    async def start(self) -> None:
+    async def start(self, *modules: str) -> None:
         """Nothing to start."""
 
     async def _submit(self, seconds: float | None, work: Callable[..., Any], args: Any, kwargs: Any) -> Any:

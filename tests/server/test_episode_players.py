@@ -13,8 +13,9 @@ import pytest
 
 from rollgym.protocol.episode.column import Column
 from rollgym.protocol.episode.export import Export
-from rollgym.server.record.episode_players import episode_player
-from rollgym.server.storage.rows import EpisodePlayerRow, EpisodeRow
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
+from rollgym.protocol.files.episode_players import episode_player
+from rollgym.server.storage.rows import EpisodeRow
 from tests.rollgym.stored import altered, changed, judged, play
 
 STATS = {"stalls": 3, "rollbacks": 10**9, "mispredictions": 10**9}

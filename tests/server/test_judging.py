@@ -13,12 +13,12 @@ import msgspec
 import pytest
 
 from rollgym.games.builtin.drift.rules import Drift
+from rollgym.processes.workers import OutOfMemoryError, OverdueError, WorkerDiedError, Workers, WorkFailedError
 from rollgym.protocol.messages import MatchStart
 from rollgym.server.http.app import SERVER
 from rollgym.server.record import judging
 from rollgym.server.record.judging import KINDS, deadline, kind_of
 from rollgym.server.record.verdicts import GameChangedError, GameFailedError, Job, UnusableError, judge_episode
-from rollgym.server.record.workers import OutOfMemoryError, OverdueError, WorkerDiedError, Workers, WorkFailedError
 from rollgym.server.settings import ServerSettings
 from rollgym.server.storage.folder import FolderStore
 from rollgym.server.storage.rows import EpisodeRow, MatchRow, UnjudgedRow

@@ -13,6 +13,7 @@ import pytest
 
 from rollgym.games.builtin.drift.rules import Drift
 from rollgym.games.identity import identity
+from rollgym.processes.workers import WorkerDiedError, Workers
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.files.parquet import read_episode
 from rollgym.protocol.messages import MatchStart
@@ -20,7 +21,6 @@ from rollgym.server.errors import ServerError
 from rollgym.server.http.server import Server
 from rollgym.server.record.upload_validation import check_upload
 from rollgym.server.record.verdicts import GameChangedError, Job, judge_episode
-from rollgym.server.record.workers import WorkerDiedError, Workers
 from rollgym.server.settings import GameSettings, ServerSettings
 from rollgym.server.storage.folder import FolderStore
 from rollgym.server.storage.rows import EpisodeRow, MatchRow, UploadRow

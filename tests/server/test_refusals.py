@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rollgym.processes.workers import Workers
 from rollgym.protocol.episode.export import Export
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import ANNULLED, MatchStart, PeerLeft
@@ -19,7 +20,6 @@ from rollgym.server.errors import ServerError
 from rollgym.server.play.experiment import Player
 from rollgym.server.record import ingest
 from rollgym.server.record.verdicts import GameFailedError, judge_episode
-from rollgym.server.record.workers import Workers
 from rollgym.server.settings import Play
 from rollgym.server.storage.errors import CatalogueError
 from rollgym.server.storage.folder import FolderStore

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 import rollgym
 from rollgym.cli import app
+from rollgym.processes.workers import Workers
 from rollgym.protocol.episode.export_body import encode_export
 from rollgym.protocol.messages import ANNULLED
 from rollgym.server.record.verdicts import GameFailedError, judge_episode
-from rollgym.server.record.workers import Workers
 from rollgym.server.upkeep.selection import Selection, selection
 from tests.server.clients import Client, make_settings, pair, running, until
 from tests.server.exports import FRAMES, altered, make_export

@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 import structlog
 
-from rollgym.server.errors import RefusedError
-from rollgym.server.record import workers as module
-from rollgym.server.record.workers import (
+from rollgym.processes import workers as module
+from rollgym.processes.workers import (
     OutOfMemoryError,
     OverdueError,
     WorkerDiedError,
     Workers,
     machine_memory,
 )
+from rollgym.server.errors import RefusedError
+from rollgym.server.record.judging import WORK
 from tests.server import work
 
 WAIT = 60.0
@@ -92,7 +93,7 @@ async def test_work_over_its_deadline_is_ended_once_and_others_go_on(
     tmp_path: Path, hang: Callable[[str], None]
 ) -> None:
     async with pool(2, seconds=WAIT) as workers:
-        await workers.start()
+        await workers.start(*WORK)
         stuck = asyncio.create_task(workers.run_within(0.2, hang, str(tmp_path / "pid")))
         for value in range(20):
             assert await workers.run(work.square, value) == value * value
@@ -108,7 +109,7 @@ async def test_work_over_its_deadline_is_ended_once_and_others_go_on(
 async def test_whoever_does_not_wait_any_more_does_not_keep_a_worker(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     async with pool() as workers:
-        await workers.start()
+        await workers.start(*WORK)
         stuck = asyncio.create_task(workers.run(work.hang, str(marker)))
         while not (marker.exists() and marker.read_text()):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.01)
@@ -121,7 +122,7 @@ async def test_whoever_does_not_wait_any_more_does_not_keep_a_worker(tmp_path: P
 async def test_the_time_in_the_queue_does_not_count(tmp_path: Path) -> None:
     """Work that waits for a stuck one is not overdue itself."""
     async with pool() as workers:
-        await workers.start()
+        await workers.start(*WORK)
         stuck = asyncio.create_task(workers.run_within(1.0, work.hang, str(tmp_path / "pid")))
         await asyncio.sleep(0)
         others = [asyncio.create_task(workers.run_within(WAIT, work.square, value)) for value in range(3)]
@@ -168,7 +169,7 @@ async def test_no_process_to_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
     async with pool() as workers:
         with monkeypatch.context() as patch:
-            patch.setattr("rollgym.server.record.workers.Child.start", none)
+            patch.setattr("rollgym.processes.workers.Child.start", none)
             with pytest.raises(WorkerDiedError, match="no worker can be started"):
                 await workers.run(work.square, 2)
             assert "no worker can be started" in str(workers.health())
@@ -178,7 +179,7 @@ async def test_no_process_to_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_no_deadline_counts_what_a_process_needs_to_come_up() -> None:
     async with pool(2, seconds=0.001) as workers:
-        await workers.start()  # each imports for a second
+        await workers.start(*WORK)  # each imports for a second
         assert workers.killed == 0
         with pytest.raises(OverdueError):
             await workers.run(work.hang, os.devnull)

@@ -12,8 +12,8 @@ from functools import lru_cache
 import msgspec
 from msgspec import Struct
 
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
 from rollgym.server.storage.overview import OverviewMatch, OverviewRow
-from rollgym.server.storage.rows import EpisodePlayerRow
 
 
 class _Game(Struct):

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
 from rollgym.protocol.messages import GameIdentity, PlaySettings
 from rollgym.server.storage.rows import (
     NO_LABEL,
-    EpisodePlayerRow,
     EpisodeRow,
     MatchRow,
     Progress,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollgym.protocol.episode.export import Canonical, Header, Own
+from rollgym.protocol.episode.player_row import EpisodePlayerRow
 from rollgym.protocol.files.columns import stored_array
 from rollgym.protocol.files.layout import (
     BAD_FILE,
@@ -26,7 +27,6 @@ from rollgym.protocol.files.layout import (
     short,
 )
 from rollgym.protocol.files.parquet import ROLLBACKS
-from rollgym.server.storage.rows import EpisodePlayerRow
 
 OWN_COLUMNS = ("mispredicted", "rtt", "was_speculative")
 """Columns of a player's own part that are counted here."""

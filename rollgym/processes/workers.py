@@ -1,4 +1,4 @@
-"""Worker processes: they decode uploads and re-simulate episodes, so that the event loop never does.
+"""Worker processes: what takes long, or is code of others, is done there, and never on an event loop.
 
 Each is a child process of its own (:mod:`rollgym.processes`) that does one piece of work at a time. It may die (a crash
 in a game's C code, a kill): the work is tried once more in a new one. It may hang: over its deadline it is killed, and
@@ -14,6 +14,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Coroutine
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,7 +22,7 @@ import structlog
 
 from rollgym.processes.framing import FramingError
 from rollgym.processes.parent import Child
-from rollgym.server.record.worker_process import (
+from rollgym.processes.worker_process import (
     GIBIBYTE,
     Bounds,
     OutOfMemoryError,
@@ -44,9 +45,9 @@ COMING_UP = 120.0
 _LAST_BREATH = 5.0
 # Seconds in which a process that has hung up ends by itself: it may be writing a core dump.
 
-_TARGET = "rollgym.server.record.worker_process:main"
+_TARGET = "rollgym.processes.worker_process:main"
 
-log = structlog.get_logger("rollgym.server.record.workers")
+log = structlog.get_logger("rollgym.processes.workers")
 
 
 class WorkerDiedError(Exception):
@@ -78,20 +79,20 @@ class Workers:
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._running: set[asyncio.Task[Any]] = set()
-        self._warms = False
+        self._modules: tuple[str, ...] | None = None
         self._trouble: str | None = None
         self.deaths = 0
         """Workers that ended unasked."""
         self.killed = 0
         """Workers that were ended over a deadline."""
 
-    async def start(self) -> None:
-        """Start the processes and let them import what they need, so that the first upload does not wait for it.
+    async def start(self, *modules: str) -> None:
+        """Start the processes and let them import these modules, so that the first piece of work does not wait for it.
 
         From now on every new one does so before its first piece of work. Raises like :meth:`run`.
         """
-        self._warms = True
-        await asyncio.gather(*(self._submit(COMING_UP, _warm, (), {}) for _ in range(self._processes)))
+        self._modules = modules
+        await asyncio.gather(*(self._submit(COMING_UP, _warm, modules, {}) for _ in range(self._processes)))
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """``work(*args)`` in a worker; what it raises is raised here.
@@ -162,7 +163,7 @@ class Workers:
             for _ in range(self._tries):
                 worker = await self._get()
                 try:
-                    there = worker.warm or not self._warms or await worker.comes_up()
+                    there = worker.warm or self._modules is None or await worker.comes_up(self._modules)
                     answer = await worker.ask(message, seconds) if there else None
                 except TimeoutError:
                     await self._discard(worker)
@@ -239,10 +240,10 @@ class _Worker:
         worker.child.send(pickle.dumps(bounds))
         return worker
 
-    async def comes_up(self) -> bool:
+    async def comes_up(self, modules: tuple[str, ...]) -> bool:
         """Whether it is there, with what it imports."""
         with contextlib.suppress(TimeoutError):
-            self.warm = await self.ask(pickle.dumps((_warm, (), {})), COMING_UP) is not None
+            self.warm = await self.ask(pickle.dumps((_warm, modules, {})), COMING_UP) is not None
         return self.warm
 
     async def ask(self, message: bytes, seconds: float | None) -> bytes | None:
@@ -292,8 +293,7 @@ def machine_memory() -> float | None:
     return min(found) / GIBIBYTE if found else None
 
 
-def _warm() -> int:
-    import rollgym.server.record.upload_validation
-    import rollgym.server.record.verdicts  # noqa: F401 - imported for its effect: pyarrow and gymnasium are loaded
-
+def _warm(*modules: str) -> int:
+    for module in modules:
+        import_module(module)
     return os.getpid()
