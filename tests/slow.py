@@ -26,6 +26,7 @@ SLOW = (
     "tests/e2e/test_two_sentences.py",
     "tests/rollgym/test_ending_the_process.py",
     "tests/rollgym/test_episodes.py::test_the_table_says_what_load_says_from_the_catalogue_and_from_the_files",
+    "tests/rollgym/test_scan.py::test_the_frames_are_those_that_load_gives_with_a_catalogue_and_without",
     "tests/rollgym/test_true.py",
     "tests/server/test_ingest_fuzz.py",
     "tests/sim/test_continuing.py",
