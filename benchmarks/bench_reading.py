@@ -36,8 +36,8 @@ Table: rollgym.episodes over a catalogue, against reading all rows of the table 
 
 Scan: one column of all episodes by rollgym.scan, in one thread, against a pyarrow.dataset of the same files. A new
 dataset each time, so that every file's metadata are parsed. What making it costs is in it, and beside it alone, over
-the catalogue of the table: no file but one is opened then. Parsing the metadata of a file is most of what a short
-episode costs, and no reader of Parquet gets around it: "metadata" is pyarrow's own time for that alone.
+the catalogue of the table: no file but one is opened then. "metadata" is pyarrow's own time for parsing those of a file
+and nothing else, which no reader of Parquet gets around.
 """
 
 
