@@ -10,10 +10,10 @@ from types import TracebackType
 
 from benchmarks.bench_peer import POLICIES
 from benchmarks.measuring import Report, at_least, figure, main
-from scripts.compiled_tree import ROOT, build
+from scripts.compiled_tree import ROOT, bring_up_to_date
 
 TREE = ROOT / "build" / "compiled"
-"""Where the compiled form is built; one that is newer than all sources is taken as it is."""
+"""Where the compiled form is; `make compiled` leaves it there."""
 
 WORK = {
     **{f"peer {name}": (2_000, 2.2, f"wire peer, {name}") for name in POLICIES},
@@ -66,9 +66,8 @@ class Form:
 
 
 def run(quick: bool) -> Report:
-    """Measure. Builds the compiled form if it is not there."""
-    if not is_current(TREE):
-        build(TREE)
+    """Measure. Builds the compiled form if it is not there, or older than a source."""
+    bring_up_to_date(TREE)
     rounds = 1 if quick else 12
     figures = []
     with Form(ROOT, compiled=False) as pure, Form(TREE, compiled=True) as compiled:
@@ -83,14 +82,6 @@ def run(quick: bool) -> Report:
                 figure(f"{title}, compiled against pure", slow / fast, "x", wanted),
             ]
     return Report("Compiled and pure", figures, NOTES)
-
-
-def is_current(tree: Path) -> bool:
-    """Whether the compiled form is there and newer than every source."""
-    built = [path.stat().st_mtime for path in (tree / "rollgym").rglob("*.so")] if tree.exists() else []
-    folders = ("rollgym", "client_sim", "games", "server")
-    sources = [path.stat().st_mtime for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    return bool(built) and min(built) > max(sources)
 
 
 if __name__ == "__main__":

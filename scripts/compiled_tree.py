@@ -1,5 +1,7 @@
 """A checkout in its compiled form: ``python -m scripts.compiled_tree FOLDER`` builds the wheel and unpacks it there.
 
+If it is there already and newer than every source, it is left as it is.
+
 Beside the package lie the tests, benchmarks and what they read, so that ``python -m pytest`` in FOLDER tests the
 compiled form with the packages of the environment that runs it. Without a compiler or mypyc it fails.
 """
@@ -12,12 +14,29 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
 BESIDE = ("benchmarks", "config", "docs", "examples", "scripts", "tests")
 """Folders that tests and benchmarks need, as links."""
+
+SOURCES = ("rollgym", "client_sim", "games", "server", "hatch_build.py", "pyproject.toml")
+"""What the compiled form is made of."""
+
+
+def bring_up_to_date(folder: Path) -> None:
+    """Make ``folder`` unless it is newer than every source. Raises like :func:`build`."""
+    made = folder / "pyproject.toml"  # written last
+    if not made.exists() or made.stat().st_mtime < max(path.stat().st_mtime for path in _sources()):
+        build(folder)
+
+
+def _sources() -> Iterator[Path]:
+    for name in SOURCES:
+        yield ROOT / name
+        yield from (ROOT / name).rglob("*.py")
 
 
 def build(folder: Path) -> None:
@@ -35,8 +54,8 @@ def build(folder: Path) -> None:
             archive.extractall(folder)
     for name in BESIDE:
         (folder / name).symlink_to(ROOT / name)
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    shutil.copyfile(ROOT / "pyproject.toml", folder / "pyproject.toml")
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]).resolve())
+    bring_up_to_date(Path(sys.argv[1]).resolve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -20,6 +21,9 @@ settings.register_profile("ci", derandomize=True, deadline=None, database=None, 
 settings.register_profile(PROFILE, settings.get_profile("ci"), max_examples=15)
 settings.register_profile("explore", deadline=None, max_examples=1000, suppress_health_check=_CALM)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# What all tests together keep alive is walked less often: a tenth of the time of tests that play.
+gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

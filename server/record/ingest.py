@@ -229,20 +229,23 @@ class Ingest:
 
     async def _write_body(self, request: web.Request, temporary: Path) -> None:
         # A body that fits into one piece, as most do, is one visit to another thread.
-        body, waiting = partial(self._open_body, temporary, _encoding(request)), bytearray()
-        opened: Body | None = None
+        opening, waiting = partial(self._open_body, temporary, _encoding(request)), bytearray()
+        body: Body | None = None
         try:
             async for piece in request.content.iter_any():
                 waiting += piece
                 if len(waiting) >= _PIECE:
-                    if opened is None:
-                        opened = await asyncio.to_thread(body)
-                    await asyncio.to_thread(opened.write, bytes(waiting))
+                    if body is None:
+                        body = await asyncio.to_thread(opening)
+                    await asyncio.to_thread(body.write, bytes(waiting))
                     waiting.clear()
-            await asyncio.to_thread(_write_last, opened or body, bytes(waiting))
+            if body is None:
+                await asyncio.to_thread(_write_whole, opening, bytes(waiting))
+            else:
+                await asyncio.to_thread(_write_last, body, bytes(waiting))
         finally:
-            if opened is not None:
-                await asyncio.to_thread(opened.close)
+            if body is not None:
+                await asyncio.to_thread(body.close)
 
     def _open_body(self, temporary: Path, encoding: str) -> Body:
         """Blocking. Raises ``OSError``, also if fewer bytes are free than are always to be."""
@@ -294,14 +297,17 @@ class Ingest:
                 await self._matches.revive(expected.match)
 
 
-def _write_last(body: Body | Callable[[], Body], rest: bytes) -> None:
-    """Write the last piece; of a body that was not opened yet, all of it."""
-    opened = body if isinstance(body, Body) else body()
+def _write_whole(opening: Callable[[], Body], content: bytes) -> None:
+    body = opening()
     try:
-        opened.write(rest)
-        opened.finish()
+        _write_last(body, content)
     finally:
-        opened.close()
+        body.close()
+
+
+def _write_last(body: Body, rest: bytes) -> None:
+    body.write(rest)
+    body.finish()
 
 
 def _encoding(request: web.Request) -> str:

@@ -395,7 +395,7 @@ def _text_is_text(value: Any) -> str:
         pytest.param(cells, "texts", _rounded, id="floats are rounded in CSV"),
         pytest.param(dataset, "gather", _shifted, id="observations are a row late"),
         pytest.param(flat_infos, "info_json", _text_is_text, id="a text is taken for what it spells"),
-        pytest.param(dataset, "unpack_value", lambda data: as_json(unpack_value(data)), id="types of infos are lost"),
+        pytest.param(flat_infos, "unpack_value", lambda data: as_json(unpack_value(data)), id="infos lose types"),
         pytest.param(parquet_infos, "_kind", lambda plain: "packed", id="numpy scalars become JSON"),
     ],
 )
