@@ -42,6 +42,16 @@ class Ending(NamedTuple):
             return f"it was ended by signal {-self.code}"
 
 
+def signal_process(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Send a signal to a process of asyncio's, which may have ended meanwhile.
+
+    Its own ``send_signal`` looks first whether the process has ended, and takes how it ended away from the event loop,
+    which then reports 255.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, number)
+
+
 class Child:
     """One child process. Owned by the event loop that started it."""
 
@@ -162,8 +172,7 @@ class Child:
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it is there."""
         if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+            signal_process(self._process, number)
 
     def _let_go(self) -> None:
         if self._lifeline is not None:

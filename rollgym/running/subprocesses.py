@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rollgym.processes.environment import child_environment
+from rollgym.processes.parent import signal_process
 from rollgym.running.parent_watch import VARIABLE
 
 Event = dict[str, Any]
@@ -126,8 +127,7 @@ class Child:
     def terminate(self) -> None:
         """Ask it to end."""
         if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.terminate()
+            signal_process(self.process, signal.SIGTERM)
 
     async def kill(self) -> None:
         """End it and what it started, now."""

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from rollgym.processes.framing import MAX_MESSAGE, FramingError, framed, length
 from rollgym.processes.parent import Child
+from rollgym.running.subprocesses import Child as Program
 
 TARGETS = "tests.processes.targets"
 
@@ -69,6 +71,32 @@ async def test_a_game_finds_the_surroundings_of_an_ordinary_program() -> None:
     await child.ended()
 
 
+@pytest.mark.parametrize("kind", [Child, Program])
+async def test_how_it_ended_is_known_though_it_is_sent_a_signal_after_its_end(
+    kind: type[Child | Program], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    late, really = threading.Event(), os.waitpid
+
+    def waitpid(pid: int, options: int) -> tuple[int, int]:
+        if options == 0:  # the event loop's, not that of a Popen
+            late.wait()
+        return really(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", waitpid)
+    if kind is Child:
+        child: Child | Program = await Child.start(f"{TARGETS}:echo")
+    else:
+        child = await Program.start("player", ["play", "--help"], tmp_path / "log")
+    pid = child.pid if isinstance(child, Child) else child.process.pid
+    os.killpg(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it was killed
+    assert child.running
+    child.terminate()
+    late.set()
+    ending = await child.ended()
+    assert (ending if isinstance(ending, int) else ending.code) == -signal.SIGKILL
+
+
 async def test_a_child_that_hears_nothing_is_killed() -> None:
     child = await Child.start(f"{TARGETS}:deaf")
     assert await child.receive() == b"here"
@@ -86,6 +114,7 @@ PARENT = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
 from rollgym.processes.parent import Child
+from rollgym.running.subprocesses import Child as Program
 async def main():
     child = await Child.start("tests.processes.targets:deaf")
     await child.receive()

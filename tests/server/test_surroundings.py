@@ -135,7 +135,7 @@ async def test_garbage_makes_no_tracebacks_and_hangups_are_an_end_like_any_other
     assert started.returncode == 0
     lines = [json.loads(line) for line in err.decode().splitlines()]  # each by itself
     events = [line["event"] for line in lines]
-    assert events[-2:] == ["stopping", "stopped"]
+    assert events[-2:] == ["stopping", "stopped"], lines[-2]
     assert 1 <= events.count("not_http") < len(GARBAGE) * 3
     assert sum(line.get("others", 0) + 1 for line in lines if line["event"] == "not_http") <= len(GARBAGE) * 3
 
