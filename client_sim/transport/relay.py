@@ -44,7 +44,7 @@ FINAL_STATUSES = frozenset({400, 401, 403, 404, 405, 410, 426})
 """HTTP answers to the handshake that another attempt will not change."""
 
 
-class _Socket(ClientWebSocketResponse):
+class RelaySocket(ClientWebSocketResponse):
     """A client WebSocket whose unsent bytes can be seen, with a send that never waits."""
 
     def __init__(self, reader: Any, writer: Any, *args: Any, **kwargs: Any) -> None:
@@ -54,7 +54,8 @@ class _Socket(ClientWebSocketResponse):
     def post(self, message: bytes) -> None:
         """Write one binary message. Raises ``ConnectionError`` if the connection is closing."""
         # aiohttp writes an uncompressed frame before it first waits, and waits only for the buffer to drain.
-        # That is not our concern (we look at the buffer before), so one step of the coroutine is all of it.
+        # That is not our concern (we look at the buffer before), so one step of the coroutine is all of it. As a task
+        # it takes a quarter longer (benchmarks/bench_relay.py), and what fails is known only after the tick.
         sending = self.send_bytes(message)
         try:
             sending.send(None)
@@ -93,7 +94,7 @@ class RelayTransport:
         self._sleep = sleep
         self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_MOST, rng)
         self._session: aiohttp.ClientSession | None = None
-        self._socket: _Socket | None = None
+        self._socket: RelaySocket | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._stats = dict.fromkeys(
@@ -106,7 +107,7 @@ class RelayTransport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None),
-            ws_response_class=_Socket,
+            ws_response_class=RelaySocket,
         )
         try:
             socket = await self._connect()
@@ -150,7 +151,7 @@ class RelayTransport:
         if self._session is not None:
             await self._session.close()
 
-    async def _connect(self) -> _Socket:
+    async def _connect(self) -> RelaySocket:
         assert self._session is not None
         try:
             async with asyncio.timeout(self._open_timeout):
@@ -168,10 +169,10 @@ class RelayTransport:
             raise TransportError(self.url, f"no answer within {self._open_timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(self.url, str(error) or type(error).__name__) from error
-        assert isinstance(socket, _Socket)
+        assert isinstance(socket, RelaySocket)
         return socket
 
-    async def _run(self, socket: _Socket | None, on_packet: OnPacket, on_lost: OnLost) -> None:
+    async def _run(self, socket: RelaySocket | None, on_packet: OnPacket, on_lost: OnLost) -> None:
         deadline, backoff = 0.0, self._backoff
         while socket is not None:
             opened, received = self._clock(), self._stats["received"]
@@ -192,7 +193,7 @@ class RelayTransport:
             self._socket = socket
         on_lost(reason)
 
-    async def _receive(self, socket: _Socket, on_packet: OnPacket) -> str:
+    async def _receive(self, socket: RelaySocket, on_packet: OnPacket) -> str:
         """Hand on what arrives until the connection ends; returns the reason."""
         stats = self._stats
         while True:
@@ -212,7 +213,7 @@ class RelayTransport:
             else:
                 return GONE if socket.close_code == LEFT else f"closed by the server (code {socket.close_code})"
 
-    async def _reconnect(self, deadline: float, reason: str) -> tuple[_Socket | None, str]:
+    async def _reconnect(self, deadline: float, reason: str) -> tuple[RelaySocket | None, str]:
         while True:
             pause = self._backoff.next_within(deadline - self._clock())
             if pause is None:

@@ -25,7 +25,7 @@ EXPECTED = {
     "bench_peer": ["synctest, distance 0", "peer, without misprediction", "peer, inputs change", "frame 20,000"],
     "bench_reading": ["load against read_table", "scan of rewards", "episodes(), ", "scan() itself"],
     "bench_record": ["recording", "drift, ", "pong, ", "overcooked, ", "compare"],
-    "bench_relay": ["bare aiohttp echo", "relay", "relay against echo"],
+    "bench_relay": ["bare aiohttp echo", "relay", "relay against echo", "step against task"],
     "bench_simulate": ["pong, input delay 2", "pong, input delay 0", "overcooked, bare", "overcooked, input delay 0"],
     "bench_synctest": [
         "step + save + digest",
