@@ -45,7 +45,7 @@ def run(
     from rollgym.protocol.files.parquet import EpisodeFileError
     from rollgym.running.event_loop import run_loop
     from rollgym.running.experiment import StartError, make_run_folder, run_experiment
-    from rollgym.running.progress import Progress
+    from rollgym.running.progress import ProgressDisplay
 
     try:
         path = find_config(config)
@@ -61,7 +61,7 @@ def run(
     console = Console(stderr=True) if as_json else Console(file=out())
     if not as_json:
         _announce(console, file, path)
-    with Progress(console, game.players, file.experiment.play.episodes) as progress:
+    with ProgressDisplay(console, game.players, file.experiment.play.episodes) as progress:
         try:
             outcome = run_loop(run_experiment(file, game.players, folder, overrides, progress.hear))
         except StartError as error:

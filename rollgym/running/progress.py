@@ -17,7 +17,7 @@ LINE_EVERY = 5.0
 """Seconds between lines where there is no terminal."""
 
 
-class Progress:
+class ProgressDisplay:
     """Shows the newest state of every peer. Use as a context."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Progress:
         self._verdicts: set[int] = set()
         self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         if self._live is not None:
             self._live.start()
         return self

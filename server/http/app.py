@@ -58,7 +58,7 @@ async def _run(app: web.Application) -> AsyncIterator[None]:
     server = app[SERVER]
     try:
         await server.start()
-        pairing = asyncio.create_task(server.reception.run())
+        pairing = asyncio.create_task(server.matchmaker.run())
         yield
         pairing.cancel()
         with contextlib.suppress(asyncio.CancelledError):

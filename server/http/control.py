@@ -41,7 +41,7 @@ from rollgym.server.events.stream import EventStream
 from rollgym.server.http.admission import host_of, refusal
 from rollgym.server.http.engine import EngineServer
 from rollgym.server.http.origins import allowed
-from rollgym.server.lobby.matchmaker import Reception
+from rollgym.server.lobby.matchmaker import Matchmaker
 from rollgym.server.play.matches import Matches
 from rollgym.server.settings import ServerSettings
 
@@ -158,7 +158,7 @@ class Control:
     def __init__(self, sio: ControlServer, events: EventStream) -> None:
         self._sio = sio
         self._events = events
-        self._reception: Reception
+        self._matchmaker: Matchmaker
         self._matches: Matches
         self._actions: dict[str, Callable[[str, Any], Awaitable[dict[str, Any]]]] = {
             "join": self._join,
@@ -169,9 +169,9 @@ class Control:
         }
         assert set(self._actions) == set(CLIENT_EVENTS)
 
-    def serve(self, reception: Reception, matches: Matches) -> None:
+    def serve(self, matchmaker: Matchmaker, matches: Matches) -> None:
         """Take events from now on."""
-        self._reception = reception
+        self._matchmaker = matchmaker
         self._matches = matches
         self._sio.on("connect", self._connect)
         self._sio.on("disconnect", self._disconnect)
@@ -190,11 +190,11 @@ class Control:
     async def _connect(self, client: str, environ: dict[str, Any], auth: Any = None) -> None:
         request: web.Request = environ["aiohttp.request"]
         self._events.publish(ClientConnected(client=client, remote=request.remote))
-        self._reception.arrived(client)
+        self._matchmaker.arrived(client)
 
     async def _disconnect(self, client: str, reason: str) -> None:
         self._events.publish(ClientDisconnected(client=client, reason=reason))
-        await self._reception.gone(client, reason)
+        await self._matchmaker.gone(client, reason)
 
     async def _event(self, event: Any, client: str, *arguments: Any) -> dict[str, Any]:
         try:
@@ -230,14 +230,14 @@ class Control:
         return await self._actions[event](client, message)
 
     async def _join(self, client: str, message: Join) -> dict[str, Any]:
-        return {"ok": True, "participant": self._reception.join(client, message)}
+        return {"ok": True, "participant": self._matchmaker.join(client, message)}
 
     async def _resume(self, client: str, message: Resume) -> dict[str, Any]:
-        await self._reception.resume(client, message)
+        await self._matchmaker.resume(client, message)
         return {"ok": True}
 
     async def _leave(self, client: str, message: Leave) -> dict[str, Any]:
-        await self._reception.leave(client, message.reason)
+        await self._matchmaker.leave(client, message.reason)
         return {"ok": True}
 
     async def _finished(self, client: str, message: Finished) -> dict[str, Any]:

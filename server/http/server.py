@@ -21,7 +21,7 @@ from rollgym.server.feasible import bounded, problems
 from rollgym.server.http.control import Control, ControlServer
 from rollgym.server.http.descriptors import connections_that_fit
 from rollgym.server.http.health import Parts
-from rollgym.server.lobby.matchmaker import Reception
+from rollgym.server.lobby.matchmaker import Matchmaker
 from rollgym.server.metrics import Metrics
 from rollgym.server.play.addresses import Addresses
 from rollgym.server.play.experiment import RunningExperiment
@@ -87,7 +87,7 @@ class Server:
         self.stopping = False
         self.catalogue: Catalogue
         self.matches: Matches
-        self.reception: Reception
+        self.matchmaker: Matchmaker
         self.ingest: Ingest
         self.relay: Relay
 
@@ -145,7 +145,7 @@ class Server:
             events=self.events,
             clock=clock,
         )
-        self.reception = Reception(
+        self.matchmaker = Matchmaker(
             self.matches,
             self.events,
             self.control.tell,
@@ -159,7 +159,7 @@ class Server:
         self.matches.look_whether_done()
         self.orphans = recovery.orphans
         self.metrics.orphans.set(len(self.orphans))
-        self.control.serve(self.reception, self.matches)
+        self.control.serve(self.matchmaker, self.matches)
 
     async def _running(self, experiment: Experiment, number: int) -> RunningExperiment:
         """An experiment with what the catalogue has of it."""
@@ -229,7 +229,7 @@ class Server:
     async def say_goodbye(self) -> None:
         """Pair nobody any more and close all sockets, so that their handlers return."""
         self.stopping = True
-        self.reception.close()
+        self.matchmaker.close()
         grace = self.settings.grace
         await asyncio.gather(
             self.ingest.drain(grace),

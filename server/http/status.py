@@ -21,7 +21,7 @@ async def status(server: Server) -> dict[str, Any]:
     now = asyncio.get_running_loop().time()
     clock = time.time() - now
     matches = server.matches
-    first, *others = [_experiment(desk) for desk in server.reception.desks]
+    first, *others = [_experiment(desk) for desk in server.matchmaker.desks]
     return {
         "protocol": PROTOCOL_VERSION,
         "server": server.instance,
@@ -29,7 +29,7 @@ async def status(server: Server) -> dict[str, Any]:
         **({"experiments": [first, *others]} if others else {}),
         "uptime": round(time.time() - server.started_at, 3),
         "stopping": server.stopping,
-        "waiting": server.reception.waiting,
+        "waiting": server.matchmaker.waiting,
         "matches": [_match(match, now, clock) for match in matches.live[:SHOWN]],
         **await record_status(server.catalogue),
         "unrecorded": [

@@ -34,7 +34,7 @@ Drop = Callable[[str], Awaitable[None]]
 """Ends a client's control connection."""
 
 
-class Reception:
+class Matchmaker:
     """A desk for each experiment, and the task that pairs who waits there. Owned by the event loop."""
 
     def __init__(

@@ -44,7 +44,7 @@ class Departures:
         late = [player for player, seat in enumerate(match.seats) if not seat.relayed and not seat.done]
         for player in late:
             match.leave(player, self._hall.clock())
-            self._hall.returning.let_go(match, player)
+            self._hall.seat_resume.let_go(match, player)
             await self._dismiss(match, player, "the relay was not opened in time")
         if not await self._annul(match):
             for player in late:
@@ -86,7 +86,7 @@ class Departures:
             if reason == GOODBYE or match.phase is Phase.PAIRED:
                 await self.leave(match, player, reason)
             elif not match.seats[player].done:
-                self._hall.returning.hold(match, player, reason, partial(self._not_back, match, player, reason))
+                self._hall.seat_resume.hold(match, player, reason, partial(self._not_back, match, player, reason))
 
     def _not_back(self, match: Match, player: int, reason: str) -> None:
         if not self._hall.stopping:
@@ -97,7 +97,7 @@ class Departures:
         paired = match.phase is Phase.PAIRED
         if not match.leave(player, self._hall.clock()):
             return
-        self._hall.returning.let_go(match, player)
+        self._hall.seat_resume.let_go(match, player)
         await self._hall.relay.close_player(match.row.id, player)
         if not paired or not await self._annul(match):
             await self._go_on_without(match, player, reason)
@@ -107,7 +107,7 @@ class Departures:
         hall.events.publish(PlayerLeft(match=row.id, player=player, reason=reason))
         for other, seat in enumerate(match.seats):
             if other != player and seat.left_at is None:
-                await hall.returning.say(match, other, PeerLeft(row.id, player, reason[:1024]))
+                await hall.seat_resume.say(match, other, PeerLeft(row.id, player, reason[:1024]))
         left = partial(hall.catalogue.player_left, row.id, player, time.time(), reason[:1024])
         hall.background.start(hall.background.write("player_left", row.id, left))
         self._settle(match)
@@ -135,7 +135,7 @@ class Departures:
             if seat.client is not None and seat.done:
                 hall.released(seat.client, match.group)
         for player in remaining:
-            await hall.returning.say(match, player, MatchOver(match.row.id, ANNULLED))
+            await hall.seat_resume.say(match, player, MatchOver(match.row.id, ANNULLED))
         hall.annulled(match.group)
         hall.background.start(self._catalogue_annulled(match))
         return True

@@ -10,7 +10,7 @@ from msgspec import Struct
 from rollgym.server.events.stream import EventStream
 from rollgym.server.play.match import Match
 from rollgym.server.play.relay import Relay
-from rollgym.server.play.seat_resume import Returning
+from rollgym.server.play.seat_resume import SeatResume
 from rollgym.server.play.table import Table
 from rollgym.server.storage.background import Background
 from rollgym.server.storage.catalogue import Catalogue
@@ -39,10 +39,10 @@ class Hall:
     """The server stops: nothing new is begun, and nobody's absence means anything."""
     table: Table = field(default_factory=Table)
     background: Background = field(default_factory=Background)
-    returning: Returning = field(init=False)
+    seat_resume: SeatResume = field(init=False)
 
     def __post_init__(self) -> None:
-        self.returning = Returning(events=self.events, tell=self.tell, clock=self.clock)
+        self.seat_resume = SeatResume(events=self.events, tell=self.tell, clock=self.clock)
 
     def goes_on(self, match: Match) -> bool:
         """Whether the match is one that is not over, on a server that does not stop."""
@@ -58,4 +58,4 @@ class Hall:
         """The match is over, or never was."""
         self.table.remove(match)
         self.relay.close_match(match.row.id)
-        self.returning.remember(match)
+        self.seat_resume.remember(match)

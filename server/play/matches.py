@@ -168,7 +168,7 @@ class Matches:
 
     def seat_of(self, resume: Resume) -> tuple[Match, int]:
         """Whose seat a token takes again. Changes nothing. Raises :class:`RefusedError`."""
-        return self.hall.returning.seat_of(resume, self.table.matches)
+        return self.hall.seat_resume.seat_of(resume, self.table.matches)
 
     async def take_seat(self, match: Match, player: int, client: str, resume: Resume) -> str | None:
         """A player is back, on a new connection. Says which connection it had until now, if it is still there.
@@ -179,7 +179,7 @@ class Matches:
         if before is not None:
             self.table.stand_up(match, before)
         self.table.sit_down(match, client)
-        await self.hall.returning.take(match, player, client, resume)
+        await self.hall.seat_resume.take(match, player, client, resume)
         return before
 
     async def leave(self, client: str, reason: str) -> bool:

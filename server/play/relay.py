@@ -55,7 +55,7 @@ class Bucket:
         return True
 
 
-class Line:
+class RelayConnection:
     """One player's open connection."""
 
     __slots__ = ("carrying", "closed", "goodbye", "request", "ws")
@@ -80,14 +80,14 @@ class Line:
             self.carrying.cancel()
 
 
-class Room:
-    """One match: its players' open lines, and the newest packets of each to each. It stays until the match is over."""
+class RelayMatch:
+    """One match: its players' open connections, and the newest packets of each to each, until the match is over."""
 
-    __slots__ = ("held", "lines", "players")
+    __slots__ = ("connections", "held", "players")
 
     def __init__(self, players: int) -> None:
         self.players = players
-        self.lines: dict[int, Line] = {}
+        self.connections: dict[int, RelayConnection] = {}
         self.held: dict[tuple[int, int], deque[bytes]] = {}
 
     def hold(self, sender: int, receiver: int, packet: bytes) -> None:
@@ -99,7 +99,7 @@ class Room:
 
 
 class Relay:
-    """The open lines of all matches."""
+    """The open connections of all matches."""
 
     def __init__(
         self, metrics: Metrics, *, packets_per_second: float, buffer_bytes: int, clock: Callable[[], float]
@@ -108,7 +108,7 @@ class Relay:
         self._rate = packets_per_second
         self._buffer = buffer_bytes
         self._clock = clock
-        self._rooms: dict[str, Room] = {}
+        self._relayed: dict[str, RelayMatch] = {}
 
     async def serve(
         self,
@@ -125,46 +125,46 @@ class Relay:
         ``players``: how many the match has; ``signs``: where each message of this one is noted. To be called while the
         match is not over, without an await in between.
         """
-        room = self._rooms.get(match)
-        if room is None:
-            room = self._rooms[match] = Room(players)
+        relayed = self._relayed.get(match)
+        if relayed is None:
+            relayed = self._relayed[match] = RelayMatch(players)
         ws = web.WebSocketResponse(
             max_msg_size=MAX_PACKET + 2, compress=False, timeout=_GOODBYE, protocols=(SUBPROTOCOL,)
         )
         await ws.prepare(request)
         _small_buffers(request)
-        if self._rooms.get(match) is not room:
+        if self._relayed.get(match) is not relayed:
             await ws.close(code=MATCH_OVER, message=b"match over", drain=False)
             return ws
-        before = room.lines.get(player)
-        line = Line(ws, request)
-        room.lines[player] = line
+        before = relayed.connections.get(player)
+        connection = RelayConnection(ws, request)
+        relayed.connections[player] = connection
         self._metrics.relay_connections.inc()
         try:
             if before is not None:
                 before.close(REPLACED, b"replaced by a newer connection")
             opened()
-            for (_, receiver), held in list(room.held.items()):
+            for (_, receiver), held in list(relayed.held.items()):
                 if receiver == player:
-                    await self._deliver_all(line, held)
-            line.carrying = asyncio.ensure_future(self._carry(line, room, player, signs))
+                    await self._deliver_all(connection, held)
+            connection.carrying = asyncio.ensure_future(self._carry(connection, relayed, player, signs))
             try:
-                await line.carrying
+                await connection.carrying
             except asyncio.CancelledError:
-                if line.goodbye is None:
-                    line.carrying.cancel()
+                if connection.goodbye is None:
+                    connection.carrying.cancel()
                     raise
-            if line.goodbye is not None:
-                await ws.close(code=line.goodbye[0], message=line.goodbye[1], drain=False)
+            if connection.goodbye is not None:
+                await ws.close(code=connection.goodbye[0], message=connection.goodbye[1], drain=False)
         finally:
-            line.closed.set()
+            connection.closed.set()
             self._metrics.relay_connections.dec()
-            if room.lines.get(player) is line:
-                del room.lines[player]
+            if relayed.connections.get(player) is connection:
+                del relayed.connections[player]
         return ws
 
-    async def _carry(self, line: Line, room: Room, player: int, signs: Signs) -> None:
-        ws = line.ws
+    async def _carry(self, connection: RelayConnection, relayed: RelayMatch, player: int, signs: Signs) -> None:
+        ws = connection.ws
         bucket = Bucket(self._rate, self._clock())
         me = bytes((player,))
         binary = WSMsgType.BINARY
@@ -186,29 +186,29 @@ class Relay:
                 continue
             packet = me + data[1:]
             if data[0] == EVERYONE:
-                for other in range(room.players):
+                for other in range(relayed.players):
                     if other != player:
-                        await self._pass_on(room, player, other, packet)
-            elif data[0] == player or data[0] >= room.players:
+                        await self._pass_on(relayed, player, other, packet)
+            elif data[0] == player or data[0] >= relayed.players:
                 self._metrics.dropped_absent.inc()
             else:
-                await self._pass_on(room, player, data[0], packet)
+                await self._pass_on(relayed, player, data[0], packet)
 
-    async def _pass_on(self, room: Room, sender: int, receiver: int, packet: bytes) -> None:
-        room.hold(sender, receiver, packet)
-        line = room.lines.get(receiver)
-        if line is None:
+    async def _pass_on(self, relayed: RelayMatch, sender: int, receiver: int, packet: bytes) -> None:
+        relayed.hold(sender, receiver, packet)
+        connection = relayed.connections.get(receiver)
+        if connection is None:
             self._metrics.dropped_absent.inc()
         else:
-            await self._deliver(line, packet)
+            await self._deliver(connection, packet)
 
-    async def _deliver_all(self, line: Line, packets: deque[bytes]) -> None:
+    async def _deliver_all(self, connection: RelayConnection, packets: deque[bytes]) -> None:
         for packet in tuple(packets):
-            await self._deliver(line, packet)
+            await self._deliver(connection, packet)
 
-    async def _deliver(self, line: Line, packet: bytes) -> None:
-        transport = line.request.transport
-        if transport is None or transport.is_closing() or line.ws.closed:
+    async def _deliver(self, connection: RelayConnection, packet: bytes) -> None:
+        transport = connection.request.transport
+        if transport is None or transport.is_closing() or connection.ws.closed:
             self._metrics.dropped_absent.inc()
             return
         if transport.get_write_buffer_size() > self._buffer:
@@ -216,7 +216,7 @@ class Relay:
             return
         try:
             # Below the transport's high-water mark this writes at once and does not wait for the receiver.
-            await line.ws.send_bytes(packet)
+            await connection.ws.send_bytes(packet)
         except ConnectionError:
             self._metrics.dropped_absent.inc()
             return
@@ -224,31 +224,32 @@ class Relay:
         self._metrics.relay_bytes.inc(len(packet))
 
     def close_match(self, match: str) -> None:
-        """Close all lines of a match, and hold nothing of it any more."""
-        room = self._rooms.pop(match, None)
-        for line in room.lines.values() if room is not None else ():
-            line.close(MATCH_OVER, b"match over")
+        """Close all connections of a match, and hold nothing of it any more."""
+        relayed = self._relayed.pop(match, None)
+        for connection in relayed.connections.values() if relayed is not None else ():
+            connection.close(MATCH_OVER, b"match over")
 
     async def close_player(self, match: str, player: int) -> None:
-        """Close the line of a player who left, and repeat its last packets to the others."""
-        room = self._rooms.get(match)
-        if room is None:
+        """Close the connection of a player who left, and repeat its last packets to the others."""
+        relayed = self._relayed.get(match)
+        if relayed is None:
             return
-        line = room.lines.pop(player, None)
-        if line is not None:
-            line.close(LEFT, b"you left the match")
-        for (sender, receiver), held in list(room.held.items()):
-            if sender == player and receiver in room.lines:
-                await self._deliver_all(room.lines[receiver], held)
+        connection = relayed.connections.pop(player, None)
+        if connection is not None:
+            connection.close(LEFT, b"you left the match")
+        for (sender, receiver), held in list(relayed.held.items()):
+            if sender == player and receiver in relayed.connections:
+                await self._deliver_all(relayed.connections[receiver], held)
 
     async def close_all(self) -> None:
-        """Close every line: the server stops."""
-        lines = [line for room in self._rooms.values() for line in room.lines.values()]
-        self._rooms.clear()
-        for line in lines:
-            line.close(WSCloseCode.GOING_AWAY, b"server stops")
-        if lines:
-            await asyncio.wait([asyncio.ensure_future(line.closed.wait()) for line in lines], timeout=2 * _GOODBYE)
+        """Close every connection: the server stops."""
+        connections = [connection for relayed in self._relayed.values() for connection in relayed.connections.values()]
+        self._relayed.clear()
+        for connection in connections:
+            connection.close(WSCloseCode.GOING_AWAY, b"server stops")
+        if connections:
+            closed = [asyncio.ensure_future(connection.closed.wait()) for connection in connections]
+            await asyncio.wait(closed, timeout=2 * _GOODBYE)
 
 
 def _small_buffers(request: web.Request) -> None:

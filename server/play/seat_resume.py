@@ -28,7 +28,7 @@ _TICK = 0.001
 # A timer may be early by the clock's resolution.
 
 
-class Returning:
+class SeatResume:
     """The seats of all matches. ``tell`` sends a message to a control connection; ``clock`` is monotonic seconds."""
 
     def __init__(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import heapq
 
-from rollgym.server.storage.rows import Progress
+from rollgym.server.storage.rows import SeriesProgress
 
 
 class Series:
     """Counts and numbers. Owned by the event loop."""
 
-    def __init__(self, earlier: Progress, wanted: int | None) -> None:
+    def __init__(self, earlier: SeriesProgress, wanted: int | None) -> None:
         """``earlier``: what the catalogue has of this experiment and condition. ``wanted`` None: no end."""
         self.wanted = wanted
         self.begun = earlier.begun
@@ -35,7 +35,7 @@ class Series:
         """All matches that the experiment asks for are over."""
         return self.wanted is not None and self.over >= self.wanted
 
-    def look_again(self, now: Progress) -> None:
+    def look_again(self, now: SeriesProgress) -> None:
         """``now``: what the catalogue has. Another process over the same catalogue has taken numbers, too."""
         self.begun, self.over = max(self.begun, now.begun), max(self.over, now.over)
         self._next = max(self._next, now.next_number)

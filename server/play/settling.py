@@ -52,7 +52,7 @@ class Settling:
             match.verdicts[episode] = verdict_message(row)
             match.unjudged.pop(episode, None)
             for player in range(len(match.seats)):
-                await self._hall.returning.say(match, player, match.verdicts[episode])
+                await self._hall.seat_resume.say(match, player, match.verdicts[episode])
         self.settle(match)
 
     async def _end(self, match: Match) -> None:
@@ -69,7 +69,7 @@ class Settling:
             hall.release(match, player)
         hall.forget(match)
         for player in range(len(match.seats)):
-            await hall.returning.say(match, player, MatchOver(match.row.id, reason))
+            await hall.seat_resume.say(match, player, MatchOver(match.row.id, reason))
         hall.events.publish(MatchEnded(match=match.row.id, reason=reason, complete=reason == COMPLETE))
         if match.counts and match.experiment is not None:
             match.counts = False

@@ -12,8 +12,8 @@ from rollgym.server.storage.rows import (
     EpisodeRow,
     Holder,
     MatchRow,
-    Progress,
     RefusalRow,
+    SeriesProgress,
     UnjudgedRow,
     UploadRow,
 )
@@ -57,7 +57,7 @@ class Catalogue(Protocol):
         False, and nothing was done, if something of it was uploaded after all.
         """
 
-    async def progress(self, experiment: str, condition: str) -> Progress:
+    async def progress(self, experiment: str, condition: str) -> SeriesProgress:
         """How far an experiment's condition is, over all runs: what a restarted server goes on from."""
 
     async def player_left(self, match: str, player: int, at: float, reason: str) -> None:

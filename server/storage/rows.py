@@ -107,7 +107,7 @@ class Holder(NamedTuple):
     player: int
 
 
-class Progress(NamedTuple):
+class SeriesProgress(NamedTuple):
     """How far an experiment's condition is, over all runs of the server. Annulled matches do not count."""
 
     begun: int

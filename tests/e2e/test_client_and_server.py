@@ -218,11 +218,11 @@ async def test_a_client_stopped_while_it_waits_leaves_the_queue(server: Running,
     ann = Bot(server.url, tmp_path, "ann")
     playing = asyncio.create_task(ann.play())
     await ann.until(lambda event: isinstance(event, Joined))
-    assert server.server.reception.desks[0].lobby.waiting == 1
+    assert server.server.matchmaker.desks[0].lobby.waiting == 1
     ann.stop.set()
     result = await playing
     assert (result.match, result.stopped, result.episodes) == (None, True, [])
-    assert server.server.reception.desks[0].lobby.waiting == 0
+    assert server.server.matchmaker.desks[0].lobby.waiting == 0
 
 
 async def test_a_server_that_stops_while_clients_wait_is_reported(tmp_path: Path) -> None:

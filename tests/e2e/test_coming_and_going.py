@@ -71,7 +71,7 @@ async def test_a_lone_client_hears_that_it_is_alone_and_gives_up_in_the_time_it_
     async with running(settings(tmp_path / "data")) as server:
         with pytest.raises(NobodyCame, match=r"no partner came within 0\.5 s"):
             await play(server.url, BOT, spool=tmp_path / "ann", wait=0.5, on_event=events.append)
-        await until(lambda: server.server.reception.desks[0].lobby.waiting == 0)
+        await until(lambda: server.server.matchmaker.desks[0].lobby.waiting == 0)
     assert [(event.waiting, event.needed) for event in events if isinstance(event, Waiting)] == [(1, 2)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rollgym.running.progress import Progress
+from rollgym.running.progress import ProgressDisplay
 
 
 class _Clock:
@@ -32,7 +32,7 @@ def _progress(frame: int, rtt: float | None = 0.0834) -> dict[str, Any]:
 
 def test_without_a_terminal_there_is_a_line_every_five_seconds() -> None:
     out, clock = io.StringIO(), _Clock()
-    with Progress(Console(file=out, width=200), 2, 3, clock) as progress:
+    with ProgressDisplay(Console(file=out, width=200), 2, 3, clock) as progress:
         for tenth in range(121):
             clock.now = tenth / 10
             progress.hear(0, _progress(6 * tenth))
@@ -46,7 +46,7 @@ def test_without_a_terminal_there_is_a_line_every_five_seconds() -> None:
 
 def test_a_verdict_is_said_once_and_a_desync_at_once() -> None:
     out = io.StringIO()
-    with Progress(Console(file=out, width=200), 2, 3, _Clock()) as progress:
+    with ProgressDisplay(Console(file=out, width=200), 2, 3, _Clock()) as progress:
         for seat in (0, 1):
             progress.hear(seat, {"event": "paired", "match": "m1", "seed": 4})
             progress.hear(seat, {"event": "verdict", "episode": 0, "verdict": "verified", "detail": ""})
@@ -60,7 +60,7 @@ def test_a_verdict_is_said_once_and_a_desync_at_once() -> None:
 
 def test_in_a_terminal_there_is_a_table_of_both_peers() -> None:
     out = io.StringIO()
-    with Progress(Console(file=out, width=120, force_terminal=True), 2, 3, _Clock()) as progress:
+    with ProgressDisplay(Console(file=out, width=120, force_terminal=True), 2, 3, _Clock()) as progress:
         progress.hear(0, _progress(100))
         progress.hear(1, _progress(99, rtt=None))
     text = out.getvalue()

@@ -72,7 +72,7 @@ async def test_one_host_cannot_take_all_places(tmp_path: Path, monkeypatch: pyte
 
 async def test_a_connection_that_never_joins_is_told_so_and_closed_and_no_other_is(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, AsyncExitStack() as stack:
-        reception = server.server.reception
+        matchmaker = server.server.matchmaker
         (one, a), (two, _) = await stack.enter_async_context(pair(server.url))
         waits = await stack.enter_async_context(Client(server.url))
         assert (await waits.join())["ok"]
@@ -80,34 +80,34 @@ async def test_a_connection_that_never_joins_is_told_so_and_closed_and_no_other_
         assert (await one.call("finished", {"episodes": 0}))["ok"]
         idles = await stack.enter_async_context(Client(server.url))
         for client in (one, two, waits, one, two, waits, idles):  # the time is up
-            reception._look(str(client.sio.get_sid()))
+            matchmaker._look(str(client.sio.get_sid()))
         async with asyncio.timeout(WAIT):
             message = await idles.heard.get()
             await idles.gone.wait()
-        await until(lambda: len(reception._idle) == 3)  # nothing is kept of it
+        await until(lambda: len(matchmaker._idle) == 3)  # nothing is kept of it
         assert isinstance(message, ErrorReply)
         assert message.code == "not_joined"
         assert server.server.metrics.not_joined._value.get() == 1
         assert not [client for client in (one, two, waits) if client.gone.is_set()]
         assert (await two.call("finished", {"episodes": 0}))["ok"]
         assert (await one.over()).match == a.match
-        reception._look(str(one.sio.get_sid()))  # has played: it is given the time once more
-        assert not reception._sending
+        matchmaker._look(str(one.sio.get_sid()))  # has played: it is given the time once more
+        assert not matchmaker._sending
         assert (await one.join())["ok"]
 
 
 async def test_one_that_joins_at_the_last_moment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollgym.server.lobby.matchmaker._LAST_WORD", 0.0)
     async with running(make_settings(tmp_path)) as server, Client(server.url) as late:
-        reception = server.server.reception
+        matchmaker = server.server.matchmaker
 
         async def tell(client: str, message: Struct) -> None:
             assert (await late.join())["ok"]
 
-        monkeypatch.setattr(reception, "_tell", tell)
-        await reception._send_away(str(late.sio.get_sid()))
+        monkeypatch.setattr(matchmaker, "_tell", tell)
+        await matchmaker._send_away(str(late.sio.get_sid()))
         assert server.server.metrics.not_joined._value.get() == 0
-        assert reception.desks[0].lobby.waiting == 1
+        assert matchmaker.desks[0].lobby.waiting == 1
 
 
 async def test_those_who_wait_are_told_how_many_they_are(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from rollgym.protocol.episode.player_row import EpisodePlayerRow
 from rollgym.server.errors import ServerError
 from rollgym.server.storage.errors import AnnulledError, CatalogueError, CatalogueGoneError, DamagedError, Stopped
 from rollgym.server.storage.record import catalogue_copy
-from rollgym.server.storage.rows import EpisodeRow, MatchRow, Progress, UnjudgedRow, UploadRow
+from rollgym.server.storage.rows import EpisodeRow, MatchRow, SeriesProgress, UnjudgedRow, UploadRow
 from rollgym.server.storage.sqlite import queries, schema
 from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from rollgym.server.storage.sqlite.queries import matches as all_matches
@@ -86,7 +86,7 @@ async def test_a_catalogue_of_version_1_is_led_to_the_present_one_and_keeps_ever
         assert rows == copied
         assert [row.number for row in rows] == [0, 1]
         assert not any(row.annulled for row in rows)
-        assert await catalogue.progress("old", "both") == Progress(2, 2, 2, ())
+        assert await catalogue.progress("old", "both") == SeriesProgress(2, 2, 2, ())
         assert len(await catalogue.all_uploads()) == len(uploads) == 3
         assert [row.verdict for row in await catalogue.verdicts()] == ["verified", "single"]
     async with opened(tmp_path / "new.sqlite"):
@@ -207,14 +207,14 @@ def test_a_step_that_fails_leaves_the_version_before(tmp_path: Path, monkeypatch
 
 async def test_progress_counts_what_was_begun_and_is_over_and_knows_which_numbers_are_free(tmp_path: Path) -> None:
     async with opened(tmp_path / "c") as catalogue:
-        assert await catalogue.progress("e", "c") == Progress(0, 0, 0, ())
+        assert await catalogue.progress("e", "c") == SeriesProgress(0, 0, 0, ())
         await add(catalogue, *(match(index) for index in range(5)), match(9, 7, condition="other"))
         await catalogue.end_match(match(0).id, 1.0, "complete")
         await catalogue.annul_match(match(1).id, 1.0, "annulled")
         await catalogue.drop_match(match(3).id)
         await catalogue.annul_match(match(4).id, 1.0, "annulled")
-        assert await catalogue.progress("e", "c") == Progress(begun=2, over=1, next_number=3, free_numbers=(1,))
-        assert await catalogue.progress("e", "other") == Progress(1, 0, 8, tuple(range(7)))
+        assert await catalogue.progress("e", "c") == SeriesProgress(begun=2, over=1, next_number=3, free_numbers=(1,))
+        assert await catalogue.progress("e", "other") == SeriesProgress(1, 0, 8, tuple(range(7)))
 
 
 async def test_an_annulled_match_is_kept_and_its_tickets_open_nothing(tmp_path: Path) -> None:

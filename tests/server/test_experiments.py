@@ -24,7 +24,7 @@ from rollgym.server.play.matches import Matches
 from rollgym.server.play.series import Series
 from rollgym.server.settings import Experiment, GameSettings, Play
 from rollgym.server.storage.errors import CatalogueError
-from rollgym.server.storage.rows import Progress
+from rollgym.server.storage.rows import SeriesProgress
 from rollgym.server.storage.sqlite.catalogue import SqliteCatalogue
 from tests.server.clients import Client, make_settings, running, until
 from tests.server.exports import make_export
@@ -95,7 +95,7 @@ async def test_who_waits_for_one_experiment_is_not_sent_home_with_another(tmp_pa
             await client.upload(begun, make_export(begun))
             await client.call("finished", {"episodes": 1})
         await one.over()
-        assert server.server.reception.desks[1].lobby.waiting == 1
+        assert server.server.matchmaker.desks[1].lobby.waiting == 1
         assert not waiting.gone.is_set()
 
 
@@ -119,7 +119,7 @@ async def test_experiments_of_one_name_and_condition_are_refused_before_anything
 # --- two processes over one catalogue ---------------------------------------------------------------------------
 
 
-def a_process(catalogue: SqliteCatalogue, owner: str, progress: Progress) -> tuple[Matches, RunningExperiment]:
+def a_process(catalogue: SqliteCatalogue, owner: str, progress: SeriesProgress) -> tuple[Matches, RunningExperiment]:
     """The matches of a server's process, without its sockets."""
     experiment = RunningExperiment(DRIFT, pong(), PlaySettings(frame_limit=9), Series(progress, None), 9, owner)
     nothing: object = None
@@ -140,7 +140,7 @@ async def test_two_processes_over_one_catalogue_never_play_one_number(tmp_path: 
     players = (Player("c0", "a", {}), Player("c1", "b", {}))
     one, two = (SqliteCatalogue(tmp_path / "catalogue.sqlite") for _ in range(2))
     try:
-        processes = [a_process(place, name, Progress(0, 0, 0, ())) for place, name in ((one, "a"), (two, "b"))]
+        processes = [a_process(place, name, SeriesProgress(0, 0, 0, ())) for place, name in ((one, "a"), (two, "b"))]
         made = await asyncio.gather(
             *(matches.record(experiment, players) for matches, experiment in processes for _ in range(5))
         )
@@ -158,10 +158,10 @@ async def test_an_annulled_match_leaves_its_number_to_another(tmp_path: Path) ->
     players = (Player("c0", "a", {}), Player("c1", "b", {}))
     catalogue = SqliteCatalogue(tmp_path / "catalogue.sqlite")
     try:
-        matches, experiment = a_process(catalogue, "a", Progress(0, 0, 0, ()))
+        matches, experiment = a_process(catalogue, "a", SeriesProgress(0, 0, 0, ()))
         first, _ = await matches.record(experiment, players)
         same = RunningExperiment(
-            DRIFT, experiment.game, experiment.play, Series(Progress(0, 0, 0, ()), None), 9
+            DRIFT, experiment.game, experiment.play, Series(SeriesProgress(0, 0, 0, ()), None), 9
         ).next_match(players)
         with pytest.raises(CatalogueError) as caught:
             await catalogue.add_match(same, (b"x", b"y"))
@@ -174,12 +174,12 @@ async def test_an_annulled_match_leaves_its_number_to_another(tmp_path: Path) ->
 
 @given(st.sets(st.integers(0, 30)), st.integers(0, 40))
 def test_a_series_that_looks_again_takes_no_number_that_is_in_use(used: set[int], mine: int) -> None:
-    series = Series(Progress(0, 0, 0, ()), None)
+    series = Series(SeriesProgress(0, 0, 0, ()), None)
     for _ in range(mine):
         series.take()
     following = max(used, default=-1) + 1
     free = tuple(sorted(set(range(following)) - used))
-    series.look_again(Progress(len(used), 0, following, free))
+    series.look_again(SeriesProgress(len(used), 0, following, free))
     taken = [series.take() for _ in range(5)]
     assert len(set(taken)) == 5
     assert not used & set(taken)

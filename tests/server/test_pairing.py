@@ -24,7 +24,7 @@ from tests.server.exports import make_export
 
 async def until_waiting(server: Running, wanted: int) -> None:
     """Wait until the server has taken note of its clients."""
-    await until(lambda: server.server.reception.desks[0].lobby.waiting == wanted)
+    await until(lambda: server.server.matchmaker.desks[0].lobby.waiting == wanted)
 
 
 async def test_two_clients_are_told_the_same_match(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_two_hundred_who_join_at_once_are_each_in_exactly_one_match(tmp_pa
         assert len({start.seed for start in starts}) == 100
         assert {start.seed for start in starts} == {match_seed(5, index) for index in range(100)}
         assert all(client.heard.empty() for client in clients)
-        lobby = server.server.reception.desks[0].lobby
+        lobby = server.server.matchmaker.desks[0].lobby
         assert (lobby.waiting, lobby.seated) == (0, 200)
 
 
@@ -63,7 +63,7 @@ async def test_joining_twice_changes_nothing(tmp_path: Path) -> None:
     async with running(make_settings(tmp_path)) as server, Client(server.url) as one, Client(server.url) as two:
         first = await one.join()
         assert await one.join() == first
-        assert server.server.reception.desks[0].lobby.waiting == 1
+        assert server.server.matchmaker.desks[0].lobby.waiting == 1
         await two.join()
         assert (await one.start()).match == (await two.start()).match
         answer = await one.join()
@@ -99,7 +99,7 @@ async def test_a_death_between_pairing_and_being_told_gives_the_partner_another(
     async with running(make_settings(tmp_path)) as server, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Client(server.url)) for _ in range(3)]
         add_match = server.server.catalogue.add_match
-        lobby = server.server.reception.desks[0].lobby
+        lobby = server.server.matchmaker.desks[0].lobby
 
         async def kill_meanwhile(row: MatchRow, tickets: tuple[bytes, ...]) -> None:
             monkeypatch.undo()
@@ -142,7 +142,7 @@ async def test_a_death_before_play_annuls_the_match_and_the_partner_is_next(
         assert again.participants == (f"client-{1 - victim}", "client-2")
         assert again.match != starts[0].match
         assert (await clients[2].start()).match == again.match
-        assert server.server.reception.desks[0].lobby.queue() == (clients[3].sio.get_sid(),)
+        assert server.server.matchmaker.desks[0].lobby.queue() == (clients[3].sio.get_sid(),)
         for line in lines:
             await line.close()
 
@@ -221,7 +221,7 @@ async def test_other_games_and_protocols_are_refused_with_the_first_difference(t
         answer = await one.join(protocol=PROTOCOL_VERSION + 1)
         assert answer["error"]["code"] == "protocol_mismatch"
         assert answer["error"]["expected"] == PROTOCOL_VERSION
-        assert server.server.reception.desks[0].lobby.waiting == 0
+        assert server.server.matchmaker.desks[0].lobby.waiting == 0
         assert (await one.join())["ok"]
 
 

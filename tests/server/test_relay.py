@@ -173,7 +173,7 @@ async def test_nothing_is_held_of_a_match_that_is_over(tmp_path: Path) -> None:
         for player in (one, two):
             assert (await player.client.call("finished", {"episodes": 0}))["ok"]
         assert await one.close_code() == MATCH_OVER
-        assert server.server.relay._rooms == {}
+        assert server.server.relay._relayed == {}
 
 
 async def test_the_last_packets_of_one_who_leaves_are_repeated_to_the_others(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ async def test_who_comes_back_has_its_seat_again_and_nobody_was_told_anything(tm
 async def test_tokens_that_are_wrong_old_or_used_are_refused_before_anything_is_touched(tmp_path: Path) -> None:
     async with broken(patient(tmp_path)) as (server, ((one, a), (_, b)), back), AsyncExitStack() as stack:
         match = match_of(server, a)
-        lobby = server.server.reception.desks[0].lobby
+        lobby = server.server.matchmaker.desks[0].lobby
 
         async def refused(client: Client, start: MatchStart, token: str, code: str = "bad_resume") -> None:
             before = [(seat.client, seat.token, seat.lost_at, seat.member) for seat in match.seats]
@@ -136,7 +136,7 @@ async def test_who_waits_for_another_match_is_not_taken_out_of_the_queue(tmp_pat
     async with broken(patient(tmp_path)) as (server, ((_, a), (_, b)), back):
         await back.join()
         assert (await back.resume(b, b.resume, FIRST))["error"]["code"] == "already_waiting"
-        assert server.server.reception.desks[0].lobby.waiting == 1
+        assert server.server.matchmaker.desks[0].lobby.waiting == 1
         assert states(server, a) == ["here", "away"]
 
 
@@ -194,7 +194,7 @@ async def test_an_annulled_pairing_is_told_of_and_the_client_waits_again(tmp_pat
         assert (await two.call("leave", {}))["ok"]
         await until(lambda: server.server.matches.get(a.match) is None)
         await one.kill()  # before it could read of it, let us say
-        await until(lambda: server.server.reception.desks[0].lobby.waiting == 0)
+        await until(lambda: server.server.matchmaker.desks[0].lobby.waiting == 0)
         assert (await back.resume(b, b.resume, FIRST))["error"]["code"] == "left"
         assert (await back.resume(a, a.resume, FIRST))["ok"]
         assert (await back.over()) == MatchOver(a.match, "annulled")
@@ -266,7 +266,7 @@ async def test_finished_twice_is_once(tmp_path: Path) -> None:
 
 async def test_a_server_that_stops_gives_no_seats(tmp_path: Path) -> None:
     async with broken(patient(tmp_path)) as (server, ((_, a), (_, b)), back):
-        server.server.reception.close()
+        server.server.matchmaker.close()
         assert (await back.resume(b, b.resume, FIRST))["error"]["code"] == "closing"
         assert states(server, a) == ["here", "away"]
 

@@ -14,19 +14,19 @@ from rollgym.protocol.messages import ErrorReply, MatchStart
 from rollgym.protocol.seeds import match_seed
 from rollgym.server.http.status import status
 from rollgym.server.play.series import Series
-from rollgym.server.storage.rows import Progress
+from rollgym.server.storage.rows import SeriesProgress
 from tests.server.clients import Client, make_settings, pair, running, until
 from tests.server.test_serve import process
 
 
-def restarted(rows: dict[int, list[str]]) -> Progress:
+def restarted(rows: dict[int, list[str]]) -> SeriesProgress:
     """What the catalogue says of the matches in it: number -> what became of each that had it."""
     kept = {number: [state for state in states if state != "annulled"] for number, states in rows.items()}
     used = {number for number, states in kept.items() if states}
     following = max(used, default=-1) + 1
     everything = [state for states in kept.values() for state in states]
     free = tuple(sorted(set(range(following)) - used))
-    return Progress(len(everything), everything.count("over"), following, free)
+    return SeriesProgress(len(everything), everything.count("over"), following, free)
 
 
 @given(

@@ -22,7 +22,7 @@ from rollgym.server.play.matches import Matches
 from rollgym.server.play.relay import Relay
 from rollgym.server.play.series import Series
 from rollgym.server.settings import Experiment
-from rollgym.server.storage.rows import Progress
+from rollgym.server.storage.rows import SeriesProgress
 
 FRAMES = 1000
 LOOK = 0.1
@@ -61,7 +61,7 @@ class World:
             Experiment(upload_grace=grace, seed=5),
             identity(Drift().spec),
             play,
-            Series(Progress(0, 0, 0, ()), None),
+            Series(SeriesProgress(0, 0, 0, ()), None),
             FRAMES,
         )
         self.matches = Matches(

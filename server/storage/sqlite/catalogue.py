@@ -12,8 +12,8 @@ from rollgym.server.storage.rows import (
     EpisodeRow,
     Holder,
     MatchRow,
-    Progress,
     RefusalRow,
+    SeriesProgress,
     UnjudgedRow,
     UploadRow,
 )
@@ -82,7 +82,7 @@ class SqliteCatalogue(Database):
         )
         return await self.call(lambda db: db.execute(statement, (at, reason, match)).rowcount > 0)
 
-    async def progress(self, experiment: str, condition: str) -> Progress:
+    async def progress(self, experiment: str, condition: str) -> SeriesProgress:
         """How far an experiment's condition is, over all runs: what a restarted server goes on from."""
         return await self.call(lambda db: queries.progress(db, experiment, condition))
 

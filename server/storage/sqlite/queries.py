@@ -14,8 +14,8 @@ from rollgym.server.storage.rows import (
     NO_LABEL,
     EpisodeRow,
     MatchRow,
-    Progress,
     RefusalRow,
+    SeriesProgress,
     UnjudgedRow,
     UploadRow,
 )
@@ -119,7 +119,7 @@ def conflicts(db: sqlite3.Connection) -> int:
     return count
 
 
-def progress(db: sqlite3.Connection, experiment: str, condition: str) -> Progress:
+def progress(db: sqlite3.Connection, experiment: str, condition: str) -> SeriesProgress:
     """How far an experiment's condition is."""
     wanted = "SELECT number, ended FROM match WHERE experiment = ? AND condition = ? AND NOT annulled"
     rows = db.execute(wanted, (experiment, condition)).fetchall()
@@ -128,4 +128,4 @@ def progress(db: sqlite3.Connection, experiment: str, condition: str) -> Progres
     used = {number for number, _ in rows if number is not None}
     following = max((*used, *lost), default=-1) + 1
     free = () if lost else tuple(sorted(set(range(following)) - used))
-    return Progress(len(rows), sum(ended is not None for _, ended in rows), following, free)
+    return SeriesProgress(len(rows), sum(ended is not None for _, ended in rows), following, free)
