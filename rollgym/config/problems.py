@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
 
-from rollgym.config.yaml_source import KeyPath
+from rollgym.study.key_paths import KeyPath
 
 
 class Problem(NamedTuple):

@@ -16,12 +16,13 @@ from rollgym.client_sim.peer.prediction_rules import FIELD, check_name, find_rul
 from rollgym.config.file import ExperimentFile
 from rollgym.config.problems import ConfigError, Problem, allowed, line_of, short, value_problem
 from rollgym.config.shipped import builtin_config, builtin_configs
-from rollgym.config.yaml_source import KeyPath, YamlError, read_yaml
+from rollgym.config.yaml_source import YamlError, read_yaml
 from rollgym.games.code_names import is_code_name
 from rollgym.games.description import Description
 from rollgym.games.errors import GameError
 from rollgym.games.policies.catalogue import available_policies
 from rollgym.server.feasible import find_problems
+from rollgym.study.key_paths import KeyPath
 
 
 def find_config(given: str | None) -> Path:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from rollgym.protocol.column_names import is_writable
-
-KeyPath = tuple[str | int, ...]
+from rollgym.study.key_paths import KeyPath
 
 
 class YamlError(ValueError):
