@@ -30,8 +30,8 @@ from rollgym.dataset.flat_infos import info_json
 from rollgym.dataset.load import Episode
 from rollgym.dataset.stored_spaces import gather
 from rollgym.protocol.column_names import split
-from rollgym.protocol.episode.values import unpack_value
 from rollgym.protocol.files import infos as parquet_infos
+from rollgym.protocol.files.infos import InfoValues, get_info_values
 from rollgym.protocol.files.parquet import EpisodeFileError
 from tests.games.space_strategies import leaf_spaces
 from tests.rollgym import random_envs
@@ -388,6 +388,10 @@ def _text_is_text(value: Any) -> str:
     return value if isinstance(value, str) else info_json(value)
 
 
+def _typeless(*args: Any) -> list[InfoValues]:
+    return [found._replace(values=[as_json(value) for value in found.values]) for found in get_info_values(*args)]
+
+
 @pytest.mark.parametrize(
     ("module", "name", "mutated"),
     [
@@ -395,7 +399,7 @@ def _text_is_text(value: Any) -> str:
         pytest.param(cells, "texts", _rounded, id="floats are rounded in CSV"),
         pytest.param(dataset, "gather", _shifted, id="observations are a row late"),
         pytest.param(flat_infos, "info_json", _text_is_text, id="a text is taken for what it spells"),
-        pytest.param(flat_infos, "unpack_value", lambda data: as_json(unpack_value(data)), id="infos lose types"),
+        pytest.param(dataset, "get_info_values", _typeless, id="types of infos are lost"),
         pytest.param(parquet_infos, "_kind", lambda plain: "packed", id="numpy scalars become JSON"),
     ],
 )
