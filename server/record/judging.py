@@ -40,8 +40,12 @@ from rollgym.server.storage.rows import EpisodeRow, MatchRow, UnjudgedRow, Uploa
 
 KINDS = ("game_changed", "game_failed", "overdue", "memory", "worker_died", "unusable", "refused", "internal")
 
-WORK = ("rollgym.server.record.upload_validation", "rollgym.server.record.verdicts")
-"""Modules of what workers are asked for: pyarrow and gymnasium come with them."""
+WORK = (
+    "rollgym.server.record.upload_validation",
+    "rollgym.server.record.verdicts",
+    "rollgym.protocol.files.first_use",
+)
+"""Modules of what workers are asked for: pyarrow and gymnasium come with them, and pandas if Arrow finds it."""
 
 _TIMES_PLAYED = 2.0
 # How much longer than being played an episode's re-simulation may take: the players' machines simulated it as fast as

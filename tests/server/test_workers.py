@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -201,3 +202,15 @@ async def test_whoever_waits_when_the_pool_is_closed_hears_so() -> None:
         await asyncio.to_thread(workers.close)
         answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert [str(answer) for answer in answers] == ["the server is stopping"] * 3
+
+
+def test_what_is_imported_before_work_comes_is_all_that_arrow_looks_for() -> None:
+    code = (
+        "import importlib, sys\n"
+        f"for name in {WORK!r}: importlib.import_module(name)\n"
+        "before = set(sys.modules)\n"
+        "import numpy, pyarrow; pyarrow.array(numpy.zeros(2)); pyarrow.array(['a']).to_numpy(zero_copy_only=False)\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
